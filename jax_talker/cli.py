@@ -1,0 +1,44 @@
+"""What every program shares at its very edge: flags in, one clear line out."""
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags
+
+from jax_talker.errors import UserError
+
+EXIT_USER_ERROR = 2  # bad input or bad flags
+EXIT_INTERRUPTED = 130  # the shell's number for Ctrl-C
+
+
+def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
+    """Parse flags and call ``main()``. What the user can put right is printed as one line, with exit code 2.
+
+    Anything else is our bug and keeps its traceback.
+    """
+    argv = list(sys.argv if argv is None else argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+    for noisy in ("absl", "orbax", "jax", "matplotlib", "numba"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        rest = _parse(argv)
+        if len(rest) > 1:
+            raise UserError(f"unexpected argument {rest[1]!r}; flags look like --name=value (see --help)")
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    app.define_help_flags()
+    try:
+        return flags.FLAGS(argv)
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        # ml_collections raises the plain ones: an unknown field, a value of the wrong type, an absent config file.
+        text = " ".join(str(error.args[0] if error.args else error).split())
+        raise UserError(f"{text} (see --help)") from None

@@ -1,0 +1,111 @@
+"""The import rules of docs/architecture.md, read off the source."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS = ("jax_talker", "kernels", "configs", "converters")
+EVERYONE = {"jax_talker", "jax_talker.types", "jax_talker.geometry", "jax_talker.errors"}
+PROGRAMS = {"prepare", "personalize", "train", "render", "evaluate", "view", "sweep", "demo"}
+
+# room → what of ours it may import besides itself and EVERYONE; the programs may import everything
+MAY_IMPORT = {
+    "kernels": None,  # None: not even EVERYONE
+    "configs": None,
+    "jax_talker.types": set(),
+    "jax_talker.errors": set(),
+    "jax_talker.geometry": set(),
+    "jax_talker.cli": set(),
+    "jax_talker.data": set(),
+    "jax_talker.models": {"jax_talker.networks"},
+    "jax_talker.priors": set(),
+    "jax_talker.networks": set(),
+    "jax_talker.rendering": {"kernels"},
+    "jax_talker.losses": set(),
+    "jax_talker.metrics": set(),
+    "jax_talker.training": {
+        f"jax_talker.{room}" for room in ("models", "priors", "rendering", "losses", "metrics", "networks")
+    },
+    "jax_talker.baselines": {f"jax_talker.{room}" for room in ("models", "priors", "rendering", "losses", "networks")},
+    "converters": {"jax_talker.priors", "jax_talker.networks"},
+}
+# third-party package → the only places that may import it
+ONE_IMPORTER = {
+    "orbax": ("jax_talker/training/checkpoint.py",),
+    "ml_collections": ("configs/",),
+    "mediapipe": ("jax_talker/data/faces.py",),
+    "torch": ("converters/",),
+    "jax.experimental.pallas.triton": ("kernels/pallas_triton.py",),
+    "numba": ("kernels/", "jax_talker/data/procedural"),
+    "jax._src": (),
+    "jaxlib": (),
+}
+
+
+def modules():
+    return sorted(p for top in OURS for p in (ROOT / top).rglob("*.py"))
+
+
+def imports(path):
+    """Every module that a file imports, functions' own imports included; relative ones resolved."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(part for part in (base, node.module or "") if part)
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def room_of(module):
+    """The longest prefix that is a room: jax_talker.data.clip → jax_talker.data."""
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "jax_talker" else parts[0]
+
+
+def is_program(room):
+    return room.startswith("jax_talker.") and room.split(".")[1] in PROGRAMS
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_keep_to_their_rooms(path):
+    own = room_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    if own.endswith("__init__") or is_program(own):
+        allowed = None
+    else:
+        assert own in MAY_IMPORT, f"{path} stands in no room; add it to docs/architecture.md and here"
+        allowed = MAY_IMPORT[own]
+    for module in imports(path):
+        if module.split(".")[0] not in OURS:
+            continue
+        target = room_of(module)
+        if target == own:
+            continue
+        assert not is_program(target), f"{path} imports the program {module}"
+        if is_program(own) or own == "jax_talker.__init__":
+            continue
+        assert allowed is not None, f"{own} imports nothing of ours, but {module}"
+        known = target in EVERYONE or target in allowed
+        assert known, f"{own} may import {sorted(allowed) or 'only types, geometry, errors'}, not {module}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_fast_moving_packages_have_one_importer(path):
+    place = str(path.relative_to(ROOT))
+    for module in imports(path):
+        for package, places in ONE_IMPORTER.items():
+            if module == package or module.startswith(package + "."):
+                programs = package == "ml_collections" and path.stem in PROGRAMS
+                assert programs or any(place.startswith(p) for p in places), f"{place} imports {module}"
+
+
+def test_the_rules_can_fail():
+    """The checker sees relative and nested imports; otherwise every test above is vacuous."""
+    source = ROOT / "jax_talker" / "data" / "clip.py"
+    assert "jax_talker.errors.UserError" in set(imports(source))
+    assert room_of("jax_talker.data.clip") == "jax_talker.data"
+    assert is_program("jax_talker.train")
+    assert not is_program("jax_talker.training")
