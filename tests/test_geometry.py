@@ -43,8 +43,8 @@ def test_frontal_camera_is_eg3ds():
 
 @pytest.mark.parametrize(("yaw", "pitch"), [(30, 0), (-20, 10), (0, -30), (75, 40)])
 def test_orbit_looks_at_the_pivot_from_the_right_side(yaw, pitch):
-    label = geometry.make_label(geometry.orbit(yaw, pitch))
-    camera = geometry.camera_from_label(jnp.asarray(label), 128)
+    label = jnp.asarray(geometry.make_label(geometry.orbit(yaw, pitch)))
+    camera = geometry.camera_from_label(label, 128)
     pivot = camera.cam_from_world @ jnp.array([*geometry.PIVOT, 1.0])
     pixel = camera.intrinsics @ pivot[:3]
     np.testing.assert_allclose(pixel[:2] / pixel[2], 64, atol=1e-3)  # the image centre, to a thousandth of a pixel
