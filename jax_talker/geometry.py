@@ -13,18 +13,22 @@ from jaxtyping import Array, Float
 
 from jax_talker.types import Camera
 
+AnyArray = Array | np.ndarray
+
 FOCAL = 4.2647  # focal length over image size of every EG3D label (FFHQ processing); full field of view 13.37°
 RADIUS = 2.7  # distance of EG3D's cameras from the world origin
-PIVOT = (0.0, 0.0, 0.2)  # the point EG3D's cameras look at
+EG3D_PIVOT = (0.0, 0.0, 0.2)  # the point that EG3D's own camera sampler looks at, a little before the face
+PIVOT = (0.0, 0.0, 0.06)  # the point that our cameras look at: a turned head stays in the picture
 
 # Where five points of an average face lie in EG3D's world (x to the person's left): what real video is aligned to, and
-# what the procedural head is built around. Derived from EG3D's published crop (x, y) and face depth seen from RADIUS.
+# what the procedural head is built around. x and y follow from EG3D's crop (eyes 0.268 image widths apart, the mean of
+# the five points in the centre); the depths are those of GGHead's template head.
 FACE_ANCHORS = {
-    "left_eye": (0.084, 0.084, 0.050),
-    "right_eye": (-0.084, 0.084, 0.050),
-    "nose_tip": (0.0, -0.006, 0.165),
-    "mouth_left": (0.068, -0.097, 0.122),
-    "mouth_right": (-0.068, -0.097, 0.122),
+    "left_eye": (0.083, 0.088, 0.088),
+    "right_eye": (-0.083, 0.088, 0.088),
+    "nose_tip": (0.0, 0.0, 0.199),
+    "mouth_left": (0.065, -0.088, 0.150),
+    "mouth_right": (-0.065, -0.088, 0.150),
 }
 
 
@@ -74,7 +78,7 @@ def make_label(world_from_cam: np.ndarray, focal: float = FOCAL) -> np.ndarray:
     return np.concatenate([world_from_cam.reshape(*batch, 16), np.broadcast_to(intrinsics, (*batch, 9))], -1)
 
 
-def split_label(label: Float[Array, "*b 25"]) -> tuple[Float[Array, "*b 4 4"], Float[Array, "*b 3 3"]]:
+def split_label(label: Float[AnyArray, "*b 25"]) -> tuple[Float[AnyArray, "*b 4 4"], Float[AnyArray, "*b 3 3"]]:
     """(world_from_cam [*b, 4, 4], intrinsics normalised by the image size [*b, 3, 3])."""
     batch = label.shape[:-1]
     return label[..., :16].reshape(*batch, 4, 4), label[..., 16:].reshape(*batch, 3, 3)
@@ -82,7 +86,7 @@ def split_label(label: Float[Array, "*b 25"]) -> tuple[Float[Array, "*b 4 4"], F
 
 def camera_from_label(label: Float[Array, "*b 25"], size: int) -> Camera:
     """The camera that the label describes, for square images of ``size`` pixels (no quirk of any prior)."""
-    world_from_cam, intrinsics = split_label(label)
+    world_from_cam, intrinsics = (jnp.asarray(part) for part in split_label(label))
     pixels = jnp.asarray([[size, 1, size], [1, size, size], [1, 1, 1]], intrinsics.dtype)
     return Camera(cam_from_world=invert_rigid(world_from_cam), intrinsics=intrinsics * pixels)
 
@@ -94,8 +98,7 @@ def camera_from_label(label: Float[Array, "*b 25"], size: int) -> Camera:
 def orbit(yaw: float, pitch: float, *, radius: float = RADIUS, pivot: tuple[float, float, float] = PIVOT) -> np.ndarray:
     """world_from_cam [4, 4] of a camera on a sphere around the world origin that looks at ``pivot``, without roll.
 
-    EG3D's sampler: the angles (degrees) place the camera; the pivot lies in front of the origin, so the camera turns
-    a little further than ``yaw``.
+    The angles (degrees) place the camera; with ``pivot=EG3D_PIVOT`` this is EG3D's sampler.
     """
     yaw, pitch = np.radians(yaw), np.radians(pitch)
     center = radius * np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
