@@ -11,9 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jax_talker.types import Camera
-
-AnyArray = Array | np.ndarray
+from jax_talker.types import AnyArray, Camera
 
 FOCAL = 4.2647  # focal length over image size of every EG3D label (FFHQ processing); full field of view 13.37°
 RADIUS = 2.7  # distance of EG3D's cameras from the world origin

@@ -4,8 +4,11 @@ Axis letters: B batch, V views, N Gaussians, H W image, T time, F features, L la
 Frames are named target_from_source, so that products read aloud: ``cam_from_world @ world_from_head``.
 """
 
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
+
+AnyArray = Array | np.ndarray
 
 
 @struct.dataclass
@@ -50,13 +53,13 @@ class RenderOutput:
 
 @struct.dataclass
 class FrameBatch:
-    """A batch of video frames as the training steps see them: 25 fps, heads on white."""
+    """A batch of video frames as the training steps see them: 25 fps, heads on white. NumPy until it is moved to a device."""
 
-    image: Float[Array, "B H W 3"]  # sRGB in [0, 1], row 0 on top
-    upper: Float[Array, "B H W"]  # masks, 1 inside
-    lower: Float[Array, "B H W"]
-    head: Float[Array, "B H W"]
-    label: Float[Array, "B 25"]  # EG3D camera label; a prior turns it into its own Camera
-    audio: Float[Array, "B A T F"]  # A neighbouring frames' windows of T feature steps, as AudioNet hears them
-    blink: Float[Array, "B A"]  # 0 open … 1 closed, for the same A neighbouring frames
-    index: Int[Array, "B"]  # frame number in the clip
+    image: Float[AnyArray, "B H W 3"]  # sRGB in [0, 1], row 0 on top
+    upper: Float[AnyArray, "B H W"]  # masks, 1 inside
+    lower: Float[AnyArray, "B H W"]
+    head: Float[AnyArray, "B H W"]
+    label: Float[AnyArray, "B 25"]  # EG3D camera label; a prior turns it into its own Camera
+    audio: Float[AnyArray, "B A T F"]  # A neighbouring frames' windows of T feature steps, as AudioNet hears them
+    blink: Float[AnyArray, "B"]  # 0 open … 1 closed
+    index: Int[AnyArray, "B"]  # frame number in the clip

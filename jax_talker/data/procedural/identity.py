@@ -60,7 +60,9 @@ class Motion:
 
 IDENTITY_SIZE = len(fields(Identity))
 MOTION_SIZE = len(fields(Motion))
-Z_SIZE = IDENTITY_SIZE + MOTION_SIZE
+# Mapping networks see only a latent's direction. Numbers that mean nothing let any identity and motion have one.
+SLACK_SIZE = 4
+Z_SIZE = IDENTITY_SIZE + MOTION_SIZE + SLACK_SIZE
 LIMIT = 2.2  # standard deviations at which a parameter saturates: beyond, shapes stop being heads
 
 
@@ -72,12 +74,12 @@ def random_identity(rng: np.random.Generator) -> Identity:
 def from_z(z: np.ndarray) -> tuple[Identity, Motion]:
     """The head that a GAN latent z [Z_SIZE] stands for; only its direction counts (mapping networks normalise).
 
-    The first IDENTITY_SIZE numbers of z·√Z/|z| are the identity; the rest pass through the normal distribution function
-    and fill each motion's range (closed mouths and open eyes are over-represented, as in life).
+    The first IDENTITY_SIZE numbers of z·√Z/|z| are the identity; the next pass through the normal distribution function
+    and fill each motion's range (closed mouths and open eyes are over-represented, as in life); the rest is slack.
     """
     z = np.asarray(z, np.float64) * np.sqrt(Z_SIZE) / np.linalg.norm(z)
     identity = Identity(*np.clip(z[:IDENTITY_SIZE], -LIMIT, LIMIT).tolist())
-    jaw, width, rounding, upper, lower, brow = ndtr(z[IDENTITY_SIZE:]).tolist()
+    jaw, width, rounding, upper, lower, brow = ndtr(z[IDENTITY_SIZE:][:MOTION_SIZE]).tolist()
     motion = Motion(
         jaw=max(0.0, 1.2 * jaw - 0.2),
         lip_width=2 * width - 1,
@@ -87,6 +89,17 @@ def from_z(z: np.ndarray) -> tuple[Identity, Motion]:
         brow=2 * brow - 1,
     )
     return identity, motion
+
+
+def with_other_motion(z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A latent of the same identity as ``z`` [Z_SIZE] whose face does something else."""
+    z = np.asarray(z, np.float64) * np.sqrt(Z_SIZE) / np.linalg.norm(z)
+    left = 0.0
+    while left <= 0:
+        motion = rng.standard_normal(MOTION_SIZE)
+        left = Z_SIZE - (z[:IDENTITY_SIZE] ** 2).sum() - (motion**2).sum()
+    slack = rng.standard_normal(SLACK_SIZE)
+    return np.concatenate([z[:IDENTITY_SIZE], motion, slack * np.sqrt(left) / np.linalg.norm(slack)])
 
 
 def vector(parameters: Identity | Motion) -> np.ndarray:
