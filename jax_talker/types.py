@@ -9,6 +9,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 AnyArray = Array | np.ndarray
+"""Where the host side hands NumPy arrays to functions that only index and reshape."""
 
 
 @struct.dataclass
@@ -53,13 +54,13 @@ class RenderOutput:
 
 @struct.dataclass
 class FrameBatch:
-    """A batch of video frames as the training steps see them: 25 fps, heads on white. NumPy until it is moved to a device."""
+    """A batch of video frames as the training steps see them: 25 fps, heads on white."""
 
-    image: Float[AnyArray, "B H W 3"]  # sRGB in [0, 1], row 0 on top
-    upper: Float[AnyArray, "B H W"]  # masks, 1 inside
-    lower: Float[AnyArray, "B H W"]
-    head: Float[AnyArray, "B H W"]
-    label: Float[AnyArray, "B 25"]  # EG3D camera label; a prior turns it into its own Camera
-    audio: Float[AnyArray, "B A T F"]  # A neighbouring frames' windows of T feature steps, as AudioNet hears them
-    blink: Float[AnyArray, "B"]  # 0 open … 1 closed
-    index: Int[AnyArray, "B"]  # frame number in the clip
+    image: Float[Array, "B H W 3"]  # sRGB in [0, 1], row 0 on top
+    upper: Float[Array, "B H W"]  # masks, 1 inside
+    lower: Float[Array, "B H W"]
+    head: Float[Array, "B H W"]
+    label: Float[Array, "B 25"]  # EG3D camera label; a prior turns it into its own Camera
+    audio: Float[Array, "B A T F"]  # A neighbouring frames' windows of T feature steps, as AudioNet hears them
+    blink: Float[Array, "B"]  # 0 open … 1 closed
+    index: Int[Array, "B"]  # frame number in the clip

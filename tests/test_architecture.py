@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "jax_talker.networks": set(),
     "jax_talker.rendering": {"kernels"},
     "jax_talker.losses": set(),
-    "jax_talker.metrics": set(),
+    "jax_talker.metrics": {"jax_talker.losses"},  # SSIM is both
     "jax_talker.training": {
         f"jax_talker.{room}" for room in ("models", "priors", "rendering", "losses", "metrics", "networks")
     },

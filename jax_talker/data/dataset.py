@@ -75,19 +75,20 @@ class ClipFrames:
         self._neighbours = neighbourhoods(windows, reach)
 
     def frames(self, indices: np.ndarray) -> FrameBatch:
-        """The frames ``indices`` [B] as a batch of NumPy arrays."""
+        """The frames ``indices`` [B] as a batch on the default device."""
         indices = np.asarray(indices)
         masks = self.store.masks(indices).astype(np.float32) / 255
-        return FrameBatch(
-            image=self.store.images(indices).astype(np.float32) / 255,
-            upper=masks[..., 0],
-            lower=masks[..., 1],
-            head=masks[..., 2],
-            label=self.clip.arrays["label"][indices].astype(np.float32),
-            audio=self._neighbours(indices),
-            blink=self.clip.arrays["blink"][indices].astype(np.float32),
-            index=indices.astype(np.int32),
-        )
+        host = {
+            "image": self.store.images(indices).astype(np.float32) / 255,
+            "upper": masks[..., 0],
+            "lower": masks[..., 1],
+            "head": masks[..., 2],
+            "label": self.clip.arrays["label"][indices].astype(np.float32),
+            "audio": self._neighbours(indices),
+            "blink": self.clip.arrays["blink"][indices].astype(np.float32),
+            "index": indices.astype(np.int32),
+        }
+        return FrameBatch(**jax.device_put(host))
 
     def pairs(self, indices: np.ndarray, batch: int, swap: float, seed: int, step: int = 0) -> Iterator[tuple]:
         """Endless training batches (i, j): frames whose upper face and frames whose lower face is supervised.
@@ -124,8 +125,3 @@ def batches(frames: ClipFrames, indices: np.ndarray, size: int) -> Iterator[tupl
         part = indices[start : start + size]
         padded = np.concatenate([part, np.repeat(part[-1:], size - len(part))])
         yield frames.frames(padded), len(part)
-
-
-def on_device(tree):
-    """Move a batch of NumPy arrays to the default device."""
-    return jax.device_put(tree)
