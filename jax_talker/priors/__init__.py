@@ -1,0 +1,7 @@
+"""Pretrained Gaussian GANs behind one interface (:class:`Prior`): latent → 3D Gaussian head."""
+
+from jax_talker.priors.base import Prior, Variables
+from jax_talker.priors.gghead import GGHead, GGHeadConfig, make_gghead
+from jax_talker.priors.store import load, save
+
+__all__ = ["GGHead", "GGHeadConfig", "Prior", "Variables", "load", "make_gghead", "save"]
