@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jax_talker.types import AnyArray, Camera
+from jax_talker.types import Camera
 
 FOCAL = 4.2647  # focal length over image size of every EG3D label (FFHQ processing); full field of view 13.37°
 RADIUS = 2.7  # distance of EG3D's cameras from the world origin
@@ -76,7 +76,7 @@ def make_label(world_from_cam: np.ndarray, focal: float = FOCAL) -> np.ndarray:
     return np.concatenate([world_from_cam.reshape(*batch, 16), np.broadcast_to(intrinsics, (*batch, 9))], -1)
 
 
-def split_label(label: Float[AnyArray, "*b 25"]) -> tuple[Float[AnyArray, "*b 4 4"], Float[AnyArray, "*b 3 3"]]:
+def split_label(label: Float[Array, "*b 25"]) -> tuple[Float[Array, "*b 4 4"], Float[Array, "*b 3 3"]]:
     """(world_from_cam [*b, 4, 4], intrinsics normalised by the image size [*b, 3, 3])."""
     batch = label.shape[:-1]
     return label[..., :16].reshape(*batch, 4, 4), label[..., 16:].reshape(*batch, 3, 3)
@@ -84,7 +84,7 @@ def split_label(label: Float[AnyArray, "*b 25"]) -> tuple[Float[AnyArray, "*b 4 
 
 def camera_from_label(label: Float[Array, "*b 25"], size: int) -> Camera:
     """The camera that the label describes, for square images of ``size`` pixels (no quirk of any prior)."""
-    world_from_cam, intrinsics = (jnp.asarray(part) for part in split_label(label))
+    world_from_cam, intrinsics = split_label(label)
     pixels = jnp.asarray([[size, 1, size], [1, size, size], [1, 1, 1]], intrinsics.dtype)
     return Camera(cam_from_world=invert_rigid(world_from_cam), intrinsics=intrinsics * pixels)
 

@@ -4,12 +4,8 @@ Axis letters: B batch, V views, N Gaussians, H W image, T time, F features, L la
 Frames are named target_from_source, so that products read aloud: ``cam_from_world @ world_from_head``.
 """
 
-import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
-
-AnyArray = Array | np.ndarray
-"""Where the host side hands NumPy arrays to functions that only index and reshape."""
 
 
 @struct.dataclass

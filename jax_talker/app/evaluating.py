@@ -20,7 +20,7 @@ from jax_talker.metrics import psnr, ssim
 from jax_talker.training.log import progress, read_scalars
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  (the backend is chosen first: no screen is needed)
+import matplotlib.pyplot as plt
 
 BATCH = 8
 YARDSTICKS = ("model", "anchor_only", "mean_frame")

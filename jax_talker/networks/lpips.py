@@ -4,7 +4,7 @@ Weights come from ``python -m converters lpips``, which reads torchvision's netw
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -75,7 +75,8 @@ def load(folder: str | Path) -> tuple[str, dict[str, Array]]:
     if not path.is_file():
         raise UserError(
             f"{path}: no LPIPS weights; get alexnet-owt-7be5be79.pth (torchvision) and lpips/weights/v0.1/alex.pth "
-            f"(github.com/richzhang/PerceptualSimilarity), then python -m converters lpips alex BACKBONE LINEAR {folder}"
+            "(github.com/richzhang/PerceptualSimilarity), then "
+            f"python -m converters lpips alex BACKBONE LINEAR {folder}"
         )
     arrays = safetensors.numpy.load_file(path)
     for net in NETWORKS:

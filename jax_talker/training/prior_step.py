@@ -6,21 +6,25 @@ z → Gaussians such that every view looks like the head that z stands for.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from jax_talker.losses import l1
 from jax_talker.priors.base import Prior, Variables
 from jax_talker.rendering import render_views
 from jax_talker.training.objective import ImageLoss
 from jax_talker.training.state import TrainState, descend
 
-W_AVG_DECAY = 0.998  # StyleGAN2's: the mean style follows the mapping network
-EMA_DECAY = 0.999
+EMA_HALF_TIME = 700  # steps: what is kept is the average of the last few thousand steps
+
+
+class TrainablePrior(Prior, Protocol):
+    """A prior whose mean latent can follow its mapping network while that is trained."""
+
+    def update_w_avg(self, variables: Variables, w: Float[Array, "B D"]) -> Variables: ...
 
 
 @dataclass(frozen=True)
@@ -32,38 +36,37 @@ class PriorWeights:
 
 
 def make_prior_step(
-    prior: Prior,
+    prior: TrainablePrior,
     optimiser: optax.GradientTransformation,
     loss: ImageLoss,
     weights: PriorWeights,
     *,
     size: int,
-    template: Float[Array, "N 3"],
     implementation: str | None = None,
 ) -> Callable[[TrainState, dict[str, Array]], tuple[TrainState, dict[str, Array]]]:
     """A step on batches of z [B, Z], label [B, V, 25], image [B, V, H, W, 3], alpha [B, V, H, W].
 
-    The state's ``params`` are {"live": Linen params, "ema": their average, "w_avg": [D], "buffers": fixed arrays}; only
-    ``live`` is descended on.
+    The state's ``params`` are {"live": Linen params, "ema": their moving average, "buffers": fixed arrays and the mean
+    latent}; only ``live`` is descended on.
     """
 
     def step(state: TrainState, batch: dict[str, Array]) -> tuple[TrainState, dict[str, Array]]:
-        fixed = {name: state.params[name] for name in ("ema", "buffers", "w_avg")}
-        views = batch["label"].shape[1]
-        flat = lambda x: x.reshape(-1, *x.shape[2:])  # noqa: E731
+        buffers = state.params["buffers"]
+        count, views = batch["label"].shape[:2]
+        one_per_view = lambda x: x.reshape(count * views, *x.shape[2:])  # noqa: E731
 
         def objective(live: Any) -> tuple[Array, dict[str, Array]]:
-            variables = {"params": live, "buffers": fixed["buffers"]}
-            latent = prior.mapping(variables, batch["z"], jnp.zeros((len(batch["z"]), 25)))
+            variables = {"params": live, "buffers": buffers}
+            latent = prior.mapping(variables, batch["z"], jnp.zeros((count, 25)))
             gaussians = prior.gaussians(variables, latent)
-            cameras = prior.camera(flat(batch["label"]), size)
-            cameras = jax.tree.map(lambda x: x.reshape(-1, views, *x.shape[1:]), cameras)
+            cameras = prior.camera(one_per_view(batch["label"]), size)
+            cameras = jax.tree.map(lambda x: x.reshape(count, views, *x.shape[1:]), cameras)
             seen = render_views(
                 gaussians, cameras, size=size, background=prior.background, implementation=implementation
             )
-            image = loss(flat(seen.image), flat(batch["image"]))
-            alpha = l1(flat(seen.alpha)[..., None], flat(batch["alpha"])[..., None])
-            position = (((gaussians.mean - template[None]) / 0.1) ** 2).mean()
+            image = loss(one_per_view(seen.image), one_per_view(batch["image"]))
+            alpha = jnp.abs(seen.alpha - batch["alpha"]).mean()
+            position = (((gaussians.mean - buffers["base_position"][None]) / 0.1) ** 2).mean()
             mse = ((seen.image - batch["image"]) ** 2).mean((2, 3, 4))
             measured = {
                 "image": image,
@@ -71,26 +74,25 @@ def make_prior_step(
                 "position": position,
                 "psnr": (-10 * jnp.log10(mse)).mean(),
                 "overflow": seen.overflow.sum(),
-                "w_mean": jax.lax.stop_gradient(latent.w[:, 0].mean(0)),
             }
             return image + weights.alpha * alpha + weights.position * position, measured
 
         inner, measured = descend(replace(state, params=state.params["live"]), optimiser, objective)
-        decay = jnp.minimum(EMA_DECAY, (1.0 + state.step) / (10.0 + state.step))
-        ema = jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, fixed["ema"], inner.params)
-        w_decay = jnp.minimum(W_AVG_DECAY, (1.0 + state.step) / (10.0 + state.step))
-        w_avg = w_decay * fixed["w_avg"] + (1 - w_decay) * measured.pop("w_mean")
-        params = {"live": inner.params, "ema": ema, "buffers": fixed["buffers"], "w_avg": w_avg}
-        return replace(inner, params=params), measured
+        # While the run is young the average is short, so that it does not remember the random start.
+        decay = jnp.minimum(0.5 ** (1 / EMA_HALF_TIME), (1.0 + state.step) / (10.0 + state.step))
+        ema = jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, state.params["ema"], inner.params)
+        w = prior.mapping({"params": ema, "buffers": buffers}, batch["z"], jnp.zeros((count, 25))).w[:, 0]
+        buffers = prior.update_w_avg({"buffers": buffers}, w)["buffers"]
+        return replace(inner, params={"live": inner.params, "ema": ema, "buffers": buffers}), measured
 
     return step
 
 
-def initial_params(variables: Variables, w_dim: int) -> dict[str, Any]:
+def initial_params(variables: Variables) -> dict[str, Any]:
     """The step's parameters for freshly initialised variables."""
-    return {
-        "live": variables["params"],
-        "ema": variables["params"],
-        "buffers": variables["buffers"],
-        "w_avg": jnp.zeros(w_dim),
-    }
+    return {"live": variables["params"], "ema": variables["params"], "buffers": variables["buffers"]}
+
+
+def averaged(params: dict[str, Any]) -> Variables:
+    """The variables to keep: averaged parameters."""
+    return {"params": params["ema"], "buffers": params["buffers"]}

@@ -9,8 +9,6 @@ from typing import no_type_check
 import numba
 import numpy as np
 
-from jax_talker.geometry import split_label
-
 
 @dataclass(frozen=True)
 class Mesh:
@@ -52,8 +50,9 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 def project(points: np.ndarray, label: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Pixels [n, 2] (centre of the top-left one at (0.5, 0.5)) and depths [n] of world points [n, 3]."""
-    world_from_cam, intrinsics = split_label(np.asarray(label, np.float64))
-    cam_from_world = np.linalg.inv(world_from_cam)
+    label = np.asarray(label, np.float64)
+    intrinsics = label[16:].reshape(3, 3)
+    cam_from_world = np.linalg.inv(label[:16].reshape(4, 4))
     cam = points @ cam_from_world[:3, :3].T + cam_from_world[:3, 3]
     pixels = cam[:, :2] / cam[:, 2:] * size * np.array([intrinsics[0, 0], intrinsics[1, 1]])
     return pixels + size * intrinsics[:2, 2], cam[:, 2]
