@@ -41,7 +41,9 @@ def main() -> None:
     else:
         script = talking.script_for(load_sound(AUDIO.value), CAMERA.value, clip=clip, seed=SEED.value)
     speaker = navigating.open_speaker(config, folder)
-    size = SIZE.value or (clip.size if clip is not None else config.data.size)
+    size = SIZE.value or (clip.size if clip is not None else 0)
+    if size == 0:
+        raise UserError(f"{config.data.clip} is not there to tell the picture's size; pass --size")
     made = talking.frames(config, speaker, script, size)
     if clip is not None and script.truth is not None and size == clip.size:
         made = talking.beside_truth(made, clip, script.truth)

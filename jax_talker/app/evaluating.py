@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import matplotlib
+import matplotlib.figure
 import numpy as np
 
 from jax_talker.app import builders
@@ -18,9 +18,6 @@ from jax_talker.data.clip import Clip
 from jax_talker.data.dataset import ClipFrames, batches, split
 from jax_talker.metrics import psnr, ssim
 from jax_talker.training.log import progress, read_scalars
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 BATCH = 8
 YARDSTICKS = ("model", "anchor_only", "mean_frame")
@@ -93,7 +90,9 @@ def table(scores: dict[str, Any]) -> str:
 def draw_curves(workdir: str | Path, path: str | Path) -> None:
     """Losses and PSNR of every stage of a run as one picture."""
     stages = read_scalars(workdir)
-    figure, axes = plt.subplots(1, max(1, len(stages)), figsize=(5 * max(1, len(stages)), 3.6), squeeze=False)
+    columns = max(1, len(stages))
+    figure = matplotlib.figure.Figure(figsize=(5 * columns, 3.6))  # no pyplot: no screen, no global state
+    axes = figure.subplots(1, columns, squeeze=False)
     for axis, (stage, scalars) in zip(axes[0], stages.items(), strict=False):
         right = axis.twinx()
         for name, (steps, values) in scalars.items():
@@ -107,4 +106,3 @@ def draw_curves(workdir: str | Path, path: str | Path) -> None:
         axis.legend(lines, [line.get_label() for line in lines], fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
-    plt.close(figure)

@@ -28,7 +28,8 @@ class AudioNet(nn.Module):
         for width in self.channels:
             x = leaky(nn.Conv(width, (3,), strides=2, padding=1)(x))
         x = x.reshape(*window.shape[:-2], -1)
-        return nn.Dense(self.features)(leaky(nn.Dense(64)(x)))
+        x = leaky(nn.Dense(64)(x))
+        return nn.Dense(self.features)(x)
 
 
 class AudioAttNet(nn.Module):

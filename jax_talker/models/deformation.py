@@ -17,9 +17,8 @@ from jax_talker.types import Gaussians
 
 def positional_encoding(x: Float[Array, "*b C"], octaves: int) -> Float[Array, "*b E"]:
     """x and its sines and cosines at 2⁰π … 2^(octaves−1)π (NeRF, arXiv 2003.08934, equation 4)."""
-    scaled = x[..., None, :] * (jnp.pi * 2.0 ** jnp.arange(octaves, dtype=x.dtype))[:, None]
-    waves = jnp.concatenate([jnp.sin(scaled), jnp.cos(scaled)], -2)
-    return jnp.concatenate([x, waves.reshape(*x.shape[:-1], -1)], -1)
+    scaled = [jnp.pi * 2.0**k * x for k in range(octaves)]
+    return jnp.concatenate([x, *map(jnp.sin, scaled), *map(jnp.cos, scaled)], -1)
 
 
 class DeformationField(nn.Module):

@@ -87,7 +87,8 @@ def load(folder: str | Path) -> tuple[str, dict[str, Array]]:
 
 def features(net: str, weights: dict[str, Array], image: Float[Array, "B H W 3"]) -> list[Float[Array, "B h w C"]]:
     """Unit-length feature vectors at every tap, of images in [0, 1]."""
-    x = (2 * image - 1 - jnp.asarray(SHIFT)) / jnp.asarray(SCALE)
+    shift, scale = (jnp.asarray(v, image.dtype)[None, None, None] for v in (SHIFT, SCALE))
+    x = (2 * image - 1 - shift) / scale
     out = []
     for k, conv in enumerate(NETWORKS[net]):
         if conv.pool_before:

@@ -1,7 +1,7 @@
 """Saving and resuming. The only importer of Orbax, whose API is moving; everything else sees these few calls."""
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class Checkpoints:
         step = int(state.step)
         if step == self.latest():
             return
-        stored = replace(state, key=jax.random.key_data(state.key))
+        stored = _as_dict(state)
         args = ocp.args.Composite(state=ocp.args.StandardSave(stored), config=ocp.args.JsonSave(config))
         self._manager.save(step, args=args)
 
@@ -47,16 +47,16 @@ class Checkpoints:
         step = self.latest() if step is None else step
         if step is None:
             raise UserError(f"{self.folder}: no checkpoint to resume from")
-        target = replace(like, key=jax.random.key_data(like.key))
+        target = _as_dict(like)
         self._check(target, step)
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), target)
         restored = self._manager.restore(
             step, args=ocp.args.Composite(state=ocp.args.StandardRestore(shapes), config=ocp.args.JsonRestore())
         )
         state = restored["state"]
-        return replace(state, key=jax.random.wrap_key_data(state.key)), restored["config"]
+        return TrainState(**state | {"key": jax.random.wrap_key_data(state["key"])}), restored["config"]
 
-    def _check(self, target: TrainState, step: int) -> None:
+    def _check(self, target: dict[str, Any], step: int) -> None:
         """Orbax casts dtypes in silence and its messages on shapes are long, so compare here first."""
         with ocp.StandardCheckpointer() as reader:
             stored = dict(reader.metadata(self.folder / str(step) / "state").item_metadata)
@@ -77,10 +77,14 @@ class Checkpoints:
             )
 
 
+def _as_dict(state: TrainState) -> dict[str, Any]:
+    """What is stored: the state's fields, its key as plain numbers."""
+    fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    return fields | {"key": jax.random.key_data(state.key)}
+
+
 def _plain(tree: Any) -> Any:
     """Nested dicts, lists and leaves only, so that the saved tree and the wanted one have the same paths."""
-    if isinstance(tree, TrainState):
-        tree = {name: getattr(tree, name) for name in ("step", "params", "opt_state", "key")}
     if hasattr(tree, "_asdict"):
         tree = tree._asdict()
     if isinstance(tree, Mapping):

@@ -41,7 +41,7 @@ def descend(
     ``measured`` gains ``loss``, ``grad_norm`` and ``skipped`` (1 where the step was not applied).
     """
     (value, measured), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
-    norm = optax.global_norm(gradients)
+    norm = optax.tree.norm(gradients)
     updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     finite = jnp.isfinite(norm)

@@ -1,6 +1,9 @@
 """Film a procedural head: a clip folder with frames, sound, cameras, landmarks and masks from any number of cameras."""
 
+import os
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,16 +57,30 @@ def labels(scene: Scene, yaw: float, pitch: float) -> np.ndarray:
 def film(
     scene: Scene, cameras: Mapping[str, tuple[float, float]], size: int
 ) -> Iterator[dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
-    """Yield for every frame and camera name: image [H, W, 3] uint8, masks [H, W, 3] uint8, landmarks [68, 2] pixels."""
+    """Yield for every frame and camera name: image [H, W, 3] uint8, masks [H, W, 3] uint8, landmarks [68, 2] pixels.
+
+    Frames are made ahead by a thread for each core; they come in order.
+    """
     head = Head(scene.person)
     seen = {name: labels(scene, *angles) for name, angles in cameras.items()}
-    for i, pose in enumerate(scene.motions):
-        mesh = head.mesh(pose)
-        points = head.face.vertices(pose)[VERTICES] + HEAD_ORIGIN
-        yield {
+
+    def shoot(i: int) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        mesh = head.mesh(scene.motions[i])
+        points = head.face.vertices(scene.motions[i])[VERTICES] + HEAD_ORIGIN
+        return {
             name: (*picture(mesh, label[i], size), project(points, label[i], size)[0].astype(np.float32))
             for name, label in seen.items()
         }
+
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque = deque()
+        for i in range(len(scene.motions)):
+            waiting.append(pool.submit(shoot, i))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def write_clip(

@@ -29,7 +29,7 @@ def join(meshes: list[Mesh]) -> Mesh:
     )
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 @no_type_check
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """Area-weighted unit normals, [n, 3]."""
@@ -68,7 +68,7 @@ def render(mesh: Mesh, label: np.ndarray, size: int, *, supersample: int = 3) ->
     return image, hit.reshape(size, supersample, size, supersample).mean((1, 3), dtype=np.float32)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 @no_type_check
 def _rasterize(pixels, depth, faces, values, size):
     channels = values.shape[1]
