@@ -1,0 +1,198 @@
+"""XLA's FFI seen from Numba: call frames and parallel loops, with no Python in between.
+
+A handler is a C function that XLA calls with an ``XLA_FFI_CallFrame`` (``xla/ffi/api/c_api.h`` under
+``jax.ffi.include_dir()``; the byte offsets below are that header's: API version 0.x, 64-bit machines). Unlike
+``jax.pure_callback`` it needs neither the GIL nor copies, so it can neither wait for a Python thread nor slow one down.
+
+Parallel loops run on XLA's own thread pool, which knows how many threads this process may use. (Numba's own: the
+default layer aborts when two XLA threads enter at once, the other two need further packages.) The calling thread always
+works too, and in the end waits only for items that another thread has already begun. So a loop finishes with any number
+of free threads, none included, and from any number of callers at once. What an item is depends on the problem alone,
+never on the number of threads, and so does the result.
+"""
+
+import ctypes
+
+from kernels.cpu.memory import (
+    address_of,
+    allocate,
+    atomic_add,
+    atomic_load,
+    call_pointer,
+    compiled,
+    give_way,
+    peek,
+    peek32,
+    poke,
+    poke32,
+    publish,
+    release,
+    stack,
+)
+
+# XLA_FFI_CallFrame; the last three are pointers to arrays of pointers
+_EXTENSION, _API, _CONTEXT, _ARGUMENTS, _RESULTS, _ATTRIBUTES = 8, 16, 24, 72, 112, 160
+# XLA_FFI_Buffer and XLA_FFI_Array
+_BUFFER_DATA, _BUFFER_RANK, _BUFFER_DIMS, _ARRAY_DATA = 24, 32, 40, 16
+# XLA_FFI_Extension_Base, XLA_FFI_Metadata_Extension, XLA_FFI_Metadata
+_EXTENSION_TYPE, _EXTENSION_METADATA, _METADATA_MAJOR, _METADATA_MINOR, _METADATA_TRAITS = 8, 24, 24, 28, 32
+_IS_METADATA = 1
+# XLA_FFI_Api
+_API_MINOR, _ERROR_CREATE, _ERROR_DESTROY, _SCHEDULE, _NUM_THREADS = 36, 48, 64, 136, 144
+_RESOURCE_EXHAUSTED = 8
+_MAJOR, _MINOR = 0, 3  # the version of the header these offsets were read from; XLA refuses a handler of another major
+
+_no_memory = ctypes.create_string_buffer(b"CPU rasteriser: out of memory")
+publish("kernels_cpu_no_memory", ctypes.addressof(_no_memory))
+_address_of_no_memory = address_of("kernels_cpu_no_memory")
+
+
+@compiled
+def answers_metadata(call):
+    """True when XLA only asks what this handler is, as it does at registration; the answer has then been given."""
+    extension = peek(call + _EXTENSION)
+    if extension == 0 or peek32(extension + _EXTENSION_TYPE) != _IS_METADATA:
+        return False
+    metadata = peek(extension + _EXTENSION_METADATA)
+    poke32(metadata + _METADATA_MAJOR, _MAJOR)
+    poke32(metadata + _METADATA_MINOR, min(_MINOR, peek32(peek(call + _API) + _API_MINOR)))
+    poke32(metadata + _METADATA_TRAITS, 0)
+    return True
+
+
+@compiled
+def operands(call):
+    """Address of the array of addresses of the operands' XLA_FFI_Buffers."""
+    return peek(call + _ARGUMENTS)
+
+
+@compiled
+def results(call):
+    return peek(call + _RESULTS)
+
+
+@compiled
+def data(buffers, index):
+    """Address of a buffer's first element."""
+    return peek(peek(buffers + 8 * index) + _BUFFER_DATA)
+
+
+@compiled
+def leading(buffers, inner):
+    """Product of all axes of the first buffer but the ``inner`` last ones."""
+    buffer = peek(buffers)
+    product = 1
+    for axis in range(peek(buffer + _BUFFER_RANK) - inner):
+        product *= peek(peek(buffer + _BUFFER_DIMS) + 8 * axis)
+    return product
+
+
+@compiled
+def attribute(call):
+    """Address of the first element of the only attribute, an array."""
+    return peek(peek(peek(call + _ATTRIBUTES)) + _ARRAY_DATA)
+
+
+@compiled
+def out_of_memory(call):
+    """The XLA_FFI_Error for a handler to return."""
+    arguments = stack(32)
+    poke(arguments, 32)
+    poke(arguments + 8, 0)
+    poke(arguments + 16, _address_of_no_memory())
+    poke(arguments + 24, _RESOURCE_EXHAUSTED)
+    return call_pointer(peek(peek(call + _API) + _ERROR_CREATE), arguments)
+
+
+@compiled
+def _succeeded(call, error):
+    if error == 0:
+        return True
+    arguments = stack(24)
+    poke(arguments, 24)
+    poke(arguments + 8, 0)
+    poke(arguments + 16, error)
+    call_pointer(peek(peek(call + _API) + _ERROR_DESTROY), arguments)
+    return False
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Parallel loops. A job in memory, as int64 words; the two counters have cache lines of their own.
+
+_PHASE, _FRAME, _ITEMS, _HOLDERS, _NEXT, _FINISHED, _JOB_BYTES = 0, 8, 16, 24, 64, 128, 192
+_SPINS = 100  # glances at the counter before giving way: about a microsecond
+
+# The C function int64(job) that runs items until none is left. It contains every phase and is compiled elsewhere.
+WORKER = "kernels_cpu_worker"
+_address_of_worker = address_of(WORKER)
+
+
+@compiled
+def next_item(job):
+    """(phase, frame, item) of a job for this thread to run; item −1 when none is left."""
+    item = atomic_add(job + _NEXT, 1)
+    return peek(job + _PHASE), peek(job + _FRAME), item if item < peek(job + _ITEMS) else -1
+
+
+@compiled
+def finish_item(job):
+    atomic_add(job + _FINISHED, 1)
+
+
+@compiled
+def leave(job):
+    """The last thread to leave a job frees it. Helpers that start too late find no item and touch nothing else."""
+    if atomic_add(job + _HOLDERS, -1) == 1:
+        release(job)
+
+
+@compiled
+def _threads(call):
+    arguments = stack(40)
+    poke(arguments, 32)
+    poke(arguments + 8, 0)
+    poke(arguments + 16, peek(call + _CONTEXT))
+    poke(arguments + 24, arguments + 32)
+    poke(arguments + 32, 1)
+    if _succeeded(call, call_pointer(peek(peek(call + _API) + _NUM_THREADS), arguments)):
+        return peek(arguments + 32)
+    return 1
+
+
+@compiled
+def _ask_for_help(call, job):
+    arguments = stack(40)
+    poke(arguments, 40)
+    poke(arguments + 8, 0)
+    poke(arguments + 16, peek(call + _CONTEXT))
+    poke(arguments + 24, _address_of_worker())
+    poke(arguments + 32, job)
+    return _succeeded(call, call_pointer(peek(peek(call + _API) + _SCHEDULE), arguments))
+
+
+@compiled
+def parallel(call, phase, frame, items):
+    """Run items 0 … items − 1 of a phase, here and on XLA's threads; False when there is no memory for the job."""
+    if items <= 0:
+        return True
+    job = allocate(_JOB_BYTES)
+    if job == 0:
+        return False
+    helpers = max(min(_threads(call), items) - 1, 0)
+    poke(job + _PHASE, phase)
+    poke(job + _FRAME, frame)
+    poke(job + _ITEMS, items)
+    poke(job + _HOLDERS, helpers + 2)  # this thread as a worker and as the one that waits
+    poke(job + _NEXT, 0)
+    poke(job + _FINISHED, 0)
+    for _ in range(helpers):
+        if not _ask_for_help(call, job):
+            leave(job)
+    call_pointer(_address_of_worker(), job)
+    glances = 0
+    while atomic_load(job + _FINISHED) < items:
+        glances += 1
+        if glances > _SPINS:
+            give_way()
+    leave(job)
+    return True

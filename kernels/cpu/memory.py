@@ -1,0 +1,160 @@
+"""Raw memory for Numba functions that run without Python: addresses are int64, nothing is bounds-checked."""
+
+import ctypes
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any, no_type_check
+
+import numba
+import numpy as np
+from llvmlite import binding, ir
+from numba import carray, types  # pyright: ignore[reportPrivateImportUsage]
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+ADDRESS = types.int64
+_I64 = ir.IntType(64)
+
+
+def compiled(function: Callable) -> Any:
+    """``numba.njit`` on the bare function: while tests run, an import hook wraps each one to check annotations."""
+    return numba.njit(inspect.unwrap(function), error_model="numpy")
+
+
+def publish(name: str, address: int | None) -> None:
+    """Let compiled code use the function or data at ``address`` by name: names may be cached on disk, addresses not."""
+    binding.add_symbol(name, address)
+
+
+def _publish_libc() -> None:
+    if sys.platform == "win32":
+        libc = ctypes.cdll.msvcrt
+        give_way = ctypes.windll.kernel32.SwitchToThread
+    else:
+        libc = ctypes.CDLL(None)
+        give_way = libc.sched_yield
+    for name, function in (("malloc", libc.malloc), ("free", libc.free), ("give_way", give_way)):
+        publish(f"kernels_cpu_{name}", ctypes.cast(function, ctypes.c_void_p).value)
+
+
+_publish_libc()
+_malloc = types.ExternalFunction("kernels_cpu_malloc", ADDRESS(types.int64))
+_free = types.ExternalFunction("kernels_cpu_free", types.void(ADDRESS))
+give_way = types.ExternalFunction("kernels_cpu_give_way", types.int32())  # let another thread run
+
+
+def llvm_intrinsic(result: Any, arguments: tuple, emit: Callable) -> Any:
+    """A function of fixed types whose body is LLVM code: ``emit(builder, *values)``."""
+
+    @no_type_check
+    def lower(context, builder, sig, args):
+        out = emit(builder, *args)
+        return context.get_dummy_value() if result is types.void else out
+
+    signature = result(*arguments)
+    bodies = [
+        lambda context: (signature, lower),
+        lambda context, a: (signature, lower),
+        lambda context, a, b: (signature, lower),
+    ]
+    return intrinsic(bodies[len(arguments)])
+
+
+def _at(builder, address, bits=64):
+    return builder.inttoptr(address, ir.IntType(bits).as_pointer())
+
+
+peek = llvm_intrinsic(types.int64, (ADDRESS,), lambda b, a: b.load(_at(b, a)))
+peek32 = llvm_intrinsic(types.int32, (ADDRESS,), lambda b, a: b.load(_at(b, a, 32)))
+poke = llvm_intrinsic(types.void, (ADDRESS, types.int64), lambda b, a, x: b.store(x, _at(b, a)))
+poke32 = llvm_intrinsic(types.void, (ADDRESS, types.int32), lambda b, a, x: b.store(x, _at(b, a, 32)))
+atomic_load = llvm_intrinsic(types.int64, (ADDRESS,), lambda b, a: b.load_atomic(_at(b, a), "seq_cst", 8))
+atomic_add = llvm_intrinsic(  # returns the old value
+    types.int64, (ADDRESS, types.int64), lambda b, a, x: b.atomic_rmw("add", _at(b, a), x, "seq_cst")
+)
+call_pointer = llvm_intrinsic(  # a C function int64(int64) at an address
+    types.int64,
+    (ADDRESS, types.int64),
+    lambda b, function, x: b.call(b.inttoptr(function, ir.FunctionType(_I64, [_I64]).as_pointer()), [x]),
+)
+_void_pointer = llvm_intrinsic(types.voidptr, (ADDRESS,), lambda b, a: b.inttoptr(a, cgutils.voidptr_t))
+
+
+def _prefetch(builder, address):
+    flag = ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, flag, flag, flag])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [builder.inttoptr(address, cgutils.voidptr_t), flag(0), flag(3), flag(1)])
+
+
+prefetch = llvm_intrinsic(types.void, (ADDRESS,), _prefetch)  # ask for the cache line at an address
+
+
+def address_of(name: str) -> Any:
+    """A function of no arguments that returns the address of a published name."""
+    kind = ir.FunctionType(ir.VoidType(), [])
+
+    def emit(builder):
+        return builder.ptrtoint(cgutils.get_or_insert_function(builder.module, kind, name), _I64)
+
+    return llvm_intrinsic(ADDRESS, (), emit)
+
+
+def _stack(context, size):
+    """Address of ``size`` bytes (a literal) on the calling function's stack, aligned to 64."""
+
+    @no_type_check
+    def lower(context, builder, sig, args):
+        with builder.goto_entry_block():
+            block = builder.alloca(ir.ArrayType(ir.IntType(8), size.literal_value))
+            block.align = 64
+        return builder.ptrtoint(block, _I64)
+
+    return (ADDRESS(size), lower) if isinstance(size, types.IntegerLiteral) else None
+
+
+stack: Any = intrinsic(_stack)
+
+
+@compiled
+def floats(address, size):
+    """The float32 array of ``size`` elements at an address."""
+    return carray(_void_pointer(address), (size,), np.float32)
+
+
+@compiled
+def ints(address, size):
+    return carray(_void_pointer(address), (size,), np.int32)
+
+
+@compiled
+def words(address, size):
+    return carray(_void_pointer(address), (size,), np.int64)
+
+
+@compiled
+def doubles(address, size):
+    return carray(_void_pointer(address), (size,), np.float64)
+
+
+@compiled
+def flags(address, size):
+    return carray(_void_pointer(address), (size,), np.uint8)
+
+
+@compiled
+def allocate(size):
+    """Address of ``size`` bytes, aligned to 64, or 0 when there is no memory. Hand it to ``release``."""
+    block = _malloc(max(size, 1) + 128)
+    if block == 0:
+        return block
+    aligned = (block + 127) // 64 * 64
+    poke(aligned - 8, block)
+    return aligned
+
+
+@compiled
+def release(address):
+    if address != 0:
+        _free(peek(address - 8))

@@ -1,0 +1,126 @@
+"""Compositing of one tile, backward: from the last Gaussian that was drawn to the first.
+
+With weight w = alpha·T (T: the light in front of the Gaussian) and a pixel's cotangents folded into one number for each
+Gaussian, c = Σ cotangent·(colour, depth), the derivative is dL/dalpha = T·c − behind/(1 − alpha), where ``behind`` is
+Σ w·c of all that lies behind, background included. T is recovered from the light that was left, by division, so that
+its error stays relative (Kerbl et al. 2023, appendix).
+
+What a Gaussian gets from a tile is one record of sums over its pixels, of v = dL/dalpha·alpha (the derivative by the
+exponent), of distances t = dx − s·dy and dy from its centre, and of weights:
+
+    0 Σv   1 Σv·t   2 Σv·t²   3 Σv·t·dy   4 Σv·dy   5 Σv·dy²   6 7 8 Σw·d_image   9 Σw·d_depth
+"""
+
+import numpy as np
+
+from kernels.constants import ALPHA_MIN, TILE
+from kernels.cpu import frame as fr
+from kernels.cpu.lanes import lane_sums, load, load_int, store
+from kernels.cpu.memory import compiled, doubles, flags, floats, ints, prefetch, stack, words
+from kernels.cpu.simd import BYTES, exp2, fma, lane_numbers, less_int, minimum, select, splat, splat_int
+from kernels.cpu.tiles import PIXELS, PLANE, tile_of
+
+_STATE = 7 * PLANE
+
+
+@compiled
+def composite_back(frame, item):
+    """Records of sums for one tile's entries, and the tile's part of the background's gradient."""
+    slot, image, left, top, columns, rows = tile_of(frame, item)
+    settings = doubles(frame[fr.SETTINGS], fr.NUM_SETTINGS)
+    alpha_min, alpha_max = splat(ALPHA_MIN), splat(settings[fr.ALPHA_MAX])
+    starts = words(frame[fr.STARTS] + 8 * item, 2)
+    first, size = starts[0], starts[1] - starts[0]
+    entries = ints(frame[fr.ENTRIES] + 4 * first, size)
+    sums = frame[fr.SUMS] + fr.RECORD * first
+    used = flags(frame[fr.USED] + first, size)
+    records = frame[fr.RECORDS] + fr.RECORD * slot * frame[fr.PADDED]
+    nothing, one = splat(0.0), splat(1.0)
+    pixel_x = lane_numbers() + (np.float32(left) + np.float32(0.5))
+
+    light_at = stack(_STATE)
+    behind_at, red_at, green_at = light_at + PLANE, light_at + 2 * PLANE, light_at + 3 * PLANE
+    blue_at, depth_at, stop_at = light_at + 4 * PLANE, light_at + 5 * PLANE, light_at + 6 * PLANE
+    last = _load_tile(frame, item, image, left, top, columns, rows, light_at)
+    used[:last] = 1
+    used[last:] = 0
+    for i in range(last - 1, -1, -1):
+        prefetch(records + fr.RECORD * entries[max(i - 8, 0)])
+        at = records + fr.RECORD * entries[i]
+        g, whole = floats(at, 16), ints(at, 16)
+        dx = pixel_x - g[0]
+        v0, v1, v2, v3, v4, v5 = nothing, nothing, nothing, nothing, nothing, nothing
+        w0, w1, w2, w3 = nothing, nothing, nothing, nothing
+        for row in range(max(whole[10] - top, 0), min(whole[11] - top, rows)):
+            y = BYTES * row
+            dy = np.float32(top + row) + np.float32(0.5) - g[1]
+            off = dx - g[3] * dy
+            raw = exp2(fma(g[2] * off, off, g[5] + g[4] * dy * dy))
+            drawn = (raw >= alpha_min) & less_int(splat_int(i), load_int(stop_at + y))
+            alpha = select(drawn, minimum(raw, alpha_max), nothing)
+            growth = one / (one - alpha)
+            light = load(light_at + y) * growth
+            weight = alpha * light
+            behind = load(behind_at + y)
+            d_red, d_green, d_blue, d_depth = (
+                load(red_at + y),
+                load(green_at + y),
+                load(blue_at + y),
+                load(depth_at + y),
+            )
+            c = fma(d_red, g[6], fma(d_green, g[7], fma(d_blue, g[8], d_depth * g[9])))
+            d_alpha = light * c - behind * growth
+            store(light_at + y, light)
+            store(behind_at + y, fma(weight, c, behind))
+            # An alpha at its cap does not move.
+            v = select(drawn & (raw < alpha_max), d_alpha * raw, nothing)
+            vt = v * off
+            v0 = v0 + v
+            v1 = v1 + vt
+            v2 = fma(vt, off, v2)
+            v3 = fma(vt, dy, v3)
+            v4 = fma(v, dy, v4)
+            v5 = fma(v, dy * dy, v5)
+            w0 = fma(weight, d_red, w0)
+            w1 = fma(weight, d_green, w1)
+            w2 = fma(weight, d_blue, w2)
+            w3 = fma(weight, d_depth, w3)
+        total = lane_sums(
+            (v0, v1, v2, v3, v4, v5, w0, w1, w2, w3, nothing, nothing, nothing, nothing, nothing, nothing)
+        )
+        store(sums + fr.RECORD * i, total)
+
+
+@compiled
+def _load_tile(frame, item, image, left, top, columns, rows, light_at):
+    """Fill a tile's planes: light left, Σ behind (so far the background), cotangents, stops. Returns the last stop."""
+    width, height = frame[fr.WIDTH], frame[fr.HEIGHT]
+    back = floats(frame[fr.BACKGROUND] + 12 * image, 3)
+    pixels, before = height * width, image * height * width
+    d_image = floats(frame[fr.D_IMAGE] + 12 * before, 3 * pixels)
+    d_alpha = floats(frame[fr.D_ALPHA] + 4 * before, pixels)
+    d_depth = floats(frame[fr.D_DEPTH] + 4 * before, pixels)
+    light = floats(frame[fr.LIGHT] + 4 * before, pixels)
+    stop = ints(frame[fr.STOP] + 4 * before, pixels)
+    planes, stops = floats(light_at, 6 * PIXELS), ints(light_at + 6 * PLANE, PIXELS)
+    for i in range(6 * PIXELS):
+        planes[i] = 0.0
+    for i in range(PIXELS):
+        stops[i] = 0
+    last = 0
+    red, green, blue = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+    for row in range(rows):
+        for column in range(columns):
+            to, of = TILE * row + column, (top + row) * width + left + column
+            rest = light[of]
+            planes[to] = rest
+            r, g, b = d_image[3 * of], d_image[3 * of + 1], d_image[3 * of + 2]
+            planes[PIXELS + to] = rest * (r * back[0] + g * back[1] + b * back[2] - d_alpha[of])
+            planes[2 * PIXELS + to], planes[3 * PIXELS + to], planes[4 * PIXELS + to] = r, g, b
+            planes[5 * PIXELS + to] = d_depth[of]
+            stops[to] = stop[of]
+            last = max(last, stop[of])
+            red, green, blue = red + rest * r, green + rest * g, blue + rest * b
+    parts = floats(frame[fr.BACKGROUND_SUMS] + 12 * item, 3)
+    parts[0], parts[1], parts[2] = red, green, blue
+    return last
