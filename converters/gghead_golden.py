@@ -9,6 +9,7 @@ import numpy as np
 from converters.assemble import LAYOUTS
 from converters.gghead_names import sources
 from converters.verify import Row, Skipped
+from jax_talker.priors import sh
 from jax_talker.priors.base import Variables, leaves
 from jax_talker.priors.gghead import GGHead
 from jax_talker.priors.stylegan2 import block_sizes
@@ -22,9 +23,8 @@ Arrays = Mapping[str, np.ndarray]
 
 def rows(prior: GGHead, variables: Variables, io: Arrays, known: set[str]) -> Iterator[Row | Skipped]:
     """Compare every known array of ``io``; names that were looked at are added to ``known``."""
-    known |= {"z", "c", "psi", "cut", "ws_plus", "sel", "c_front"} | {
-        n for n in io if n.startswith(("unit_", "cotangent_"))
-    }
+    known |= {"z", "c", "psi", "cut", "ws_plus", "sel", "c_front"}
+    known |= {name for name in io if name.startswith(("unit_", "cotangent_"))}
     for part in (_mapping, _images, _attributes, _cameras, _gradients, _sampled):
         for row in part(prior, variables, io):
             known.add(row.stage)
@@ -80,7 +80,7 @@ def _images(prior: GGHead, variables: Variables, io: Arrays) -> Iterator[Row | S
 def _attributes(prior: GGHead, variables: Variables, io: Arrays) -> Iterator[Row | Skipped]:
     if "ws_plus" not in io:
         return
-    raw, attributes, view, frozen = _everything(prior)(variables, _latent(io["ws_plus"]))
+    raw, attributes, view = _everything(prior)(variables, _latent(io["ws_plus"]))
     found = {"uv_samples": jnp.concatenate([raw[name] for name in prior.config.attributes], -1)}
     found |= {f"raw_{name}": value for name, value in raw.items()} | _attribute_arrays(attributes)
     found |= {
@@ -90,8 +90,11 @@ def _attributes(prior: GGHead, variables: Variables, io: Arrays) -> Iterator[Row
         "render_opacity": view.opacity[..., None],
         "render_sh": view.sh,
         "render_bg": jnp.broadcast_to(jnp.asarray(prior.background), (len(io["ws_plus"]), 3)),
-        "render_rgb_from_front_ref": frozen.rgb,
     }
+    if "c_front" in io:
+        away = view.mean - jnp.asarray(io["c_front"][:16].reshape(4, 4)[:3, 3])[None, None]
+        direction = away / jnp.linalg.norm(away, axis=-1, keepdims=True)
+        found["render_rgb_from_front_ref"] = sh.colour(jnp.asarray(view.sh), direction)
     for name, value in found.items():
         if name in io:
             yield Row(name, np.asarray(value), io[name], atol=1e-6 if name == "render_scales" else 1e-4)
@@ -157,7 +160,7 @@ def _sampled(prior: GGHead, variables: Variables, io: Arrays) -> Iterator[Row | 
     found = {"planes_mean": image.mean((2, 3)), "planes_std": image.std((2, 3), ddof=1)}
     if "planes_sub" in io:
         found["planes_sub"] = _like(image, io["planes_sub"])
-    _, attributes, _, _ = _everything(prior)(variables, Latent(w=ws))
+    _, attributes, _ = _everything(prior)(variables, Latent(w=ws))
     selected = io["sel"]
     found |= {name: np.asarray(value)[0, selected] for name, value in _attribute_arrays(attributes).items()}
     buffers = variables["buffers"]
@@ -173,8 +176,7 @@ def _sampled(prior: GGHead, variables: Variables, io: Arrays) -> Iterator[Row | 
 def _everything(prior: GGHead) -> Callable:
     def run(variables, latent):
         raw = prior.raw(variables, latent)
-        view = prior.activate(variables, raw)
-        return raw, prior.attributes(variables, raw), view, prior.gaussians(variables, latent)
+        return raw, prior.attributes(variables, raw), prior.activate(variables, raw)
 
     return jax.jit(run)
 

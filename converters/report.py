@@ -25,9 +25,8 @@ def report(checkpoint: Checkpoint) -> str:
     if not isinstance(root, dict):
         return "\n".join([*lines, f"root: {_short(root)}"])
     networks = checkpoints.networks(checkpoint)
-    for key, value in root.items():
-        if key in networks:
-            lines += ["", *_network(str(key), networks[key])]
+    for key, network in networks.items():
+        lines += ["", *_network(key, network)]
     loose = {str(key): value for key, value in root.items() if key not in networks}
     tensors = [line for key, value in loose.items() for line in _tensors(key, value)]
     lines += [""] + [f"{key}: {_short(value)}" for key, value in loose.items() if not isinstance(value, Tensor)]

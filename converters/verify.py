@@ -68,7 +68,7 @@ def torch_port(folder: Path, seed: int) -> bool:
 
 
 def read_golden(path: Path) -> dict[str, np.ndarray]:
-    """The npz and, where they lie beside it, the truncation settings of meta.json and the other files of a GSGAN set."""
+    """The npz, and the truncation settings of a meta.json beside it."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
@@ -95,8 +95,7 @@ def _golden_rows(prior: Prior, variables: Variables, arrays: dict[str, np.ndarra
         from converters import gsgan_golden as layout
     known: set[str] = set()
     generator: Any = prior
-    for row in layout.rows(generator, variables, arrays, known):
-        yield row
+    yield from layout.rows(generator, variables, arrays, known)
     for name in sorted(set(arrays) - known):
         yield Skipped(name, "verify does not know this array")
 
