@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Key
 
 from jax_talker.errors import UserError
 from jax_talker.geometry import split_label
-from jax_talker.priors import attributes, initial, options, sh, stylegan2
+from jax_talker.priors import attributes, initial, layers, options, sh, stylegan2
 from jax_talker.priors import template as templates
 from jax_talker.priors.base import Variables
 from jax_talker.priors.cameras import invert_affine
@@ -120,7 +120,7 @@ class GGHeadNetwork(nn.Module):
 
     def setup(self):
         c = self.config
-        self.mapping_net = stylegan2.Mapping(
+        self.mapping_net = layers.Mapping(
             c.w_dim, c.mapping_layers, c.c_scale, c.c_gen_conditioning_zero, name="mapping"
         )
         self.synthesis_net = stylegan2.Synthesis(
@@ -128,7 +128,7 @@ class GGHeadNetwork(nn.Module):
             c.num_channels,
             c.channel_base,
             c.channel_max,
-            stylegan2.Numerics.named(self.compute),
+            layers.Numerics.named(self.compute),
             c.conv_clamp,
             name="synthesis",
         )
@@ -147,7 +147,7 @@ class GGHeadNetwork(nn.Module):
     def mapping(self, z, label, psi, cutoff):
         c = self.config
         w = self.mapping_net(z, label[:, : c.c_dim])
-        return stylegan2.broadcast_and_truncate(w, self.w_avg.value, _num_ws(c), psi, cutoff)
+        return layers.broadcast_and_truncate(w, self.w_avg.value, _num_ws(c), psi, cutoff)
 
     def planes(self, ws, noise, key):
         return self.synthesis_net(ws, noise, key)
@@ -170,12 +170,12 @@ class GGHead:
     """A GGHead generator without its arrays; see :class:`jax_talker.priors.base.Prior` for the interface."""
 
     config: GGHeadConfig = field(default_factory=GGHeadConfig)
-    compute: str = "float32"  # stylegan2.COMPUTE
+    compute: str = "float32"  # layers.COMPUTE
 
     kind: ClassVar[str] = "gghead"
 
     def __post_init__(self):
-        stylegan2.Numerics.named(self.compute)
+        layers.Numerics.named(self.compute)
 
     # -- sizes -------------------------------------------------------------------------------------------------------
 
