@@ -16,9 +16,10 @@ LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "dense": lambda t: t.T,  # [out, in] → [in, out]
     "conv": lambda t: t.transpose(2, 3, 1, 0),  # [out, in, kh, kw] → [kh, kw, in, out]
     "conv1x1": lambda t: t[:, :, 0, 0].T,  # [out, in, 1, 1] → [in, out]
+    "table": lambda t: t[:, :, 0, t.shape[3] // 2 - 1 : t.shape[3] // 2 + 1],  # the two middle columns
     "image": lambda t: t.transpose(1, 2, 0),  # [channels, height, width] → [height, width, channels]
 }
-RANK = {"dense": 2, "conv": 4, "conv1x1": 4, "image": 3}
+RANK = {"dense": 2, "conv": 4, "conv1x1": 4, "image": 3, "table": 4}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Key
 
 from jax_talker.errors import UserError
 from jax_talker.geometry import split_label
-from jax_talker.priors import attributes, initial, options, sh, stylegan2
+from jax_talker.priors import attributes, initial, layers, options, sh, stylegan2
 from jax_talker.priors import template as templates
 from jax_talker.priors.base import Variables
 from jax_talker.priors.cameras import invert_affine
@@ -120,7 +120,7 @@ class GGHeadNetwork(nn.Module):
 
     def setup(self):
         c = self.config
-        self.mapping_net = stylegan2.Mapping(
+        self.mapping_net = layers.Mapping(
             c.w_dim, c.mapping_layers, c.c_scale, c.c_gen_conditioning_zero, name="mapping"
         )
         self.synthesis_net = stylegan2.Synthesis(
@@ -128,7 +128,7 @@ class GGHeadNetwork(nn.Module):
             c.num_channels,
             c.channel_base,
             c.channel_max,
-            stylegan2.Numerics.named(self.compute),
+            layers.Numerics.named(self.compute),
             c.conv_clamp,
             name="synthesis",
         )
@@ -147,19 +147,19 @@ class GGHeadNetwork(nn.Module):
     def mapping(self, z, label, psi, cutoff):
         c = self.config
         w = self.mapping_net(z, label[:, : c.c_dim])
-        return stylegan2.broadcast_and_truncate(w, self.w_avg.value, _num_ws(c), psi, cutoff)
+        return layers.broadcast_and_truncate(w, self.w_avg.value, _num_ws(c), psi, cutoff)
 
     def planes(self, ws, noise, key):
         return self.synthesis_net(ws, noise, key)
 
     def raw(self, ws, noise, key):
-        c = self.config
-        image, _ = self.synthesis_net(ws, noise, key)
-        if c.use_zero_conv_position:
-            image = self.zero_conv(image)
-        return attributes.sample_plane(image, self.uv.value, align_corners=c.use_align_corners)
+        image = self.moved(ws, noise, key)
+        return attributes.sample_plane(image, self.uv.value, align_corners=self.config.use_align_corners)
 
-    def zero_conv(self, image):
+    def moved(self, ws, noise, key):
+        image, _ = self.synthesis_net(ws, noise, key)
+        if not self.config.use_zero_conv_position:
+            return image
         where = self.config.channels["position"]
         moved = jnp.matmul(image[..., where], self.position_kernel, precision="highest")
         return image.at[..., where].set(moved + self.position_bias[None, None, None])
@@ -170,12 +170,12 @@ class GGHead:
     """A GGHead generator without its arrays; see :class:`jax_talker.priors.base.Prior` for the interface."""
 
     config: GGHeadConfig = field(default_factory=GGHeadConfig)
-    compute: str = "float32"  # stylegan2.COMPUTE
+    compute: str = "float32"  # layers.COMPUTE
 
     kind: ClassVar[str] = "gghead"
 
     def __post_init__(self):
-        stylegan2.Numerics.named(self.compute)
+        layers.Numerics.named(self.compute)
 
     # -- sizes -------------------------------------------------------------------------------------------------------
 
@@ -265,6 +265,10 @@ class GGHead:
         """The image of raw attributes in texture space, before the convolution on its position channels."""
         return self._apply("planes", variables, latent.w, noise, key)[0]
 
+    def planes_moved(self, variables: Variables, latent: Latent) -> Float[Array, "B R R C"]:
+        """The image after the convolution on its position channels: what the texture points read."""
+        return self._apply("moved", variables, latent.w, "const", None)
+
     def blocks(self, variables: Variables, latent: Latent) -> list[tuple[Array, Array]]:
         """(features, image) after each resolution, for comparison with other programs."""
         return self._apply("planes", variables, latent.w, "const", None)[1]
@@ -276,8 +280,8 @@ class GGHead:
         values = self._apply("raw", variables, latent.w, noise, key)
         return {name: values[..., where] for name, where in self.config.channels.items()}
 
-    def activate(self, variables: Variables, raw: MappingType[str, Array]) -> Gaussians:
-        """Raw attributes → Gaussians with ``sh``."""
+    def attributes(self, variables: Variables, raw: MappingType[str, Array]) -> dict[str, Array]:
+        """Raw → position, scale (log σ), rotation (wxyz), color (SH [B, G, K, 3]), opacity (logit), as the original."""
         c = self.config
         base = variables["buffers"]["base_position"][None]
         if c.use_rodriguez_rotation:
@@ -285,12 +289,24 @@ class GGHead:
         else:
             quat = attributes.rotation_from_quaternion(raw["rotation"])
         scale = attributes.log_scale(raw["scale"], c.scale_offset, c.max_scale, center=c.center_scale_activation)
+        return {
+            "position": base + attributes.position_offset(raw["position"], c.position_range, c.position_attenuation),
+            "scale": scale,
+            "rotation": quat,
+            "color": attributes.spherical_harmonics(raw["color"], c.color_overshoot),
+            "opacity": raw["opacity"],
+        }
+
+    def activate(self, variables: Variables, raw: MappingType[str, Array]) -> Gaussians:
+        """Raw attributes → Gaussians with ``sh``."""
+        c = self.config
+        got = self.attributes(variables, raw)
         return Gaussians(
-            mean=base + attributes.position_offset(raw["position"], c.position_range, c.position_attenuation),
-            quat=quat,
-            scale=jnp.exp(scale),
-            opacity=attributes.opacity(raw["opacity"][..., 0], c.opacity_overshoot, clip=c.clamp_opacity),
-            sh=attributes.spherical_harmonics(raw["color"], c.color_overshoot),
+            mean=got["position"],
+            quat=got["rotation"],
+            scale=jnp.exp(got["scale"]),
+            opacity=attributes.opacity(got["opacity"][..., 0], c.opacity_overshoot, clip=c.clamp_opacity),
+            sh=got["color"],
         )
 
     def gaussians(
