@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
@@ -104,7 +103,7 @@ class ClipWriter:
         shutil.rmtree(self._work, ignore_errors=True)
         self._work.mkdir()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ClipWriter":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
