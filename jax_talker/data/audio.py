@@ -89,27 +89,28 @@ class FeatureExtractor(Protocol):
 
 
 class LogMel:
-    """Log-mel energies at 50 Hz: 80 bands of 55–7600 Hz (the band of SyncTalk's and Wav2Lip's mel), roughly in [−1, 1].
+    """Log-mel energies at 50 Hz: 80 bands of 55–7600 Hz (the band of SyncTalk's and Wav2Lip's mel), about [0, 1].
 
     Step r sees the 50 ms centred on r/50 s, so it looks 25 ms ahead and no further, and its scale is fixed: nothing
-    depends on the rest of the utterance. A stream therefore gives the same numbers, 25 ms late.
+    depends on the rest of the utterance. A stream therefore gives the same numbers, 25 ms late. 0 is silence
+    (−100 dB of full scale in a band, or less), as are the zero rows of ``frame_windows``; 1 is a full-scale tone.
     """
 
     name = "logmel"
     num_features = 80
     lookahead = 0.025  # s
-    _floor_db, _span_db = -100.0, 100.0  # the quietest and the range of levels that are told apart
+    _floor_db = -100.0
 
     def __call__(self, sound: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, "steps F"]:
         hop, window = SAMPLE_RATE // FEATURE_RATE, round(2 * self.lookahead * SAMPLE_RATE)
         power = librosa.feature.melspectrogram(
             y=sound, sr=SAMPLE_RATE, n_fft=1024, win_length=window, hop_length=hop, n_mels=self.num_features,
-            fmin=55, fmax=7600, power=2.0, center=True, pad_mode="constant",
+            fmin=55, fmax=7600, norm=None, power=2.0, center=True, pad_mode="constant",
         )  # fmt: skip
         reference = (window / 4) ** 2  # power of a full-scale sine under a Hann window
         db = 10 * np.log10(np.maximum(power / reference, 10 ** (self._floor_db / 10)))
         steps = round(Fraction(len(sound), hop))
-        return (2 * (db.T[:steps] - self._floor_db) / self._span_db - 1).astype(np.float32)
+        return (1 - db.T[:steps] / self._floor_db).astype(np.float32)
 
 
 def frame_windows(features: Float32[np.ndarray, "steps F"], num_frames: int) -> Float32[np.ndarray, "num_frames 16 F"]:

@@ -96,12 +96,11 @@ def test_logmel_is_scaled_and_shaped(beeps):
     features = LogMel()(sound)
     assert features.shape == (50, LogMel.num_features)
     assert features.dtype == np.float32
-    assert features.min() >= -1 - 1e-6  # float32 at the floor
-    assert features[:20].max() < -0.9  # silence
+    np.testing.assert_allclose(features[:20], 0, atol=1e-6)  # silence; float32 at the floor
     loudest = features[25].argmax()
     assert 18 < loudest < 35  # 1 kHz of 55–7600 Hz in 80 mel bands is about band 26
     full_scale = LogMel()(np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000).astype(np.float32))
-    assert 0.5 < full_scale.max() < 1.1
+    assert full_scale.max() == pytest.approx(1, abs=0.05)  # a mel band's peak is not exactly the tone's
 
 
 def test_logmel_steps_stand_where_they_claim():
@@ -137,5 +136,4 @@ def test_row_8_of_a_window_is_the_frames_own_time():
         windows = frame_windows(LogMel()(sound), 50)
         loudest = windows.mean(2).argmax(1)
         assert loudest[frame] == 8
-        assert windows[frame, 8].mean() == windows.max(0).max(0).mean()
         assert loudest[frame + 1] == 6  # a frame later the click is two steps further in the past
