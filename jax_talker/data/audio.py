@@ -110,7 +110,7 @@ class LogMel:
         reference = (window / 4) ** 2  # power of a full-scale sine under a Hann window
         db = 10 * np.log10(np.maximum(power / reference, 10 ** (self._floor_db / 10)))
         steps = round(Fraction(len(sound), hop))
-        return (1 - db.T[:steps] / self._floor_db).astype(np.float32)
+        return np.maximum(1 - db.T[:steps] / self._floor_db, 0).astype(np.float32)
 
 
 def frame_windows(features: Float32[np.ndarray, "steps F"], num_frames: int) -> Float32[np.ndarray, "num_frames 16 F"]:
