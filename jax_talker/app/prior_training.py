@@ -70,8 +70,7 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
     step = stage.make_prior_step(
         prior, optimiser, loss, weights, size=spec.size, implementation=config.render.implementation
     )
-    live = create(variables["params"], optimiser, config.seed)
-    state = TrainState(live.step, stage.initial_params(variables), live.opt_state, live.key)
+    state = stage.initial_state(variables, optimiser, config.seed)
     started = time.time()
     with Checkpoints(folder.checkpoints(STAGE), keep=config.log.keep) as checkpoints:
         if resume and checkpoints.latest() is not None:

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from jax_talker.priors.base import Prior, Variables
 from jax_talker.rendering import render_views
 from jax_talker.training.objective import ImageLoss
-from jax_talker.training.state import TrainState, descend
+from jax_talker.training.state import TrainState, create, descend
 
 EMA_HALF_TIME = 700  # steps: what is kept is the average of the last few thousand steps
 
@@ -88,9 +88,11 @@ def make_prior_step(
     return step
 
 
-def initial_params(variables: Variables) -> dict[str, Any]:
-    """The step's parameters for freshly initialised variables."""
-    return {"live": variables["params"], "ema": variables["params"], "buffers": variables["buffers"]}
+def initial_state(variables: Variables, optimiser: optax.GradientTransformation, seed: int) -> TrainState:
+    """The step's state for freshly initialised variables."""
+    state = create(variables["params"], optimiser, seed)
+    ema, buffers = jax.tree.map(lambda x: jnp.array(x, copy=True), (variables["params"], variables["buffers"]))
+    return replace(state, params={"live": state.params, "ema": ema, "buffers": buffers})
 
 
 def averaged(params: dict[str, Any]) -> Variables:
