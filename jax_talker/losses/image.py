@@ -1,11 +1,7 @@
 """Distances between images [B, H, W, 3] in [0, 1], optionally inside a mask [B, H, W]."""
 
-import functools
-import operator
-
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float
 
 # Constants of the SSIM paper (Wang et al. 2004, doi:10.1109/TIP.2003.819861) for a dynamic range of 1.
@@ -42,16 +38,19 @@ def ssim_map(pred: Float[Array, "*b H W C"], target: Float[Array, "*b H W C"]) -
 
 
 def blur(images: Float[Array, "*b H W C"]) -> Float[Array, "*b H W C"]:
-    """Gaussian window of SSIM, separable, zero padding."""
-    offsets = np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2
-    window = np.exp(-(offsets**2) / (2 * SSIM_SIGMA**2))
-    window = (window / window.sum()).tolist()
-    for axis in (-3, -2):
-        size = images.shape[axis]
-        pad = [(0, 0)] * images.ndim
-        pad[axis] = (SSIM_WINDOW // 2, SSIM_WINDOW // 2)
-        padded = jnp.pad(images, pad)
-        # Weighted sums of slices: XLA fuses them into one loop, where a depthwise convolution would be slow on a CPU.
-        slices = (w * lax.slice_in_dim(padded, k, k + size, axis=axis) for k, w in enumerate(window))
-        images = functools.reduce(operator.add, slices)
-    return images
+    """Gaussian window of SSIM, separable, zero padding.
+
+    Each pass is a product with a banded matrix: on a CPU 7 to 20 times faster than convolutions of one channel, forward
+    and backward, and on an accelerator it is the operation that hardware does best.
+    """
+    rows, columns = (_window_matrix(size) for size in images.shape[-3:-1])
+    images = jnp.einsum("hk,...kwc->...hwc", rows, images, precision="highest")
+    return jnp.einsum("wk,...hkc->...hwc", columns, images, precision="highest")
+
+
+def _window_matrix(size: int) -> Float[Array, "S S"]:
+    """[out, in]: row i holds the window centred on i, cut off at the borders."""
+    offset = np.arange(size)[None] - np.arange(size)[:, None]
+    window = np.exp(-(offset**2) / (2 * SSIM_SIGMA**2)) * (np.abs(offset) <= SSIM_WINDOW // 2)
+    whole = np.exp(-((np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2) ** 2) / (2 * SSIM_SIGMA**2)).sum()
+    return jnp.asarray(window / whole, jnp.float32)
