@@ -24,6 +24,7 @@ class Scene:
     """Everything a film needs: who, what is said, and how the face and the head move, frame by frame."""
 
     person: Identity
+    voice: speech.Voice
     speech: speech.Speech
     motions: list[Motion]
     angles: np.ndarray  # [T, 3] degrees of head turning
@@ -34,9 +35,10 @@ def make_scene(seed: int, seconds: float, *, person: Identity | None = None, tur
 
     Speech, blinks, brows and turning come from independent random streams, so that none tells anything of another.
     """
-    who, voice, words, lids, brow, turns = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(6))
+    who, voices, words, lids, brow, turns = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(6))
     frames = round(seconds * FPS)
-    talk = speech.speak(seconds, words, speech.random_voice(voice))
+    voice = speech.random_voice(voices)
+    talk = speech.speak(seconds, words, voice)
     mouth = talk.mouth_at(np.arange(frames) / FPS)
     closed = motion.blinks(frames, lids)
     height = motion.brows(frames, brow)
@@ -44,7 +46,7 @@ def make_scene(seed: int, seconds: float, *, person: Identity | None = None, tur
         Motion(float(j), float(w), float(r), upper_lid=float(c), lower_lid=float(0.5 * c), brow=float(h))
         for (j, w, r), c, h in zip(mouth, closed, height, strict=True)
     ]
-    return Scene(person or random_identity(who), talk, motions, motion.turning(frames, turns, amount=turn))
+    return Scene(person or random_identity(who), voice, talk, motions, motion.turning(frames, turns, amount=turn))
 
 
 def labels(scene: Scene, yaw: float, pitch: float) -> np.ndarray:
