@@ -48,7 +48,7 @@ class Landmarker(AbstractContextManager, Protocol):
 
     @property
     def score_names(self) -> tuple[str, ...]:
-        """What ``Face.scores`` holds; () for none."""
+        """What ``Face.scores`` holds, once a face was found; () for none."""
         ...
 
     def __call__(self, rgb: UInt8[np.ndarray, "H W 3"]) -> Face | None:
@@ -90,6 +90,7 @@ class MediaPipeLandmarker:
         except ImportError:
             raise UserError("mediapipe is not installed; run: pip install 'jax-talker[landmarks]'") from None
         self._mp, self._box = mediapipe, None
+        self.score_names: tuple[str, ...] = ()  # known from the first face on
         vision = mediapipe.tasks.vision
         options = vision.FaceLandmarkerOptions(
             base_options=mediapipe.tasks.BaseOptions(model_asset_path=str(model)),
@@ -104,11 +105,6 @@ class MediaPipeLandmarker:
         except (RuntimeError, ValueError) as error:
             raise UserError(f"{model}: is not a face landmarker model ({str(error).splitlines()[0]}); {hint}") from None
 
-    @property
-    def score_names(self) -> tuple[str, ...]:
-        names = self._mp.tasks.vision.face_landmarker.Blendshapes
-        return tuple(n.name.lower() for n in sorted(names))
-
     def __call__(self, rgb: UInt8[np.ndarray, "H W 3"]) -> Face | None:
         found = self._detect(rgb)
         height, width = rgb.shape[:2]
@@ -117,12 +113,14 @@ class MediaPipeLandmarker:
         if chosen is None:
             return None
         self._box = _box(points[chosen])
+        scores = found.face_blendshapes[chosen]
+        self.score_names = tuple(s.category_name for s in scores)
         gl_from_mediapipe = np.asarray(found.facial_transformation_matrixes[chosen])[:3, :3]  # OpenGL's camera axes
         return Face(
             points=points[chosen][:, :2],
             depth=points[chosen][:, 2],
             rotation=np.diag([1.0, -1.0, -1.0]) @ gl_from_mediapipe @ MEDIAPIPE_FROM_HEAD,
-            scores=np.array([c.score for c in found.face_blendshapes[chosen]], np.float32),
+            scores=np.array([s.score for s in scores], np.float32),
         )
 
     def _detect(self, rgb: np.ndarray) -> Any:

@@ -36,6 +36,7 @@ THIN = 7  # px; nothing of a head is thinner but single strands, and those are b
 UNSURE, SURE = 0.06, 3.0  # pull of evidence and of certainty, against neighbours' 1
 MEMORY_COLOUR = 6.0  # Lab; a pixel that changed less than this keeps the previous frame's answer in mind
 COLOUR_TRUST = 0.8  # neighbouring pixels' colours are not independent
+PLATE_SEEN = 20  # a place is known when one in so many samples showed it
 PLATE_WIDTH, PLATE_TRUST, PLATE_MIN_SPREAD, PLATE_MAX_SPREAD = 192, 0.85, 4.0, 20.0  # px, probability, Lab
 RARE = 3e-6  # share of a histogram that a colour never seen has
 # World units (the eyes are 0.168 apart): how far hair may be from the face's outline, and how the neck ends.
@@ -90,18 +91,19 @@ class HeadMatte:
             self._plate = _Plate(pictures[0].shape, samples, walks)
 
     def __call__(
-        self, picture: UInt8[np.ndarray, "H W 3"], view: HeadView, size: int
-    ) -> Float32[np.ndarray, "{size} {size}"]:
-        """Alpha of the head in the view's crop at ``size`` × ``size``."""
+        self, picture: UInt8[np.ndarray, "H W 3"], view: HeadView, seen: UInt8[np.ndarray, "S S 3"]
+    ) -> Float32[np.ndarray, "S S"]:
+        """Alpha of the head in the view's crop; ``seen`` is that crop of the picture."""
+        size = len(seen)
         sample = self._look(picture, view)
         walk = self._walk(sample, self._before)
         self._before = sample.lab, walk
         alpha = _smoothstep(0.35, 0.65, walk) * _solid(walk)
         middle = Crop(np.full(2, SIZE / 2), SIZE / CONTEXT)
         fine = middle.cut(np.round(alpha * 255).astype(np.uint8)[..., None], size)[..., 0] / np.float32(255)
-        fine = _guided(cv2.cvtColor(view.crop.cut(picture, size), cv2.COLOR_RGB2GRAY) / np.float32(255), fine)
-        place = self._place(view, view.crop, size)
-        fade = 1 - _smoothstep(FADE_FROM, FADE_TO, place.below_chin)
+        fine = _guided(cv2.cvtColor(seen, cv2.COLOR_RGB2GRAY) / np.float32(255), fine)
+        down, _ = self._down_and_aside(view, view.crop, size)
+        fade = 1 - _smoothstep(FADE_FROM, FADE_TO, down)
         return (np.clip(fine, 0, 1) * fade * view.crop.inside(picture.shape, size)).astype(np.float32)
 
     def _look(self, picture: np.ndarray, view: HeadView) -> "_Sample":
@@ -112,18 +114,24 @@ class HeadMatte:
         )
 
     def _place(self, view: HeadView, crop: Crop, size: int) -> _Place:
-        unit = crop.side / view.crop.side * geometry.RADIUS / self._focal / size  # world units of a pixel
-        landmarks = crop.to_crop(view.landmarks, size)
-        face = filled(self._scheme.outline(landmarks), size)
+        face = filled(self._scheme.outline(crop.to_crop(view.landmarks, size)), size)
         away = cv2.distanceTransform(1 - face, cv2.DIST_L2, 5) - cv2.distanceTransform(face, cv2.DIST_L2, 5)
+        down, aside = self._down_and_aside(view, crop, size)
+        return _Place(away * np.float32(self._pixel(view, crop, size)), aside, down)
+
+    def _down_and_aside(self, view: HeadView, crop: Crop, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """How far each pixel is below the chin and beside the middle of the eyes, in the head's own directions."""
+        landmarks = crop.to_crop(view.landmarks, size)
         eyes, chin = self._scheme.anchors(landmarks)[:2].mean(0), self._scheme.named(landmarks, "chin")
-        right = np.array([-view.up[1], view.up[0]])
-        rows, columns = np.mgrid[:size, :size] + 0.5
-        down = -(columns - chin[0]) * view.up[0] - (rows - chin[1]) * view.up[1]
-        aside = (columns - eyes[0]) * right[0] + (rows - eyes[1]) * right[1]
-        return _Place(
-            (away * unit).astype(np.float32), (aside * unit).astype(np.float32), (down * unit).astype(np.float32)
-        )
+        unit, (up_x, up_y) = self._pixel(view, crop, size), view.up
+        place = (np.arange(size) + 0.5).astype(np.float32)
+        down = -((place - chin[0]) * (up_x * unit))[None, :] - ((place - chin[1]) * (up_y * unit))[:, None]
+        aside = -((place - eyes[0]) * (up_y * unit))[None, :] + ((place - eyes[1]) * (up_x * unit))[:, None]
+        return down, aside
+
+    def _pixel(self, view: HeadView, crop: Crop, size: int) -> float:
+        """World units of a pixel."""
+        return crop.side / view.crop.side * geometry.RADIUS / self._focal / size
 
     def _learn_colours(self, samples: "list[_Sample]", heads: list[np.ndarray], weights: list[np.ndarray]) -> None:
         bins = np.concatenate([s.bins.ravel() for s in samples])
@@ -157,17 +165,27 @@ def on_white(picture: UInt8[np.ndarray, "S S 3"], alpha: Float32[np.ndarray, "S 
     """Composite on white with the head's own colours at soft edges, not the mixture with the background behind it.
 
     The colours are estimated by blurring inside and outside and solving for the rest, from coarse to fine (Forte and
-    Pitié, "Approximate fast foreground colour estimation", ICIP 2021).
+    Pitié, "Approximate fast foreground colour estimation", ICIP 2021); the means at a quarter of the size.
     """
-    image, a = picture.astype(np.float32), alpha[..., None]
-    head, rest = image, image
-    for reach in (picture.shape[0] // 6, picture.shape[0] // 80):
+    size = len(picture)
+    quarter = (max(1, size // 4),) * 2
+    image = cv2.resize(picture, quarter, interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = cv2.resize(alpha, quarter, interpolation=cv2.INTER_AREA)[..., None]
+    head = rest = image
+    for reach in (size // 24, max(1, size // 256)):
         window = (2 * reach + 1, 2 * reach + 1)
-        weight = cv2.blur(alpha, window)[..., None]
-        head_mean = cv2.blur(head * a, window) / np.maximum(weight, 1e-3)
-        rest = cv2.blur(rest * (1 - a), window) / np.maximum(1 - weight, 1e-3)
-        head = np.clip(head_mean + a * (image - a * head_mean - (1 - a) * rest), 0, 255)
-    return np.round(head * a + 255 * (1 - a)).astype(np.uint8)
+        weight = cv2.blur(small, window)[..., None]
+        head = cv2.blur(head * small, window) / np.maximum(weight, 1e-3)
+        rest = cv2.blur(rest * (1 - small), window) / np.maximum(1 - weight, 1e-3)
+        solved = np.clip(head + small * (image - small * head - (1 - small) * rest), 0, 255)
+        head, mean = solved, head
+    mean, rest = (cv2.resize(m, (size, size), interpolation=cv2.INTER_LINEAR) for m in (mean, rest))
+    white = np.where(alpha[..., None] > 0.5, picture, np.uint8(255))
+    edge = (alpha > 1 / 512) & (alpha < 1 - 1 / 512)
+    a, seen, mean, rest = alpha[edge][:, None], picture[edge].astype(np.float32), mean[edge], rest[edge]
+    own = np.clip(mean + a * (seen - a * mean - (1 - a) * rest), 0, 255)
+    white[edge] = np.round(own * a + 255 * (1 - a)).astype(np.uint8)
+    return white
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -198,7 +216,7 @@ class _Plate:
             count, total, squares = count + laid[..., 0], total + laid[..., 1:4], squares + laid[..., 4]
         mean = total / np.maximum(count, 1e-6)[..., None]
         variance = np.maximum(squares / np.maximum(count, 1e-6) - (mean**2).sum(-1), 0) / 3
-        known = (count >= len(samples) / 8) & (variance < PLATE_MAX_SPREAD**2)
+        known = (count >= len(samples) / PLATE_SEEN) & (variance < PLATE_MAX_SPREAD**2)
         self._layers = np.dstack([known, mean, np.sqrt(variance)]).astype(np.float32)
 
     def sharpen(self, rest: np.ndarray, sample: _Sample) -> np.ndarray:
