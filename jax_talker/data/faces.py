@@ -6,10 +6,10 @@ The only importer of mediapipe, which is an optional extra: ``pip install jax-ta
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from zipfile import BadZipFile
 
 import numpy as np
@@ -40,7 +40,8 @@ class Face:
     scores: Float32[np.ndarray, " S"] | None = None  # expression scores in [0, 1], named by Landmarker.score_names
 
 
-class Landmarker(AbstractContextManager, Protocol):
+@runtime_checkable
+class Landmarker(Protocol):
     """Finds the clip's face in successive pictures; a context manager, closed when the clip ends."""
 
     @property
@@ -54,6 +55,10 @@ class Landmarker(AbstractContextManager, Protocol):
     def __call__(self, rgb: UInt8[np.ndarray, "H W 3"]) -> Face | None:
         """The face in the next picture; None where there is none."""
         ...
+
+    def __enter__(self) -> "Landmarker": ...
+
+    def __exit__(self, *error: object) -> None: ...
 
 
 def make_landmarker(kind: str, *, model: str | Path | None = None) -> Landmarker:
@@ -164,8 +169,8 @@ class FileLandmarker:
     def __enter__(self) -> "FileLandmarker":
         return self
 
-    def __exit__(self, kind: object, *rest: object) -> None:
-        if kind is None and self._next < len(self._all):
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None and self._next < len(self._all):
             raise UserError(
                 f"{self.path}: holds landmarks of {len(self._all)} frames, but the video has {self._next} at 25 fps; "
                 "make one row for every 25 fps frame of the part that is prepared"
