@@ -6,10 +6,10 @@ The only importer of mediapipe, which is an optional extra: ``pip install jax-ta
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from zipfile import BadZipFile
 
 import numpy as np
@@ -40,7 +40,8 @@ class Face:
     scores: Float32[np.ndarray, " S"] | None = None  # expression scores in [0, 1], named by Landmarker.score_names
 
 
-class Landmarker(AbstractContextManager, Protocol):
+@runtime_checkable
+class Landmarker(Protocol):
     """Finds the clip's face in successive pictures; a context manager, closed when the clip ends."""
 
     @property
@@ -48,12 +49,16 @@ class Landmarker(AbstractContextManager, Protocol):
 
     @property
     def score_names(self) -> tuple[str, ...]:
-        """What ``Face.scores`` holds; () for none."""
+        """What ``Face.scores`` holds, once a face was found; () for none."""
         ...
 
     def __call__(self, rgb: UInt8[np.ndarray, "H W 3"]) -> Face | None:
         """The face in the next picture; None where there is none."""
         ...
+
+    def __enter__(self) -> "Landmarker": ...
+
+    def __exit__(self, *error: object) -> None: ...
 
 
 def make_landmarker(kind: str, *, model: str | Path | None = None) -> Landmarker:
@@ -90,6 +95,7 @@ class MediaPipeLandmarker:
         except ImportError:
             raise UserError("mediapipe is not installed; run: pip install 'jax-talker[landmarks]'") from None
         self._mp, self._box = mediapipe, None
+        self.score_names: tuple[str, ...] = ()  # known from the first face on
         vision = mediapipe.tasks.vision
         options = vision.FaceLandmarkerOptions(
             base_options=mediapipe.tasks.BaseOptions(model_asset_path=str(model)),
@@ -104,11 +110,6 @@ class MediaPipeLandmarker:
         except (RuntimeError, ValueError) as error:
             raise UserError(f"{model}: is not a face landmarker model ({str(error).splitlines()[0]}); {hint}") from None
 
-    @property
-    def score_names(self) -> tuple[str, ...]:
-        names = self._mp.tasks.vision.face_landmarker.Blendshapes
-        return tuple(n.name.lower() for n in sorted(names))
-
     def __call__(self, rgb: UInt8[np.ndarray, "H W 3"]) -> Face | None:
         found = self._detect(rgb)
         height, width = rgb.shape[:2]
@@ -117,12 +118,14 @@ class MediaPipeLandmarker:
         if chosen is None:
             return None
         self._box = _box(points[chosen])
+        scores = found.face_blendshapes[chosen]
+        self.score_names = tuple(s.category_name for s in scores)
         gl_from_mediapipe = np.asarray(found.facial_transformation_matrixes[chosen])[:3, :3]  # OpenGL's camera axes
         return Face(
             points=points[chosen][:, :2],
             depth=points[chosen][:, 2],
             rotation=np.diag([1.0, -1.0, -1.0]) @ gl_from_mediapipe @ MEDIAPIPE_FROM_HEAD,
-            scores=np.array([c.score for c in found.face_blendshapes[chosen]], np.float32),
+            scores=np.array([s.score for s in scores], np.float32),
         )
 
     def _detect(self, rgb: np.ndarray) -> Any:
@@ -166,8 +169,8 @@ class FileLandmarker:
     def __enter__(self) -> "FileLandmarker":
         return self
 
-    def __exit__(self, kind: object, *rest: object) -> None:
-        if kind is None and self._next < len(self._all):
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None and self._next < len(self._all):
             raise UserError(
                 f"{self.path}: holds landmarks of {len(self._all)} frames, but the video has {self._next} at 25 fps; "
                 "make one row for every 25 fps frame of the part that is prepared"

@@ -7,8 +7,8 @@ A clip is learnt from a few dozen frames, then every frame is cut out alone, wit
    only a neck's width counts, and everything fades out: heads on white have no torso.
 2. *Colours.* Two histograms (Lab), of the head and of the rest, pooled over the clip and improved in turns with the
    mattes themselves, as GrabCut does for one picture.
-3. *Background plate.* Where the camera rests, the background has a colour of its own at every place that was ever seen
-   uncovered, which is much sharper evidence than a histogram. Where the camera moves, the plate varies and is not used.
+3. *Background.* Where the camera rests, the background has a colour of its own at every place that was ever seen
+   uncovered, which is much sharper evidence than a histogram; and it does not move with the head.
 4. A random walk joins these along the picture's edges, and a guided filter brings the result to full resolution.
 
 Limits: a background of the hair's colour that never shows at rest, thin flying hair, hands and microphones in front of
@@ -24,6 +24,7 @@ from jaxtyping import Float, Float32, UInt8
 from scipy.ndimage import gaussian_filter
 
 from jax_talker import geometry
+from jax_talker.data.background import Motion, Plate, SourceGrid
 from jax_talker.data.crop import Crop
 from jax_talker.data.landmarks import LandmarkScheme
 from jax_talker.data.masks import filled
@@ -36,7 +37,7 @@ THIN = 7  # px; nothing of a head is thinner but single strands, and those are b
 UNSURE, SURE = 0.06, 3.0  # pull of evidence and of certainty, against neighbours' 1
 MEMORY_COLOUR = 6.0  # Lab; a pixel that changed less than this keeps the previous frame's answer in mind
 COLOUR_TRUST = 0.8  # neighbouring pixels' colours are not independent
-PLATE_WIDTH, PLATE_TRUST, PLATE_MIN_SPREAD, PLATE_MAX_SPREAD = 192, 0.85, 4.0, 20.0  # px, probability, Lab
+PLATE_TRUST = 0.85
 RARE = 3e-6  # share of a histogram that a colour never seen has
 # World units (the eyes are 0.168 apart): how far hair may be from the face's outline, and how the neck ends.
 HAIR, HAIR_SOFT, BACKGROUND_FROM, FACE_INSIDE = 0.15, 0.05, 0.34, 0.015
@@ -73,10 +74,13 @@ class HeadMatte:
     ):
         """``pictures`` are source frames spread over the clip, ``views`` the head in each of them."""
         self._scheme, self._focal, self._before = scheme, focal, None
-        self._plate: _Plate | None = None
+        self._plate: Plate | None = None
         samples = [self._look(picture, view) for picture, view in zip(pictures, views, strict=True)]
         differences = [((s.lab[:, 1:] - s.lab[:, :-1]) ** 2).sum(-1).mean() for s in samples]
         self._spread = float(max(np.mean(differences), 4.0))
+        grid = SourceGrid(pictures[0].shape, SIZE)
+        labs, crops = [s.lab for s in samples], [s.crop for s in samples]
+        self._motion = Motion(grid, labs, crops, [s.inside for s in samples])
         near_face = [np.where(s.place.below_chin > -0.2, 0.03, 0.10) for s in samples]
         guesses = [_sigmoid((near - s.place.away) / 0.025) for near, s in zip(near_face, samples, strict=True)]
         guesses = [np.where(s.place.below_chin > -0.02, 0.5, 1) * g for g, s in zip(guesses, samples, strict=True)]
@@ -87,21 +91,22 @@ class HeadMatte:
             self._learn_colours(samples, guesses, weights)
             walks = [self._walk(s) for s in samples]
             guesses = [_smoothstep(0.3, 0.7, w) for w in walks]
-            self._plate = _Plate(pictures[0].shape, samples, walks)
+            self._plate = Plate(grid, labs, crops, [s.clear(w) for s, w in zip(samples, walks, strict=True)])
 
     def __call__(
-        self, picture: UInt8[np.ndarray, "H W 3"], view: HeadView, size: int
-    ) -> Float32[np.ndarray, "{size} {size}"]:
-        """Alpha of the head in the view's crop at ``size`` × ``size``."""
+        self, picture: UInt8[np.ndarray, "H W 3"], view: HeadView, seen: UInt8[np.ndarray, "S S 3"]
+    ) -> Float32[np.ndarray, "S S"]:
+        """Alpha of the head in the view's crop; ``seen`` is that crop of the picture."""
+        size = len(seen)
         sample = self._look(picture, view)
         walk = self._walk(sample, self._before)
         self._before = sample.lab, walk
         alpha = _smoothstep(0.35, 0.65, walk) * _solid(walk)
         middle = Crop(np.full(2, SIZE / 2), SIZE / CONTEXT)
         fine = middle.cut(np.round(alpha * 255).astype(np.uint8)[..., None], size)[..., 0] / np.float32(255)
-        fine = _guided(cv2.cvtColor(view.crop.cut(picture, size), cv2.COLOR_RGB2GRAY) / np.float32(255), fine)
-        place = self._place(view, view.crop, size)
-        fade = 1 - _smoothstep(FADE_FROM, FADE_TO, place.below_chin)
+        fine = _guided(cv2.cvtColor(seen, cv2.COLOR_RGB2GRAY) / np.float32(255), fine)
+        down, _ = self._down_and_aside(view, view.crop, size)
+        fade = 1 - _smoothstep(FADE_FROM, FADE_TO, down)
         return (np.clip(fine, 0, 1) * fade * view.crop.inside(picture.shape, size)).astype(np.float32)
 
     def _look(self, picture: np.ndarray, view: HeadView) -> "_Sample":
@@ -112,18 +117,24 @@ class HeadMatte:
         )
 
     def _place(self, view: HeadView, crop: Crop, size: int) -> _Place:
-        unit = crop.side / view.crop.side * geometry.RADIUS / self._focal / size  # world units of a pixel
-        landmarks = crop.to_crop(view.landmarks, size)
-        face = filled(self._scheme.outline(landmarks), size)
+        face = filled(self._scheme.outline(crop.to_crop(view.landmarks, size)), size)
         away = cv2.distanceTransform(1 - face, cv2.DIST_L2, 5) - cv2.distanceTransform(face, cv2.DIST_L2, 5)
+        down, aside = self._down_and_aside(view, crop, size)
+        return _Place(away * np.float32(self._pixel(view, crop, size)), aside, down)
+
+    def _down_and_aside(self, view: HeadView, crop: Crop, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """How far each pixel is below the chin and beside the middle of the eyes, in the head's own directions."""
+        landmarks = crop.to_crop(view.landmarks, size)
         eyes, chin = self._scheme.anchors(landmarks)[:2].mean(0), self._scheme.named(landmarks, "chin")
-        right = np.array([-view.up[1], view.up[0]])
-        rows, columns = np.mgrid[:size, :size] + 0.5
-        down = -(columns - chin[0]) * view.up[0] - (rows - chin[1]) * view.up[1]
-        aside = (columns - eyes[0]) * right[0] + (rows - eyes[1]) * right[1]
-        return _Place(
-            (away * unit).astype(np.float32), (aside * unit).astype(np.float32), (down * unit).astype(np.float32)
-        )
+        unit, (up_x, up_y) = self._pixel(view, crop, size), view.up
+        place = (np.arange(size) + 0.5).astype(np.float32)
+        down = -((place - chin[0]) * (up_x * unit))[None, :] - ((place - chin[1]) * (up_y * unit))[:, None]
+        aside = -((place - eyes[0]) * (up_y * unit))[None, :] + ((place - eyes[1]) * (up_x * unit))[:, None]
+        return down, aside
+
+    def _pixel(self, view: HeadView, crop: Crop, size: int) -> float:
+        """World units of a pixel."""
+        return crop.side / view.crop.side * geometry.RADIUS / self._focal / size
 
     def _learn_colours(self, samples: "list[_Sample]", heads: list[np.ndarray], weights: list[np.ndarray]) -> None:
         bins = np.concatenate([s.bins.ravel() for s in samples])
@@ -137,9 +148,11 @@ class HeadMatte:
     def _walk(self, sample: "_Sample", before: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:
         head, rest = self._head[sample.bins], self._rest[sample.bins]
         if self._plate is not None:
-            rest = self._plate.sharpen(rest, sample)
-        colour = np.clip(np.log(head / rest), -5, 5)
-        probability = _sigmoid(COLOUR_TRUST * colour + _head_shape(sample.place))
+            known, density = self._plate.density(sample.lab, sample.crop)
+            known = PLATE_TRUST * known
+            rest = rest * (1 - known) + density * (256 / BINS) ** 3 * known + 1e-7
+        evidence = COLOUR_TRUST * np.clip(np.log(head / rest), -5, 5) + self._motion.head_odds(sample.lab, sample.crop)
+        probability = _sigmoid(evidence + _head_shape(sample.place))
         to_one, to_zero = UNSURE * probability, UNSURE * (1 - probability)
         face = sample.place.away < -FACE_INSIDE
         wall = (sample.place.away > BACKGROUND_FROM) & (sample.place.below_chin < -0.1)
@@ -157,17 +170,27 @@ def on_white(picture: UInt8[np.ndarray, "S S 3"], alpha: Float32[np.ndarray, "S 
     """Composite on white with the head's own colours at soft edges, not the mixture with the background behind it.
 
     The colours are estimated by blurring inside and outside and solving for the rest, from coarse to fine (Forte and
-    Pitié, "Approximate fast foreground colour estimation", ICIP 2021).
+    Pitié, "Approximate fast foreground colour estimation", ICIP 2021); the means at a quarter of the size.
     """
-    image, a = picture.astype(np.float32), alpha[..., None]
-    head, rest = image, image
-    for reach in (picture.shape[0] // 6, picture.shape[0] // 80):
+    size = len(picture)
+    quarter = (max(1, size // 4),) * 2
+    image = cv2.resize(picture, quarter, interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = cv2.resize(alpha, quarter, interpolation=cv2.INTER_AREA)[..., None]
+    head = rest = image
+    for reach in (size // 24, max(1, size // 256)):
         window = (2 * reach + 1, 2 * reach + 1)
-        weight = cv2.blur(alpha, window)[..., None]
-        head_mean = cv2.blur(head * a, window) / np.maximum(weight, 1e-3)
-        rest = cv2.blur(rest * (1 - a), window) / np.maximum(1 - weight, 1e-3)
-        head = np.clip(head_mean + a * (image - a * head_mean - (1 - a) * rest), 0, 255)
-    return np.round(head * a + 255 * (1 - a)).astype(np.uint8)
+        weight = cv2.blur(small, window)[..., None]
+        head = cv2.blur(head * small, window) / np.maximum(weight, 1e-3)
+        rest = cv2.blur(rest * (1 - small), window) / np.maximum(1 - weight, 1e-3)
+        solved = np.clip(head + small * (image - small * head - (1 - small) * rest), 0, 255)
+        head, mean = solved, head
+    mean, rest = (cv2.resize(m, (size, size), interpolation=cv2.INTER_LINEAR) for m in (mean, rest))
+    white = np.where(alpha[..., None] > 0.5, picture, np.uint8(255))
+    edge = (alpha > 1 / 512) & (alpha < 1 - 1 / 512)
+    a, seen, mean, rest = alpha[edge][:, None], picture[edge].astype(np.float32), mean[edge], rest[edge]
+    own = np.clip(mean + a * (seen - a * mean - (1 - a) * rest), 0, 255)
+    white[edge] = np.round(own * a + 255 * (1 - a)).astype(np.uint8)
+    return white
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -181,40 +204,10 @@ class _Sample:
     inside: np.ndarray  # 1 where the source picture has something
     crop: Crop
 
-
-class _Plate:
-    """The background's own colour, in source coordinates, from pixels that were not head."""
-
-    def __init__(self, shape: tuple[int, ...], samples: list[_Sample], walks: list[np.ndarray]):
-        self._scale = PLATE_WIDTH / max(shape[:2])
-        size = (int(np.ceil(shape[1] * self._scale)), int(np.ceil(shape[0] * self._scale)))
-        count, total, squares = 0.0, 0.0, 0.0
-        for sample, walk in zip(samples, walks, strict=True):
-            clear = cv2.dilate(walk, np.ones((3, 3))) < 0.45
-            clear &= (sample.inside > 0.5) & (sample.place.away > 0.03) & (sample.place.below_chin < -0.02)
-            weight = clear.astype(np.float32)
-            layers = np.dstack([weight, sample.lab * weight[..., None], (sample.lab**2).sum(-1) * weight])
-            laid = cv2.warpAffine(layers, self._matrix(sample.crop), size, flags=cv2.INTER_LINEAR)
-            count, total, squares = count + laid[..., 0], total + laid[..., 1:4], squares + laid[..., 4]
-        mean = total / np.maximum(count, 1e-6)[..., None]
-        variance = np.maximum(squares / np.maximum(count, 1e-6) - (mean**2).sum(-1), 0) / 3
-        known = (count >= len(samples) / 8) & (variance < PLATE_MAX_SPREAD**2)
-        self._layers = np.dstack([known, mean, np.sqrt(variance)]).astype(np.float32)
-
-    def sharpen(self, rest: np.ndarray, sample: _Sample) -> np.ndarray:
-        """Probability of each pixel's colour in the background, given where it is."""
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        here = cv2.warpAffine(self._layers, self._matrix(sample.crop), (SIZE, SIZE), flags=flags)
-        known, spread = PLATE_TRUST * here[..., 0], np.maximum(here[..., 4], PLATE_MIN_SPREAD)
-        distance = ((sample.lab - here[..., 1:4]) ** 2).sum(-1)
-        density = np.exp(-distance / (2 * spread**2)) / (np.sqrt(2 * np.pi) * spread) ** 3 * (256 / BINS) ** 3
-        return rest * (1 - known) + density * known + 1e-7
-
-    def _matrix(self, crop: Crop) -> np.ndarray:
-        """Plate pixel indices from indices of the wide crop."""
-        step = crop.side / SIZE * self._scale
-        corner = (crop.centre - crop.side / 2) * self._scale + step / 2 - 0.5
-        return np.array([[step, 0, corner[0]], [0, step, corner[1]]])
+    def clear(self, walk: np.ndarray) -> np.ndarray:
+        """Where the background is seen, with some distance from the head and not where hair or shoulders may hang."""
+        clear = cv2.dilate(walk, np.ones((3, 3))) < 0.45
+        return clear & (self.inside > 0.5) & (self.place.away > 0.03) & (self.place.below_chin < -0.02)
 
 
 def _head_shape(place: _Place) -> np.ndarray:

@@ -11,10 +11,11 @@ person's 3D face to all frames. ``distance`` follows from the label's convention
 reference/peers.md H.2). So the crop takes up what the label cannot say: where the head is in the picture and how large.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
+from scipy.ndimage import median_filter
 from scipy.spatial.transform import Rotation
 
 from jax_talker import geometry
@@ -29,6 +30,7 @@ BEHIND_EYES, PIVOT_HEIGHT = 0.039, 0.006
 PIVOT = np.array([0.0, PIVOT_HEIGHT, ANCHORS[:2, 2].mean() - BEHIND_EYES])
 CAM_FROM_GL = np.diag([1.0, -1.0, -1.0])  # camera axes: OpenCV (y down, z forward) from OpenGL (y up, z backward)
 GAUSS_NEWTON_STEPS, SHAPE_ROUNDS = 8, 4
+SIDE_MEDIAN, SIDE_SMOOTH = 25, 5.0  # frames
 SHAPE_PRIOR = 0.02  # pull of the first guess on the person's 3D face, as a share of one frame's pull per frame
 
 
@@ -44,7 +46,7 @@ class HeadTrack:
     face: Float64[np.ndarray, "K 3"]  # the person's rigid landmarks and mouth corners, world units
     indices: tuple[int, ...]  # which landmarks these are
     error: Float64[np.ndarray, " T"]  # mean distance of the rigid landmarks from the fit, as a share of the side
-    jitter: Float64[np.ndarray, " 3"]  # degrees: mean |second difference| of yaw, pitch, roll, before smoothing
+    nose_tip: Float64[np.ndarray, " 3"]  # world units
 
 
 def track_head(
@@ -81,8 +83,9 @@ def track_head(
     for _ in range(SHAPE_ROUNDS):
         fit = _fit_poses(seen, face, weight, fit, focal)
         face = _place(_align(_refine_face(seen, face, fit, focal), face, weight), anchors)
-    raw = _fit_poses(seen, face, weight, fit, focal)
-    fit = _fit_poses(smooth_in_time(seen, smooth), face, weight, raw, focal)
+    fit = _fit_poses(seen, face, weight, fit, focal)
+    fit = replace(fit, side=_slow(fit.side) if smooth > 0 else fit.side)
+    fit = _fit_poses(smooth_in_time(seen, smooth), face, weight, fit, focal, side_too=smooth <= 0)
     cam_from_world = _camera(fit.rotation)
     residual = np.linalg.norm(_project(face, fit, focal) - seen, axis=-1)[:, weight > 0].mean(1) / fit.side
     return HeadTrack(
@@ -94,8 +97,25 @@ def track_head(
         face=face,
         indices=indices,
         error=residual,
-        jitter=jitter(euler_angles(raw.rotation)),
+        nose_tip=(anchors @ face)[2],
     )
+
+
+def world_landmarks(
+    points: Float64[np.ndarray, "T P 2"], depth: Float64[np.ndarray, "T P"], head: HeadTrack, focal: float
+) -> Float64[np.ndarray, "T P 3"]:
+    """Landmarks in the head's world: they project exactly onto ``points``, their depth comes from the landmarker.
+
+    ``depth`` is relative; it is shifted so that the rigid landmarks lie, on average, as deep as the person's 3D face.
+    """
+    fit = _Fit(head.cam_from_world[:, :3, :3], head.centre, head.side)
+    _, z_face = _in_camera(head.face, fit.rotation)
+    relative = depth * geometry.RADIUS / (focal * head.side)[:, None]  # px → world units at the camera's distance
+    rigid = list(head.indices)
+    z = relative - relative[:, rigid].mean(1, keepdims=True) + z_face.mean(1, keepdims=True)
+    across = (points - head.centre[:, None]) / head.side[:, None, None] / focal * z[..., None]
+    x = np.concatenate([across, (z - _distance(fit.rotation)[:, None])[..., None]], -1)
+    return np.einsum("tji,tkj->tki", fit.rotation, x) + PIVOT
 
 
 def smooth_in_time(values: Float[np.ndarray, "T *rest"], width: float) -> Float[np.ndarray, "T *rest"]:
@@ -163,9 +183,22 @@ def _project(face: np.ndarray, fit: _Fit, focal: float) -> np.ndarray:
     return fit.centre[:, None] + fit.side[:, None, None] * focal * x[..., :2] / z[..., None]
 
 
-def _fit_poses(seen: np.ndarray, face: np.ndarray, weight: np.ndarray, start: _Fit, focal: float) -> _Fit:
-    """Gauss-Newton over rotation, log side and centre of every frame; the change of ``distance`` is left out of the
-    derivative, it is second order."""
+def _slow(side: np.ndarray) -> np.ndarray:
+    """The crop's size without what expressions do to it: median over a second, then smoothed.
+
+    A blink or a grimace pulls landmarks together for a few frames, and the picture would zoom with it; a head that
+    leans towards the camera takes longer.
+    """
+    window = min(SIDE_MEDIAN, (len(side) - 1) // 2 * 2 + 1)
+    return np.exp(smooth_in_time(median_filter(np.log(side), window, mode="nearest"), SIDE_SMOOTH))
+
+
+def _fit_poses(
+    seen: np.ndarray, face: np.ndarray, weight: np.ndarray, start: _Fit, focal: float, *, side_too: bool = True
+) -> _Fit:
+    """Gauss-Newton over rotation, centre and (``side_too``) log side of every frame; the change of ``distance`` is left
+    out of the derivative, it is second order."""
+    unknowns = [0, 1, 2, 4, 5, 3][: 6 if side_too else 5]
     rotation, centre, side = start.rotation, start.centre, start.side
     for _ in range(GAUSS_NEWTON_STEPS):
         x, z = _in_camera(face, rotation)
@@ -175,9 +208,10 @@ def _fit_poses(seen: np.ndarray, face: np.ndarray, weight: np.ndarray, start: _F
         by_turn = (turn[..., :2, :] * focal - image[..., None] * turn[..., 2:, :]) / z[..., None, None]
         shift = np.broadcast_to(np.eye(2), (*image.shape, 2))
         jacobian = np.concatenate([by_turn, image[..., None], shift / side[:, None, None, None]], -1)
-        jacobian = (jacobian * side[:, None, None, None]).reshape(len(seen), -1, 6)
+        jacobian = (jacobian * side[:, None, None, None]).reshape(len(seen), -1, 6)[..., unknowns]
         weighted = jacobian.swapaxes(1, 2) * np.repeat(weight, 2)
-        step = np.linalg.solve(weighted @ jacobian, weighted @ residual.reshape(len(seen), -1, 1))[..., 0]
+        step = np.zeros((len(seen), 6))
+        step[:, unknowns] = np.linalg.solve(weighted @ jacobian, weighted @ residual.reshape(len(seen), -1, 1))[..., 0]
         rotation = Rotation.from_rotvec(step[:, :3]).as_matrix() @ rotation
         side = side * np.exp(np.clip(step[:, 3], -0.5, 0.5))
         centre = centre + step[:, 4:]

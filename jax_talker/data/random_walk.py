@@ -23,8 +23,8 @@ def edge_weights(
 
 
 def random_walk(
-    across: Float32[np.ndarray, "H W-1"],
-    down: Float32[np.ndarray, "H-1 W"],
+    across: Float32[np.ndarray, "H W_less_one"],
+    down: Float32[np.ndarray, "H_less_one W"],
     to_one: Float32[np.ndarray, "H W"],
     to_zero: Float32[np.ndarray, "H W"],
 ) -> Float32[np.ndarray, "H W"]:
