@@ -14,15 +14,16 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from tqdm import tqdm
 
 from converters import checkpoint, report, verify
 from converters.card import count
+from converters.checkpoint import Progress
 from converters.errors import CheckpointError
 from jax_talker.errors import UserError
-from jax_talker.priors import store
+from jax_talker.priors import Prior, Variables, store
 
 EXIT_BEYOND_TOLERANCE = 1
 EXIT_USER_ERROR = 2
@@ -66,7 +67,10 @@ def _parser() -> argparse.ArgumentParser:
 
     gghead = convert("gghead", "run folder GGHEAD-… or checkpoint-….pkl")
     gghead.add_argument("--kimg", type=int, help="which snapshot of a run folder (default: the latest)")
-    convert("gsgan", "network-snapshot-….pkl")
+    gghead.set_defaults(make=_gghead)
+    gsgan = convert("gsgan", "network-snapshot-….pkl")
+    gsgan.add_argument("--foreground-only", action="store_true", help="leave the background sphere out of the scene")
+    gsgan.set_defaults(make=_gsgan)
 
     command = commands.add_parser("inspect", help="list what a checkpoint holds")
     command.add_argument("file", type=Path)
@@ -81,19 +85,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _gghead(args: argparse.Namespace, progress: Progress) -> tuple[Prior, Variables, str]:
+    from converters import gghead
+
+    return gghead.convert(args.source, kimg=args.kimg, progress=progress)
+
+
+def _gsgan(args: argparse.Namespace, progress: Progress) -> tuple[Prior, Variables, str]:
+    from converters import gsgan
+
+    return gsgan.convert(args.source, use_background=not args.foreground_only, progress=progress)
+
+
 def _convert(args: argparse.Namespace) -> int:
     if args.out.exists() and not args.overwrite:
         raise UserError(f"{args.out}: exists already; remove it, choose another folder or pass --overwrite")
-    if args.command == "gghead":
-        from converters import gghead
-
-        make: Any = lambda progress: gghead.convert(args.source, kimg=args.kimg, progress=progress)  # noqa: E731
-    else:
-        from converters import gsgan
-
-        make = lambda progress: gsgan.convert(args.source, progress=progress)  # noqa: E731
     with _Bar("reading") as bar:
-        prior, variables, card = make(bar)
+        prior, variables, card = args.make(args, bar)
     print(f"writing {count(variables):,} numbers", file=sys.stderr)
     store.save(args.out, prior, variables, card=card, dtype=args.dtype, overwrite=args.overwrite)
     print(

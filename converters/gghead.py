@@ -16,6 +16,7 @@ from converters import checkpoint as checkpoints
 from converters.card import Source, model_card
 from converters.checkpoint import Progress
 from converters.errors import CheckpointError
+from converters.flat_options import check_required, flatten, refuse_unknown
 from converters.gghead_names import to_variables
 from jax_talker.errors import UserError
 from jax_talker.priors.base import Prior, Variables
@@ -58,8 +59,7 @@ USED = {
     "clamp_opacity": "clamp_opacity",
     "background_color": "background",
 }
-# Options that change what is generated in ways that this port does not have: their only supported values. An option
-# that is absent (an older program) has the first one.
+# Options that change what is generated in ways that this port does not have: their only supported values.
 REQUIRED: dict[str, tuple[Any, ...]] = {
     "mapping_network_config.layer_features": (None,),
     "mapping_network_config.embed_features": (None,),
@@ -127,7 +127,7 @@ def convert(
     checkpoint = checkpoints.read(path, progress)
     try:
         generator = checkpoints.ema_generator(checkpoint)
-        options = _flat(checkpoints.plain(generator.state.get("_config")))
+        options = flatten(checkpoints.plain(generator.state.get("_config")))
         if folder_options is None and not options:
             raise CheckpointError("has no options (_config); give the run folder with its model_config.json")
         if folder_options is not None:
@@ -163,7 +163,7 @@ def locate(source: Path, kimg: int | None = None) -> tuple[Path, dict[str, Any] 
     if not path.is_file():
         return snapshot, None
     try:
-        return snapshot, _flat(json.loads(path.read_text())["generator_config"])
+        return snapshot, flatten(json.loads(path.read_text())["generator_config"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {error})") from None
 
@@ -183,16 +183,11 @@ def _snapshot(folder: Path, kimg: int | None) -> Path:
 
 def config_from(options: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> GGHeadConfig:
     """Our options from the original's flat ones ("mapping_network_config.num_layers"); refuses what is not ported."""
-    for name, values in REQUIRED.items():
-        if options.get(name, values[0]) not in values:
-            raise CheckpointError(f"option {name}={options[name]!r} is not supported (only {values[0]!r})")
+    check_required(options, REQUIRED)
     effective = options.get("effective_plane_resolution")
     if effective not in (None, options.get("plane_resolution")):
         raise CheckpointError(f"option effective_plane_resolution={effective!r}: a generator in the middle of growing")
-    for name in sorted(set(options) - set(USED) - set(REQUIRED)):
-        # An unknown option that is switched off cannot matter; one that is on might change everything.
-        if not re.fullmatch(IGNORED, name) and options[name] not in (None, False, 0, []):
-            raise CheckpointError(f"option {name}={options[name]!r} is unknown: a newer GGHead? It is not supported")
+    refuse_unknown(options, known={*USED, *REQUIRED}, ignored=IGNORED)
     chosen = {ours: options[theirs] for theirs, ours in USED.items() if theirs in options}
     if missing := sorted(set(USED) - set(options) - {"background_color", "pretrained_plane_resolution"}):
         raise CheckpointError(f"options lack {missing}")
@@ -205,16 +200,6 @@ def config_from(options: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -
     if points is None or points.ndim != 4:
         raise CheckpointError("tensor _uv_grid (1, G, 1, 2) is missing or mis-shaped")
     return GGHeadConfig.from_json(chosen | {"num_gaussians": points.shape[1]})
-
-
-def _flat(options: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested options by dotted names."""
-    if not isinstance(options, dict):
-        return {}
-    flat: dict[str, Any] = {}
-    for name, value in options.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
 
 
 def _agree(inside: dict[str, Any], beside: dict[str, Any]) -> dict[str, Any]:

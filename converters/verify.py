@@ -1,6 +1,8 @@
 """Is a converted prior the original? Errors of every stage, against stored numbers or against the PyTorch port."""
 
 import json
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,8 @@ import numpy as np
 from jax_talker.errors import UserError
 from jax_talker.priors import load
 from jax_talker.priors.base import Prior, Variables
+
+COMPANIONS = ("intermediates", "raster_inputs")  # files of a GSGAN set that lie beside its io.npz
 
 
 @dataclass(frozen=True)
@@ -68,16 +72,15 @@ def torch_port(folder: Path, seed: int) -> bool:
 
 
 def read_golden(path: Path) -> dict[str, np.ndarray]:
-    """The npz, and the truncation settings of a meta.json beside it."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError) as error:
-        raise UserError(f"{path}: not a readable npz ({type(error).__name__})") from None
-    except Exception as error:
-        if type(error).__module__ == "zipfile" or type(error).__module__ == "zlib":
-            raise UserError(f"{path}: not a readable npz ({error})") from None
-        raise
+    """The npz; truncation settings of a meta.json beside it; and the companions of a GSGAN set, by their prefix."""
+    arrays = _npz(path)
+    if path.stem in COMPANIONS:
+        arrays = {f"{path.stem}/{name}": array for name, array in arrays.items()}
+        arrays |= _npz(path.with_name("io.npz"))
+    for stem in COMPANIONS:
+        companion = path.with_name(f"{stem}.npz")
+        if path.stem == "io" and companion.is_file():
+            arrays |= {f"{stem}/{name}": array for name, array in _npz(companion).items()}
     meta = path.parent / "meta.json"
     if "psi" not in arrays and meta.is_file():
         try:
@@ -86,6 +89,14 @@ def read_golden(path: Path) -> dict[str, np.ndarray]:
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{meta}: damaged ({type(error).__name__}: {error})") from None
     return arrays
+
+
+def _npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path}: not a readable npz ({type(error).__name__}: {error})") from None
 
 
 def _golden_rows(prior: Prior, variables: Variables, arrays: dict[str, np.ndarray]) -> Iterator[Row | Skipped]:

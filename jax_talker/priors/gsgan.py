@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Float, Key
 
 from jax_talker.geometry import split_label
@@ -17,7 +18,7 @@ from jax_talker.priors.anchors import Splats, concatenate
 from jax_talker.priors.base import Variables
 from jax_talker.priors.cameras import invert_affine
 from jax_talker.priors.gsgan_config import STYLED_BLOCKS, GSGANConfig
-from jax_talker.priors.gsgan_network import Background, Foreground
+from jax_talker.priors.gsgan_network import RECORD, Background, Foreground
 from jax_talker.priors.initial import constant
 from jax_talker.priors.sh import C0
 from jax_talker.types import Camera, Gaussians, Latent
@@ -146,6 +147,16 @@ class GSGAN:
         ``direction`` is the unit viewing direction in the world that the foreground's colours are conditioned on.
         """
         return self._apply("parts", variables, latent.w, direction)
+
+    def record(self, variables: Variables, latent: Latent, direction: Float[Array, "B 3"]) -> dict[str, Array]:
+        """Intermediate values by the original's names ("fg/block_8/attn"), for comparison with other programs."""
+        network = GSGANNetwork(self.config, self.compute)
+        _, seen = network.apply(variables, latent.w, direction, method="parts", mutable=[RECORD])
+        found = {}
+        for (*scopes, name), (value, *_) in flatten_dict(seen[RECORD]).items():
+            scopes[0] = {"foreground": "fg", "background": "bg"}[scopes[0]]
+            found["/".join([*scopes, name])] = value
+        return found
 
     def gaussians(self, variables: Variables, latent: Latent) -> Gaussians:
         """W+ → Gaussians with ``rgb`` as the frontal camera sees them, whatever camera renders them later."""

@@ -63,6 +63,8 @@ class GSGANConfig:
             raise UserError(f"num_pts must be at least {NEIGHBOURS + 1} (points look at {NEIGHBOURS} neighbours)")
         if len(self.channels) < self.num_levels + 1 or min(self.channels) < 2:
             raise UserError(f"channels needs a width for each of 4 … {res}, got {self.channels}")
+        if self.channels[1] != self.channels[0]:
+            raise UserError(f"block_8 reads what block_4 writes: channels {self.channels[:2]} must be equal")
         if self.channels[0] % (2 * HEADS):
             raise UserError(f"channels[0] must be a multiple of {2 * HEADS}, got {self.channels[0]}")
         if min(self.z_dim, self.w_dim, self.mapping_layers, self.up_ratio, self.transformer_layers) < 1:

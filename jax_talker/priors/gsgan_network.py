@@ -26,6 +26,7 @@ BACKGROUND_LOG_RATIO = math.log(BACKGROUND_RATIO ** (1 / 3))
 MODULATED_CLAMP = 256.0
 FOREGROUND_SPREAD = {"xyz": 1.0, "scale": 0.1, "rotation": 0.1, "color": 1.0, "opacity": 1.0}  # initial deviations
 BACKGROUND_SPREAD = {"xyz": 1.0, "scale": 0.01, "rotation": 0.01, "color": 1.0, "opacity": 1.0}
+RECORD = "intermediates"  # collection of intermediate values under the original's names, when it is asked for
 FINE_ROWS = 2048  # parents of a fine level that are worked on at once
 HEAD_WIDTH = sum(SIZES.values())
 
@@ -67,10 +68,17 @@ class Transformer(nn.Module):
             qkv = Linear(c, 3 * c, name=f"layer{i}_qkv")()
             out = Linear(c, c, name=f"layer{i}_out")()
             n = AdaNorm(c, name=f"layer{i}_norm1")(x, w0)
-            x = x + points.attention(n, qkv, out, self.numerics) * Gate(c, name=f"layer{i}_gate1")(w0)
+            mixed = points.attention(n, qkv, out, self.numerics)
+            self.sow(RECORD, f"resblock_{i}/ln_1", n)
+            self.sow(RECORD, f"resblock_{i}/attn", mixed)
+            x = x + mixed * Gate(c, name=f"layer{i}_gate1")(w0)
             n = AdaNorm(c, name=f"layer{i}_norm2")(x, w1)
             widen, narrow = Linear(c, 4 * c, name=f"layer{i}_widen")(), Linear(4 * c, c, name=f"layer{i}_narrow")()
-            x = x + points.mlp(n, widen, narrow, self.numerics) * Gate(c, name=f"layer{i}_gate2")(w1)
+            changed = points.mlp(n, widen, narrow, self.numerics)
+            self.sow(RECORD, f"resblock_{i}/ln_2", n)
+            self.sow(RECORD, f"resblock_{i}/mlp", changed)
+            x = x + changed * Gate(c, name=f"layer{i}_gate2")(w1)
+            self.sow(RECORD, f"resblock_{i}", x)
         return x
 
 
@@ -102,24 +110,37 @@ class PointBlock(nn.Module):
             w0, w1 = styles
             n = AdaNorm(c, name="norm0")(x, w0)
             found = jax.vmap(points.nearest)(jax.lax.stop_gradient(n))
-            gather = jax.vmap(lambda features, index: features[index])
-            x = x + edge(n, lambda f: gather(f, found)) * Gate(c, name="gate0")(w0)
-            x = grow(x)
-            x = x + mix(AdaNorm(features, name="norm1")(x, w1)) * Gate(features, name="gate1")(w1)
-            return x, heads(x)
+            self.sow(RECORD, "knn_idx", found)
+            near = jax.vmap(lambda features, index: features[index])
+            attended = x + edge(n, lambda features: near(features, found)) * Gate(c, name="gate0")(w0)
+            grown = grow(attended)
+            mixed = grown + mix(AdaNorm(features, name="norm1")(grown, w1)) * Gate(features, name="gate1")(w1)
+            self._record(attended, grown, mixed)
+            return mixed, heads(mixed)
 
         gate0 = self.param("gate0", constant(0.0), (c,))[None]
         gate1 = self.param("gate1", constant(0.0), (features,))[None]
 
         def family(parents: Float[Array, "n I"]):
-            parents = parents + edge(parents, points.siblings) * gate0
-            children = grow(parents)
-            children = children + mix(children) * gate1
+            attended = parents + edge(parents, points.siblings) * gate0
+            grown = grow(attended)
+            return attended, grown, grown + mix(grown) * gate1
+
+        def outputs(parents: Float[Array, "n I"]):
+            *_, children = family(parents)
             return (None if self.level.last else children), heads(children)
 
         batch, count, _ = x.shape
-        out = map_rows(family, x.reshape(batch * count, c), FINE_ROWS)
+        flat = x.reshape(batch * count, c)
+        if self.is_mutable_collection(RECORD):
+            self._record(*(a.reshape(batch, -1, a.shape[-1]) for a in family(flat)))
+        out = map_rows(outputs, flat, FINE_ROWS)
         return jax.tree.map(lambda a: a.reshape(batch, self.ratio * count, a.shape[-1]), out)
+
+    def _record(self, attended, grown, mixed):
+        self.sow(RECORD, "attn", attended)
+        self.sow(RECORD, "upsample", grown)
+        self.sow(RECORD, "mlp", mixed)
 
 
 def map_rows(function, x: Float[Array, "n C"], rows: int):
@@ -209,6 +230,8 @@ class Foreground(nn.Module):
         embedding = layers.Dense(DIRECTION_WIDTH, lrelu, name="direction")(direction) if c.use_dir_cond else None
         seeds = self.param("seeds", normal(1.0), (c.num_pts, 3))
         x = PointEncoding(c.channels[0], c.use_start_pe, name="encoding")(jnp.tanh(seeds))
+        self.sow(RECORD, "conv_in", x)
+        self.sow(RECORD, "encoder_camera_cond", embedding)
         x = jnp.broadcast_to(x[None], (ws.shape[0], *x.shape))
         outputs: list[Splats] = []
         kept: list[Splats] = []
@@ -287,8 +310,9 @@ class Background(nn.Module):
         c, width = self.config, self.config.background_width
         seeds = self.param("seeds", normal(1.0), (c.background_points, 3))
         x = Sine(width, name="sine")(seeds)
+        self.sow(RECORD, "conv_in", x)
         x = jnp.broadcast_to(x[None], (w.shape[0], *x.shape))
-        x = self._mix(x, w, "coarse")
+        x = self._mix(x, w, "coarse", "block_0/", 0)
         h = self._heads(x, w, "coarse", without=("xyz",))
         place = jnp.broadcast_to(on_sphere(seeds)[None], h.xyz.shape)
         parents = anchors.first(h, place, c.scale_init_bg, c.scale_threshold_bg)
@@ -296,7 +320,8 @@ class Background(nn.Module):
         grown = Modulated(BACKGROUND_RATIO * width, self.numerics, lrelu, demodulate=True, name="fine_up")(x, w)
         grown = grown.reshape(*x.shape[:2], BACKGROUND_RATIO, width)
         x = ((x[:, :, None] + grown) / math.sqrt(2)).reshape(w.shape[0], -1, width)
-        x = self._mix(x, w, "fine")
+        self.sow(RECORD, "block_1/0", x)
+        x = self._mix(x, w, "fine", "block_1/", 1)
         children = anchors.child(
             anchors.repeat(parents, BACKGROUND_RATIO),
             self._heads(x, w, "fine"),
@@ -308,10 +333,11 @@ class Background(nn.Module):
         found = anchors.concatenate([parents, children])
         return dataclasses.replace(found, xyz=on_sphere(found.xyz))
 
-    def _mix(self, x, w, name: str):
+    def _mix(self, x, w, name: str, record: str, start: int):
         for i in range(2):
             layer = Modulated(x.shape[-1], self.numerics, lrelu, demodulate=True, residual=True, name=f"{name}_mix{i}")
             x = layer(x, w)
+            self.sow(RECORD, f"{record}{start + i}", x)
         return x
 
     def _heads(self, x, w, name: str, without: tuple[str, ...] = ()) -> Splats:

@@ -22,10 +22,12 @@ from flax.traverse_util import unflatten_dict
 from jax_talker.errors import UserError
 from jax_talker.priors.base import Prior, Variables, leaves
 from jax_talker.priors.gghead import GGHead, GGHeadConfig
+from jax_talker.priors.gsgan import GSGAN
+from jax_talker.priors.gsgan_config import GSGANConfig
 
 FORMAT = 1
 ASSETS = Path(__file__).parent / "assets"  # bundled priors, found by name
-KINDS = {"gghead": (GGHead, GGHeadConfig)}
+KINDS = {"gghead": (GGHead, GGHeadConfig), "gsgan": (GSGAN, GSGANConfig)}
 DTYPES = ("float32", "float16")
 CONFIG, PARAMS, CARD = "config.json", "params.safetensors", "README.md"
 
