@@ -7,6 +7,7 @@ it never heard, seen from the front and along a spiral, and is scored on held-ou
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 from absl import flags
 from ml_collections import config_flags
@@ -16,6 +17,7 @@ from jax_talker.app import evaluating, navigating, personalizing, talking
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.data.clip import FPS, Clip, open_clip
 from jax_talker.data.procedural import filming, speech
+from jax_talker.data.procedural.sheet import film_sheet
 from jax_talker.data.video import write_video
 from jax_talker.errors import UserError
 from jax_talker.training.devices import describe
@@ -64,7 +66,7 @@ def main() -> None:
 
 
 def film(scene: filming.Scene, root: Path, log: Log) -> Clip:
-    """The demo's person, filmed."""
+    """The demo's person, filmed, with a contact sheet beside the clip."""
     log.say(f"filming a procedural person for {SECONDS.value:g} s ({round(SECONDS.value * FPS)} frames, 5 cameras)")
     filming.write_clip(
         root,
@@ -74,7 +76,9 @@ def film(scene: filming.Scene, root: Path, log: Log) -> Clip:
         views=VIEWS,
         progress=lambda shots, total: progress(shots, total=total, desc="film"),
     )
-    return open_clip(root)
+    clip = open_clip(root)
+    cv2.imwrite(str(root.parent / "contact_sheet.png"), film_sheet(clip)[..., ::-1])
+    return clip
 
 
 if __name__ == "__main__":
