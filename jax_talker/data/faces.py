@@ -92,8 +92,10 @@ class MediaPipeLandmarker:
             raise UserError(f"{model}: no such landmark model; {hint}")
         try:
             import mediapipe
-        except ImportError:
-            raise UserError("mediapipe is not installed; run: pip install 'jax-talker[landmarks]'") from None
+        except ImportError as error:
+            raise UserError(
+                f"mediapipe cannot be imported ({error}); run: pip install 'jax-talker[landmarks]'"
+            ) from None
         self._mp, self._box = mediapipe, None
         self.score_names: tuple[str, ...] = ()  # known from the first face on
         vision = mediapipe.tasks.vision
@@ -107,6 +109,11 @@ class MediaPipeLandmarker:
             with _native_stderr_silenced():
                 self._landmarker = vision.FaceLandmarker.create_from_options(options)
                 self._detect(np.zeros((64, 64, 3), np.uint8))  # the first call is the one that chatters
+        except OSError as error:
+            raise UserError(
+                f"mediapipe's library cannot be loaded ({error}); on Debian and Ubuntu: apt install libegl1 libgles2; "
+                "or give landmarks of your own with --landmarks=FILE.npz"
+            ) from None
         except (RuntimeError, ValueError) as error:
             raise UserError(f"{model}: is not a face landmarker model ({str(error).splitlines()[0]}); {hint}") from None
 

@@ -31,6 +31,7 @@ PIVOT = np.array([0.0, PIVOT_HEIGHT, ANCHORS[:2, 2].mean() - BEHIND_EYES])
 CAM_FROM_GL = np.diag([1.0, -1.0, -1.0])  # camera axes: OpenCV (y down, z forward) from OpenGL (y up, z backward)
 GAUSS_NEWTON_STEPS, SHAPE_ROUNDS = 8, 4
 SIDE_MEDIAN, SIDE_SMOOTH = 25, 5.0  # frames
+NO_SMOOTHING = 0.3  # frames; narrower, a frame's neighbours have no say
 SHAPE_PRIOR = 0.02  # pull of the first guess on the person's 3D face, as a share of one frame's pull per frame
 
 
@@ -84,8 +85,9 @@ def track_head(
         fit = _fit_poses(seen, face, weight, fit, focal)
         face = _place(_align(_refine_face(seen, face, fit, focal), face, weight), anchors)
     fit = _fit_poses(seen, face, weight, fit, focal)
-    fit = replace(fit, side=_slow(fit.side) if smooth > 0 else fit.side)
-    fit = _fit_poses(smooth_in_time(seen, smooth), face, weight, fit, focal, side_too=smooth <= 0)
+    steady = smooth >= NO_SMOOTHING
+    fit = replace(fit, side=_slow(fit.side) if steady else fit.side)
+    fit = _fit_poses(smooth_in_time(seen, smooth), face, weight, fit, focal, side_too=not steady)
     cam_from_world = _camera(fit.rotation)
     residual = np.linalg.norm(_project(face, fit, focal) - seen, axis=-1)[:, weight > 0].mean(1) / fit.side
     return HeadTrack(
@@ -119,13 +121,13 @@ def world_landmarks(
 
 
 def smooth_in_time(values: Float[np.ndarray, "T *rest"], width: float) -> Float[np.ndarray, "T *rest"]:
-    """Local quadratic regression with Gaussian weights of ``width`` frames; 0 leaves the values alone.
+    """Local quadratic regression with Gaussian weights of ``width`` frames; below 0.3 it leaves the values alone.
 
     Unlike a plain Gaussian it keeps the height of quick nods and turns: with width 1 it passes 71 % at 5.9 Hz (25 fps),
     where a Gaussian of 2 frames, as used for MTCNN landmarks, already halves 2.3 Hz. The ends need no padding.
     """
     frames = len(values)
-    if width <= 0 or frames < 3:
+    if width < NO_SMOOTHING or frames < 3:
         return values
     reach = max(1, int(np.ceil(4 * width)))
     flat, smoothed = values.reshape(frames, -1), np.empty((frames, values[0].size))

@@ -105,6 +105,18 @@ def test_bad_landmarkers_say_what_to_do(tmp_path, shared):
         pass
 
 
+def test_a_missing_system_library_is_named(monkeypatch, tmp_path):
+    mediapipe = pytest.importorskip("mediapipe")
+
+    def fails(options):
+        raise OSError("libEGL.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(mediapipe.tasks.vision.FaceLandmarker, "create_from_options", fails)
+    (tmp_path / "any.task").write_text("any")
+    with pytest.raises(UserError, match=r"libEGL\.so\.1.*apt install libegl1.*--landmarks=FILE"):
+        make_landmarker("mediapipe", model=tmp_path / "any.task")
+
+
 def test_mediapipe_finds_the_face_and_stays_quiet(shared):
     """In a process of its own: what it must not do happens on file descriptor 2 and at the interpreter's exit."""
     program = f"""

@@ -166,7 +166,8 @@ def test_smoothing_keeps_parabolas_and_takes_noise(width):
     noise = np.random.default_rng(0).normal(size=(400, 3))
     kept = smooth_in_time(noise, width).std() / noise.std()
     assert kept < {0.5: 1.0, 1.0: 0.8, 3.0: 0.45}[width]
-    np.testing.assert_array_equal(smooth_in_time(noise, 0), noise)
+    for none in (0, 0.001, 0.29):
+        np.testing.assert_array_equal(smooth_in_time(noise, none), noise)
 
 
 def test_the_filter_passes_what_its_docstring_says():
