@@ -15,18 +15,18 @@ from jax_talker.types import Camera
 
 FOCAL = 4.2647  # focal length over image size of every EG3D label (FFHQ processing); full field of view 13.37°
 RADIUS = 2.7  # distance of EG3D's cameras from the world origin
-EG3D_PIVOT = (0.0, 0.0, 0.2)  # the point that EG3D's own camera sampler looks at, a little before the face
-PIVOT = (0.0, 0.0, 0.06)  # the point that our cameras look at: a turned head stays in the picture
+EG3D_PIVOT = (0.0, 0.0, 0.2)  # the point that EG3D's own camera sampler looks at
+PIVOT = (0.0, 0.005, 0.145)  # where the axes of EG3D's camera labels meet: behind the eyes; our cameras look there
 
 # Where five points of an average face lie in EG3D's world (x to the person's left): what real video is aligned to, and
-# what the procedural head is built around. x and y follow from EG3D's crop (eyes 0.268 image widths apart, the mean of
-# the five points in the centre); the depths are those of GGHead's template head.
+# what the procedural head is built around. Found by undoing EG3D's recipe (five-point crop, Deep3D camera, scale 0.27,
+# offset, radius 2.7) for many poses: these points land where its crops have them, to 0.13 px at 512².
 FACE_ANCHORS = {
-    "left_eye": (0.083, 0.088, 0.088),
-    "right_eye": (-0.083, 0.088, 0.088),
-    "nose_tip": (0.0, 0.0, 0.199),
-    "mouth_left": (0.065, -0.088, 0.150),
-    "mouth_right": (-0.065, -0.088, 0.150),
+    "left_eye": (0.078, 0.079, 0.184),
+    "right_eye": (-0.078, 0.079, 0.184),
+    "nose_tip": (0.0, -0.006, 0.290),
+    "mouth_left": (0.063, -0.091, 0.207),
+    "mouth_right": (-0.063, -0.091, 0.207),
 }
 
 

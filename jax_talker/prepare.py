@@ -19,7 +19,6 @@ LANDMARKS = flags.DEFINE_string(
     "landmarks", DEFAULT.landmarks, "mediapipe, or an .npz file of landmarks (docs/prepare.md)"
 )
 LANDMARK_MODEL = flags.DEFINE_string("landmark_model", None, "path of MediaPipe's face_landmarker.task")
-flags.DEFINE_alias("landmark-model", "landmark_model")
 SIZE = flags.DEFINE_integer("size", DEFAULT.size, "width and height of the frames, pixels")
 START = flags.DEFINE_float("start", DEFAULT.start, "where the clip begins, seconds")
 DURATION = flags.DEFINE_float("duration", None, "how long it is, seconds (default: to the end)")
