@@ -25,7 +25,7 @@ def get_config() -> ConfigDict:
     c.prior.w_dim = 128
     c.prior.mapping_layers = 3
     c.prior.plane_resolution = 64
-    c.prior.channel_base = 4096
+    c.prior.channel_base = 2048
     c.prior.channel_max = 96
     c.prior.uv_samples = 96
     c.prior.sh_degree = 0

@@ -27,6 +27,7 @@ class CorpusSpec:
     views: int = 2
     size: int = 128
     seed: int = 0
+    head: int = 2  # which edition of the procedural head; raise it when heads change, so that old corpora are refilmed
 
 
 @dataclass(frozen=True)

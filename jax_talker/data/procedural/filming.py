@@ -16,7 +16,7 @@ from jax_talker.data.procedural.head import Head, picture
 from jax_talker.data.procedural.identity import Identity, Motion, random_identity, vector
 from jax_talker.data.procedural.landmarks import VERTICES
 from jax_talker.data.procedural.render import project
-from jax_talker.data.procedural.skull import HEAD_ORIGIN
+from jax_talker.data.procedural.skull import to_world
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def film(
 
     def shoot(i: int) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
         mesh = head.mesh(scene.motions[i])
-        points = head.face.vertices(scene.motions[i])[VERTICES] + HEAD_ORIGIN
+        points = to_world(head.face.vertices(scene.motions[i])[VERTICES])
         return {
             name: (*picture(mesh, label[i], size), project(points, label[i], size)[0].astype(np.float32))
             for name, label in seen.items()

@@ -37,7 +37,7 @@ def shell(person: Identity) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     long = _long(person)
     wide = long * np.maximum.accumulate(np.where(drop > 0, close, 0), 0) + (1 - long) * close
 
-    volume = 0.026 * np.exp(0.45 * person.hair_volume)
+    volume = 0.028 * np.exp(0.5 * person.hair_volume)
     thin = 1 - 0.75 * smoothstep(0.72, 1.0, t) * (end_polar < 90) - 0.45 * smoothstep(0.85, 1.0, t)
     strands = 0.10 * np.cos(17 * azimuth + 5 * np.sin(3 * azimuth)) + 0.07 * np.cos(41 * azimuth + 2)
     offset = volume * np.clip(thin + strands * smoothstep(0.1, 0.5, t), 0.08, None)

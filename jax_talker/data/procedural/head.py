@@ -48,7 +48,7 @@ class Head:
             _shade(*parts.tongue(self.face, motion), masks=(0.0, 1.0), ambient=True),
         ]
         whole = join([*moving, *self._eyes, *self._still])
-        return Mesh(whole.vertices + skull.HEAD_ORIGIN, whole.faces, whole.values)
+        return Mesh(skull.to_world(whole.vertices), whole.faces, whole.values)
 
 
 def _shade(

@@ -19,7 +19,9 @@ def _vertices() -> np.ndarray:
         return int(np.argmin(np.hypot(points[:, 0] - x, points[:, 1] - y) + far))
 
     def around(degrees: float, y: float) -> int:
-        return int(np.argmin(np.abs(azimuth - degrees) * 0.003 + np.abs(points[:, 1] - y) + (points[:, 2] < -0.12)))
+        """The vertex of the jaw's line at an azimuth; rows that run under the chin do not count."""
+        under = np.degrees(GRID.elevations[GRID.row]) < -22
+        return int(np.argmin(np.abs(azimuth - degrees) * 0.003 + np.abs(points[:, 1] - y) + under))
 
     def along(slit: str, lower: bool, fraction: float) -> int:
         """A vertex of a slit; 0 is the corner at the person's right."""

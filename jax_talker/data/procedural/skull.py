@@ -1,6 +1,6 @@
 """The head's solid shape: a smooth union of ellipsoids, and where rays from its centre leave it.
 
-The head's own frame: y up, the face looks along +z, 1 unit ≈ 37 cm; EG3D's world but for ``HEAD_ORIGIN``.
+The head's own frame: y up, the face looks along +z, 1 unit ≈ 35 cm; ``to_world`` places it in EG3D's world.
 """
 
 from typing import no_type_check
@@ -11,7 +11,8 @@ import numpy as np
 from jax_talker.data.procedural.identity import Identity
 
 # njit functions carry @no_type_check because tests wrap every annotated function, which numba cannot compile.
-HEAD_ORIGIN = np.array([0.0, 0.006, 0.036])  # brings eyes, nose and mouth to jax_talker.geometry.FACE_ANCHORS
+HEAD_SCALE = 0.94  # together these bring eyes, nose and mouth to jax_talker.geometry.FACE_ANCHORS
+HEAD_ORIGIN = np.array([0.0, -0.0015, 0.124])
 CENTER = np.array([0.0, 0.02, -0.10])  # every ray to the head's surface starts here; the head is star-shaped around it
 
 
@@ -38,7 +39,7 @@ def ellipsoids(person: Identity) -> np.ndarray:
         (0.0, -0.050, -0.045, 0.142 * width * (0.5 + 0.5 * jaw), 0.165, 0.142, -0.10, 0.06),
         (0.0, chin_y, chin_z, 0.060 * (0.6 + 0.4 * jaw), 0.040, 0.044, 0.0, 0.08),
         # muzzle: what the lips lie on
-        (0.0, -0.100, 0.074, 0.068, 0.066, 0.048, 0.0, 0.05),
+        (0.0, -0.100, 0.064, 0.068, 0.066, 0.048, 0.0, 0.05),
         # nose: bridge, tip
         (0.0, 0.5 * (eye_y + nose_y) + 0.006, 0.5 * (0.088 + nose_z), 0.016 * nose_w, 0.064, 0.022, -0.48, 0.028),
         (0.0, nose_y, nose_z, 0.021 * nose_w, 0.019, 0.024, 0.0, 0.020),
@@ -55,9 +56,14 @@ def ellipsoids(person: Identity) -> np.ndarray:
     return np.array(one + mirrored)
 
 
+def to_world(points: np.ndarray) -> np.ndarray:
+    """Points [n, 3] of the head's frame in EG3D's world."""
+    return HEAD_SCALE * points + HEAD_ORIGIN
+
+
 def eye_center(person: Identity) -> tuple[float, float]:
     """x (of the left eye, positive) and y of the closed lids' line."""
-    return 0.084 + 0.005 * person.eye_spacing, 0.080 + 0.006 * person.eye_height
+    return 0.080 + 0.005 * person.eye_spacing, 0.080 + 0.006 * person.eye_height
 
 
 @numba.njit(cache=True, fastmath=True)

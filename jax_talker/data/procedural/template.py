@@ -33,7 +33,7 @@ def template() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         faces.append(parts.grid_faces(rows, columns) + start)
         start += rows * columns
     return (
-        np.concatenate(vertices) + skull.HEAD_ORIGIN,
+        skull.to_world(np.concatenate(vertices)),
         np.concatenate(coordinates),
         np.concatenate(faces).astype(np.int32),
     )
