@@ -13,6 +13,7 @@ from jaxtyping import Float
 from kernels import constants as constant_sets
 from kernels.constants import EPS2D, Constants
 from kernels.dispatch import platform, run
+from kernels.sharding import vary_alike
 from kernels.spherical_harmonics import COEFFICIENTS, view_colors
 from kernels.types import Camera, Composited, Gaussians, Rendered, Scene, Settings
 
@@ -125,6 +126,7 @@ def _rasterize(
     back = jnp.where(back_ok[..., None], back, 0)
     poses, intrinsics = flat_camera
     scene = Scene(flat.means, flat.quats, flat.scales, flat.opacities, colors, poses, intrinsics, back)
+    scene = vary_alike(scene)
     out: Composited = run("rasterize", IMPLEMENTATIONS, order, scene, settings)
     if depth == "expected":
         covered = out.alpha > 0

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -18,6 +19,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from kernels.dispatch import Unsupported, platform
+from kernels.sharding import vary_over, varying_axes
 from kernels.types import Composited, Scene, Settings
 
 _TARGET = "kernels_cpu_rasterize"  # XLA's name for the compiled handler
@@ -74,7 +76,6 @@ def _compile() -> None:
             config.CACHE_DIR = configured
         handler = jax.ffi.pycapsule(ctypes.c_void_p(code.rasterize.address))
         jax.ffi.register_ffi_target(_TARGET, handler, platform="cpu")
-        jax.ffi.register_ffi_target_as_batch_partitionable(_TARGET)
         _compiled.append(code)
 
 
@@ -145,11 +146,17 @@ def _forward(scene: Scene, settings: Settings) -> tuple[Composited, _Residuals]:
 
 def _backward(settings: Settings, residuals: _Residuals, cotangent: Composited) -> tuple[Scene]:
     scene, light, stop = residuals
-    like = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in scene]
-    call = jax.ffi.ffi_call(_TARGET, like, vmap_method="broadcast_all")
-    given = (*scene, light, stop, cotangent.image, cotangent.alpha, cotangent.depth)
-    gradients = call(*given, settings=_attribute(scene, settings, backward=True))
-    return (Scene(*gradients),)
+    results = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in scene]
+    given = (light, stop, cotangent.image, cotangent.alpha, cotangent.depth)
+    return (Scene(*_call(results, scene, given, settings, backward=True)),)
+
+
+def _call(
+    results: Sequence[jax.ShapeDtypeStruct], scene: Scene, more: Sequence[Array], settings: Settings, *, backward: bool
+) -> Sequence[Array]:
+    call = jax.ffi.ffi_call(_TARGET, results, vmap_method="broadcast_all")
+    outputs = call(*scene, *more, settings=_attribute(scene, settings, backward=backward))
+    return vary_over(outputs, varying_axes(scene))
 
 
 _rasterize.defvjp(_forward, _backward)

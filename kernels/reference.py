@@ -1,9 +1,11 @@
-"""The truth: every pixel against every Gaussian, as the papers have it, differentiated by JAX. Any float type.
+"""The truth: every pixel against every Gaussian, near to far, as the papers have it. Any float type, any device.
 
-Slow and hungry on purpose; memory is bounded by doing one row of pixels after the other.
+Slow on purpose. JAX differentiates it; the loop over Gaussians is checkpointed in chunks, so that memory grows with
+pixels times the square root of Gaussians.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -22,32 +24,42 @@ def rasterize(scene: Scene, settings: Settings) -> Composited:
 
 
 def _render(splats: Splats, background: Array, settings: Settings) -> tuple[Array, Array, Array]:
-    """One image from its splats (leaves without the axes B and V)."""
+    """One image: (image [H, W, 3], alpha [H, W], depth [H, W]). Leaves of ``splats`` without the axes B and V."""
+    splats = splats._replace(skipped=splats.radii)  # its axis must be that of the others, for the loop
     order = jnp.argsort(jnp.where(splats.drawn, splats.depth, jnp.inf), stable=True)
-    splats = jax.tree.map(lambda leaf: leaf[order] if leaf.ndim else leaf, splats)
-    dtype = splats.center.dtype
-    columns = jnp.arange(settings.width)
-    row = jax.checkpoint(functools.partial(_render_row, splats, background, columns, settings))
-    return lax.map(lambda y: row(y.astype(dtype), y), jnp.arange(settings.height))
+    count = order.shape[0]
+    chunk = max(math.isqrt(count), 1)
+    padding = -count % chunk
+    in_order = jax.tree.map(lambda leaf: _pad(leaf[order], padding), splats)
+    chunks = jax.tree.map(lambda leaf: leaf.reshape(-(-count // chunk), chunk, *leaf.shape[1:]), in_order)
+    shape, dtype = (settings.height, settings.width), splats.center.dtype
+    start = (jnp.ones(shape, dtype), jnp.ones(shape, bool), jnp.zeros((*shape, 3), dtype), jnp.zeros(shape, dtype))
+
+    @jax.checkpoint
+    def blend_chunk(rays, splats):
+        return lax.scan(functools.partial(_blend, settings), rays, splats)[0], None
+
+    (light, _, color, depth), _ = lax.scan(blend_chunk, start, chunks) if count else (start, None)
+    return color + light[..., None] * background[None, None], 1 - light, depth
 
 
-def _render_row(
-    splats: Splats, background: Array, columns: Array, settings: Settings, y: Array, row: Array
-) -> tuple[Array, Array, Array]:
-    a, s, r = jnp.moveaxis(splats.falloff, -1, 0)  # [N] each
-    dx = columns[:, None] + 0.5 - splats.center[None, :, 0]  # [W, N]
-    dy = (y + 0.5 - splats.center[:, 1])[None]
-    left, right, top, bottom = (splats.bounds[None, :, i] for i in range(4))
-    inside = (columns[:, None] >= left) & (columns[:, None] < right) & (row >= top) & (row < bottom)
-    exponent = -0.5 * (a[None] * (dx - s[None] * dy) ** 2 + r[None] * dy**2)
-    alpha = jnp.minimum(splats.opacity[None] * jnp.exp(exponent), settings.constants.alpha_max)
-    alpha = jnp.where(splats.drawn[None] & inside & (alpha >= ALPHA_MIN), alpha, 0)
-    light = jnp.cumprod(1 - alpha, -1)  # behind each Gaussian
-    alive = light >= TRANSMITTANCE_MIN  # never again once it is not: the light only falls
-    alpha = jnp.where(alive, alpha, 0)
-    light = jnp.cumprod(1 - alpha, -1)
-    ahead = jnp.concatenate([jnp.ones_like(light[:, :1]), light[:, :-1]], -1) if light.shape[-1] else light
-    weight = alpha * ahead
-    left_over = jnp.prod(1 - alpha, -1)
-    image = jnp.einsum("wn,nc->wc", weight, splats.color, precision="highest") + left_over[:, None] * background[None]
-    return image, 1 - left_over, jnp.einsum("wn,n->w", weight, splats.depth, precision="highest")
+def _blend(settings: Settings, rays: tuple[Array, ...], splat: Splats) -> tuple[tuple[Array, ...], None]:
+    """One more Gaussian for every pixel. A ray that has ended stays ended."""
+    light, alive, color, depth = rays
+    column, row = jnp.arange(settings.width)[None], jnp.arange(settings.height)[:, None]
+    dx, dy = column + 0.5 - splat.center[0], row + 0.5 - splat.center[1]
+    a, s, r = splat.falloff
+    exponent = -0.5 * (a * (dx - s * dy) ** 2 + r * dy**2)
+    alpha = jnp.minimum(splat.opacity * jnp.exp(exponent), settings.constants.alpha_max)
+    left, right, top, bottom = splat.bounds
+    inside = (column >= left) & (column < right) & (row >= top) & (row < bottom)
+    alpha = jnp.where(splat.drawn & inside & (alpha >= ALPHA_MIN), alpha, 0)
+    alive &= light * (1 - alpha) >= TRANSMITTANCE_MIN
+    weight = jnp.where(alive, alpha * light, 0)
+    rays = (light - weight, alive, color + weight[..., None] * splat.color[None, None], depth + weight * splat.depth)
+    return rays, None
+
+
+def _pad(leaf: Array, count: int) -> Array:
+    """``count`` more rows of zeros (False): Gaussians that are not drawn."""
+    return jnp.concatenate([leaf, jnp.zeros((count, *leaf.shape[1:]), leaf.dtype)])

@@ -1,0 +1,62 @@
+"""The project's workloads: against gsplat's pictures, and the CPU's default against itself in every way to call it."""
+
+import operator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kernels import rasterize
+from tests.kernels.scenes import load_scene
+
+
+@pytest.mark.parametrize("name", ["head_6k_128", "head_65k_256", "head_350k_512", "garden"])
+def test_equals_gsplat(shared, name):
+    """gsplat's own PyTorch functions: 1e-4, but for at most 1e-3 of the pixels, at the alpha threshold (issue 3).
+
+    There one Gaussian more or less shows, alpha 1/255 of a colour: 0.004 and, at two thresholds at once, 0.008.
+    """
+    scene = load_scene(shared / "scenes" / f"{name}.npz")
+    image = rasterize(scene.gaussians, scene.camera, width=scene.width, height=scene.height, constants="gsplat").image[
+        0
+    ]
+    error = np.abs(np.asarray(image) - np.load(shared / "golden" / "raster" / f"{name}.npy")).max(-1)
+    assert (error > 1e-4).mean() <= 1e-3
+    assert error.max() < 0.008
+
+
+def test_constants_show(shared):
+    """3DGS cuts Gaussians off at tile edges, below alpha 0.011; gsplat 1.5 caps alpha later."""
+    scene = load_scene(shared / "scenes" / "head_6k_128.npz")
+    opaque = scene.gaussians._replace(opacities=jnp.ones_like(scene.gaussians.opacities))
+    ours, gsplat, older = (
+        rasterize(gaussians, scene.camera, width=128, height=128, constants=constants).image
+        for gaussians, constants in ((scene.gaussians, "3dgs"), (scene.gaussians, "gsplat"), (opaque, "gsplat-1.5"))
+    )
+    assert 1e-3 < float(jnp.abs(ours - gsplat).max()) < 0.011
+    capped = rasterize(opaque, scene.camera, width=128, height=128, constants="gsplat").image
+    assert 1e-3 < float(jnp.abs(capped - older).max()) < 0.1
+
+
+def test_batches_are_their_parts(shared):
+    """Scenes and views rendered together are bit for bit the images rendered alone."""
+    scene = load_scene(shared / "scenes" / "tiny_300.npz")
+    key = jax.random.key(0)
+    means = scene.gaussians.means[None] + 0.02 * jax.random.normal(key, (3, *scene.gaussians.means.shape))
+    many = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (3, *leaf.shape)), scene.gaussians)._replace(means=means)
+    moved = scene.camera.cam_from_world.at[0, 0, 3].add(0.1)
+    camera = jax.tree.map(
+        lambda a, b: jnp.concatenate([a, b]), scene.camera, scene.camera._replace(cam_from_world=moved)
+    )
+    cameras = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (3, *leaf.shape)), camera)
+    together = rasterize(many, cameras, width=48, height=48).image
+    for i in range(3):
+        for view in range(2):
+            alone = rasterize(
+                jax.tree.map(operator.itemgetter(i), many),
+                jax.tree.map(operator.itemgetter(slice(view, view + 1)), camera),
+                width=48,
+                height=48,
+            )
+            np.testing.assert_array_equal(alone.image[0], together[i, view])
