@@ -29,6 +29,10 @@ MAY_IMPORT = {
         f"jax_talker.{room}" for room in ("models", "priors", "rendering", "losses", "metrics", "networks")
     },
     "jax_talker.baselines": {f"jax_talker.{room}" for room in ("models", "priors", "rendering", "losses", "networks")},
+    "jax_talker.app": {
+        f"jax_talker.{room}"
+        for room in ("data", "models", "priors", "networks", "rendering", "losses", "metrics", "training")
+    },
     "converters": {"jax_talker.priors", "jax_talker.networks"},
 }
 # third-party package → the only places that may import it
