@@ -4,10 +4,10 @@ A procedural person is filmed by five cameras. A head is personalised and traine
 it never heard, seen from the front and along a spiral, and is scored on held-out frames from all five.
 """
 
+import shutil
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 from absl import flags
 from ml_collections import config_flags
@@ -15,9 +15,8 @@ from ml_collections import config_flags
 from jax_talker import cli
 from jax_talker.app import evaluating, navigating, personalizing, talking
 from jax_talker.app.run_folder import RunFolder
-from jax_talker.data.clip import FPS, Clip, open_clip
 from jax_talker.data.procedural import filming, speech
-from jax_talker.data.procedural.sheet import film_sheet
+from jax_talker.data.procedural.sheet import film_clip
 from jax_talker.data.video import write_video
 from jax_talker.errors import UserError
 from jax_talker.training.devices import describe
@@ -43,7 +42,10 @@ def main() -> None:
     with Log(folder.root) as log:
         log.say(f"computing on {describe()}")
         scene = filming.make_scene(SEED.value, SECONDS.value)
-        clip = film(scene, folder.root / "clip", log)
+        source = {"procedural": {"seed": SEED.value, "seconds": SECONDS.value}}
+        log.say(f"a procedural person is filmed for {SECONDS.value:g} s by {1 + len(VIEWS)} cameras")
+        clip = film_clip(folder.root / "clip", scene, size=SIZE.value, source=source, views=VIEWS)
+        shutil.copy(clip.root / "contact_sheet.png", folder.root)
         config.data.clip = str(clip.root)
         folder.begin(config.to_dict(), [], resume=False)
         personalizing.personalize(config, folder, log, resume=False)
@@ -63,22 +65,6 @@ def main() -> None:
         log.say(f"\ndone in {time.time() - started:.0f} s")
     for name in ("front.mp4", "spiral.mp4", "contact_sheet.png", "curves.png", "metrics.json"):
         print(folder.root / name)
-
-
-def film(scene: filming.Scene, root: Path, log: Log) -> Clip:
-    """The demo's person, filmed, with a contact sheet beside the clip."""
-    log.say(f"filming a procedural person for {SECONDS.value:g} s ({round(SECONDS.value * FPS)} frames, 5 cameras)")
-    filming.write_clip(
-        root,
-        scene,
-        size=SIZE.value,
-        source={"procedural": {"seed": SEED.value, "seconds": SECONDS.value}},
-        views=VIEWS,
-        progress=lambda shots, total: progress(shots, total=total, desc="film"),
-    )
-    clip = open_clip(root)
-    cv2.imwrite(str(root.parent / "contact_sheet.png"), film_sheet(clip)[..., ::-1])
-    return clip
 
 
 if __name__ == "__main__":

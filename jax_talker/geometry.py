@@ -86,7 +86,8 @@ def camera_from_label(label: Float[Array, "*b 25"], size: int) -> Camera:
     """The camera that the label describes, for square images of ``size`` pixels (no quirk of any prior)."""
     world_from_cam, intrinsics = split_label(label)
     pixels = jnp.asarray([[size, 1, size], [1, size, size], [1, 1, 1]], intrinsics.dtype)
-    return Camera(cam_from_world=invert_rigid(world_from_cam), intrinsics=intrinsics * pixels)
+    scaled = intrinsics * jnp.broadcast_to(pixels, intrinsics.shape)
+    return Camera(cam_from_world=invert_rigid(world_from_cam), intrinsics=scaled)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

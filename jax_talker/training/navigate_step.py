@@ -22,7 +22,7 @@ from jax_talker.priors.base import Prior, Variables
 from jax_talker.rendering import render, render_views
 from jax_talker.training.objective import ImageLoss
 from jax_talker.training.state import TrainState, descend
-from jax_talker.types import FrameBatch, Latent, RenderOutput
+from jax_talker.types import FrameBatch, Gaussians, Latent, RenderOutput
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,9 @@ class TalkingHead:
         talk_key, move_key = jax.random.split(key)
         params = {"talker": self.talker.init(talk_key, anchor, audio, blink, audio)["params"]}
         if self.deformation is not None:
-            variables = jax.eval_shape(self.prior.init, key)
-            latent = Latent(jnp.zeros((1, self.prior.num_ws, self.prior.w_dim)))
-            shapes = jax.eval_shape(lambda v: self.prior.gaussians(v, latent), variables)
-            gaussians = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+            one = (1, self.prior.num_gaussians)
+            zeros, ones = jnp.zeros((*one, 3)), jnp.ones((*one, 4))
+            gaussians = Gaussians(zeros, ones, zeros + 1, ones[..., 0], rgb=zeros)  # only their shapes matter here
             motion = jnp.zeros((1, self.talker.expressions + self.talker.lips))
             params["deformation"] = self.deformation.init(move_key, gaussians, motion, jnp.eye(3)[None])["params"]
         return params

@@ -90,7 +90,7 @@ def make_inversion_step(
         center = prior.mean_latent(variables)
 
         def objective(params: Any) -> tuple[Array, dict[str, Array]]:
-            latent = Latent(params["anchor"] + params["residual"][which])
+            latent = Latent(params["anchor"][None] + params["residual"][which])
             value, measured = face_loss(
                 prior, variables, latent, frames, loss, weights.alpha, implementation=implementation
             )

@@ -17,6 +17,7 @@ from jax_talker.data.procedural.identity import Identity, Motion, random_identit
 from jax_talker.data.procedural.landmarks import VERTICES
 from jax_talker.data.procedural.render import project
 from jax_talker.data.procedural.skull import to_world
+from jax_talker.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,20 @@ def make_scene(seed: int, seconds: float, *, person: Identity | None = None, tur
         for (j, w, r), c, h in zip(mouth, closed, height, strict=True)
     ]
     return Scene(person or random_identity(who), voice, talk, motions, motion.turning(frames, turns, amount=turn))
+
+
+def parse_numbers(text: str, **known: float) -> dict[str, float]:
+    """``seed=3,seconds=20`` → numbers by name; names that are not mentioned keep their value in ``known``."""
+    found = dict(known)
+    for part in text.split(","):
+        name, _, value = (piece.strip() for piece in part.partition("="))
+        try:
+            if name not in known:
+                raise ValueError
+            found[name] = float(value)
+        except ValueError:
+            raise UserError(f"{text!r}: cannot read {part!r}; give {', '.join(f'{k}=NUMBER' for k in known)}") from None
+    return found
 
 
 def labels(scene: Scene, yaw: float, pitch: float) -> np.ndarray:

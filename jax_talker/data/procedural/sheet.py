@@ -1,16 +1,40 @@
 """The contact sheet of a filmed clip: the one that ``prepare`` draws for real video, with the truth in it."""
 
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 from scipy.spatial.transform import Rotation
+from tqdm import tqdm
 
 from jax_talker import geometry
-from jax_talker.data.clip import Clip
+from jax_talker.data.clip import Clip, open_clip
 from jax_talker.data.contact_sheet import SheetFrame, contact_sheet, project_axes
 from jax_talker.data.crop import Crop
 from jax_talker.data.landmarks import scheme_of
+from jax_talker.data.procedural.filming import Scene, write_clip
 
 SHOWN = 8  # frames, evenly spread
+
+
+def film_clip(
+    root: str | Path,
+    scene: Scene,
+    *,
+    size: int,
+    source: Mapping[str, object],
+    views: Mapping[str, tuple[float, float]],
+    overwrite: bool = False,
+) -> Clip:
+    """Film a scene into a clip folder, with a bar, and put its contact sheet there."""
+    bar = functools.partial(tqdm, desc="film", unit="frame", dynamic_ncols=True)
+    write_clip(root, scene, size=size, source=source, views=views, overwrite=overwrite, progress=bar)
+    clip = open_clip(root)
+    cv2.imwrite(str(clip.root / "contact_sheet.png"), film_sheet(clip)[..., ::-1])
+    return clip
 
 
 def film_sheet(clip: Clip) -> UInt8[np.ndarray, "H W 3"]:
