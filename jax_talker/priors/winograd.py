@@ -45,20 +45,28 @@ def pays(shape: tuple[int, ...], features: int) -> bool:
 @jax.custom_vjp
 def conv3x3(x: Float[Array, "B H W I"], weight: Float[Array, "3 3 I O"]) -> Float[Array, "B H W O"]:
     """3 × 3 cross-correlation with one pixel of zero padding; height and width are multiples of 4."""
+    return _tiled(x, weight, contract=0)
+
+
+def _tiled(x: Float[Array, "B H W C"], weight: Float[Array, "3 3 I O"], contract: int) -> Float[Array, "B H W D"]:
+    """The algorithm; ``contract`` is the axis of [I, O] that x has, so that a weight need not be transposed."""
     batch, height, width, channels = x.shape
-    rows, columns, features = height // TILE, width // TILE, weight.shape[-1]
+    rows, columns = height // TILE, width // TILE
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     taps = _transform(KERNEL, [_transform(KERNEL, [weight[i, j] for j in range(3)]) for i in range(3)])
     strips = _transform(INPUTS, _every(padded, 1, rows))
+
+    def product(tiles, tap):
+        axes = (((1,), (contract,)), ((), ()))
+        y = jax.lax.dot_general(tiles.reshape(-1, channels), tap, axes, precision="highest")
+        return y.reshape(batch, rows, columns, -1)
+
     products = [
-        [
-            jnp.matmul(tiles.reshape(-1, channels), tap, precision="highest").reshape(batch, rows, columns, features)
-            for tiles, tap in zip(_transform(INPUTS, _every(strip, 2, columns)), row, strict=True)
-        ]
+        [product(tiles, tap) for tiles, tap in zip(_transform(INPUTS, _every(strip, 2, columns)), row, strict=True)]
         for strip, row in zip(strips, taps, strict=True)
     ]
     tiles = [_transform(OUTPUTS, row) for row in _transform(OUTPUTS, products)]
-    return jnp.stack([jnp.stack(row, 3) for row in tiles], 2).reshape(batch, height, width, features)
+    return jnp.stack([jnp.stack(row, 3) for row in tiles], 2).reshape(batch, height, width, -1)
 
 
 def _forward(x, weight):
@@ -68,7 +76,7 @@ def _forward(x, weight):
 def _backward(saved, gradient):
     """To the image by the same algorithm with the kernel turned around; to the kernel by XLA's own convolution."""
     x, weight = saved
-    to_image = conv3x3(gradient, jnp.flip(weight, (0, 1)).swapaxes(2, 3))
+    to_image = _tiled(gradient, weight[::-1, ::-1], contract=1)
     _, pull = jax.vjp(lambda w: _direct(x, w), weight)
     return to_image, *pull(gradient)
 
