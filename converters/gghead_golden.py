@@ -34,7 +34,7 @@ def rows(prior: GGHead, variables: Variables, io: Arrays, known: set[str]) -> It
 def _mapping(prior: GGHead, variables: Variables, io: Arrays) -> Iterator[Row | Skipped]:
     if not {"z", "c"} <= set(io):
         return
-    settings = {"ws_psi1": (1.0, None)}
+    settings: dict[str, tuple[float, int | None]] = {"ws_psi1": (1.0, None)}
     if "psi" in io:
         settings |= {"ws_trunc": (float(io["psi"]), None), "ws": (float(io["psi"]), None)}
     if "cut" in io:

@@ -63,7 +63,7 @@ class _Storages:
             return identity[1]
         if not isinstance(identity, tuple) or len(identity) not in (5, 6) or identity[0] != "storage":
             raise CheckpointError("a persistent id that is no storage")
-        _, kind, key, location, count = identity[:5]
+        kind, key, location, count = list(identity)[1:5]
         if len(identity) == 6 and identity[5] is not None:
             raise CheckpointError("a storage that is a view of another, a form that PyTorch gave up in 2017")
         if not isinstance(kind, Global) or kind not in STORAGE_GLOBALS:
