@@ -47,9 +47,14 @@ def golden(shared):
     return prior, to_variables(prior, dict(np.load(folder / "state_dict.npz"))), verify.read_golden(folder / "io.npz")
 
 
-def test_every_golden_array(golden):
+@pytest.fixture(scope="module")
+def golden_rows(golden):
+    return list(gsgan_golden.rows(*golden, set()))
+
+
+def test_every_golden_array(golden, golden_rows):
     """Latents, scenes, intermediate values, what the rasteriser receives, gradients: the file's own tolerances."""
-    rows = list(gsgan_golden.rows(*golden, set()))
+    rows = golden_rows
     compared = [row for row in rows if isinstance(row, verify.Row)]
     bad = [f"{row.stage}: {row.difference.max():.2e} > {row.limit:.2e}" for row in compared if not row.good]
     assert not bad
@@ -61,9 +66,9 @@ def test_every_golden_array(golden):
         assert not np.any(golden[2][name]), f"{name} has an effect"
 
 
-def test_no_golden_point_flips(golden):
+def test_no_golden_point_flips(golden_rows):
     """The golden files were chosen with margins: neighbours and splits agree everywhere, not only mostly."""
-    for row in gsgan_golden.rows(*golden, set()):
+    for row in golden_rows:
         if isinstance(row, verify.Row) and row.flips:
             assert row.difference.max() <= row.limit, row.stage
 
