@@ -34,7 +34,7 @@ def rows(prior: GGHead, variables: Variables, io: Arrays, known: set[str]) -> It
 def _mapping(prior: GGHead, variables: Variables, io: Arrays) -> Iterator[Row | Skipped]:
     if not {"z", "c"} <= set(io):
         return
-    settings = {"ws_psi1": (1.0, None)}
+    settings: dict[str, tuple[float, int | None]] = {"ws_psi1": (1.0, None)}
     if "psi" in io:
         settings |= {"ws_trunc": (float(io["psi"]), None), "ws": (float(io["psi"]), None)}
     if "cut" in io:
@@ -187,12 +187,14 @@ def _attribute_arrays(attributes: Mapping[str, jax.Array]) -> dict[str, jax.Arra
 
 
 def _like(image: np.ndarray, want: np.ndarray) -> np.ndarray:
-    """Every s-th pixel of ``image`` [B, C, R, R] when the file holds fewer: [::s], or [k::s] where that is closer."""
+    """Every s-th pixel [i::s, j::s] of ``image`` [B, C, R, R] where the file holds fewer, for the closest i and j."""
     step = image.shape[-1] // want.shape[-1] if want.shape[-1] else 1
     if step <= 1 or image.shape[-1] % want.shape[-1]:
         return image
-    candidates = [image[..., k::step, k::step] for k in range(step)]
-    return min(candidates, key=lambda candidate: float(np.abs(candidate - want).max()))
+    offsets = [(i, j) for i in range(step) for j in range(step)]
+    differences = [float(np.abs(image[:, 0, i::step, j::step] - want[:, 0]).max()) for i, j in offsets]
+    i, j = offsets[int(np.argmin(differences))]
+    return image[..., i::step, j::step]
 
 
 def _channels_first(image: jax.Array) -> np.ndarray:

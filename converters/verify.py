@@ -30,7 +30,7 @@ class Row:
 
     @property
     def difference(self) -> np.ndarray:
-        return np.abs(np.asarray(self.got, np.float64) - np.asarray(self.want, np.float64))
+        return np.asarray(np.abs(np.asarray(self.got, np.float64) - np.asarray(self.want, np.float64)))
 
     @property
     def limit(self) -> float:

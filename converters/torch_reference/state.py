@@ -31,7 +31,7 @@ INVERSE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def to_torch(prior: Prior, variables: Variables) -> State:
-    """Every tensor of the original that has an effect, as contiguous float32; sizes of 1 that only broadcast are gone."""
+    """Every tensor of the original that has an effect, contiguous float32; axes of 1 that only broadcast are gone."""
     if isinstance(prior, GGHead):
         table = gghead_names.sources(prior)
     elif isinstance(prior, GSGAN):

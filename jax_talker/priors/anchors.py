@@ -1,6 +1,7 @@
 """How a level of GSGAN places Gaussians relative to the coarser level's anchors (gsgan_spec sections 9 and 10)."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +14,13 @@ SIZES = {"xyz": 3, "scale": 3, "rotation": 4, "color": 3, "opacity": 1}
 
 @struct.dataclass
 class Splats:
-    """Gaussians before their last activation, as the original keeps them."""
+    """Gaussians before their last activation, as the original keeps them. Trees of anything else may have its form."""
 
-    xyz: Float[Array, "*b N 3"]
-    scale: Float[Array, "*b N 3"]  # log σ
-    rotation: Float[Array, "*b N 4"]  # wxyz, not normalised
-    color: Float[Array, "*b N 3"]  # SH coefficient of degree 0
-    opacity: Float[Array, "*b N 1"]  # logit
+    xyz: Any  # [*b, N, 3]
+    scale: Any  # [*b, N, 3] log σ
+    rotation: Any  # [*b, N, 4] wxyz, not normalised
+    color: Any  # [*b, N, 3] SH coefficient of degree 0
+    opacity: Any  # [*b, N, 1] logit
 
 
 def split(heads: Float[Array, "*b N 14"]) -> Splats:

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jax_talker.priors import winograd
+
 FIR_GAIN = 4.0  # per axis the filter is (1, 3, 3, 1) / 4: it sums to 2, as an upsampling by 2 needs
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -22,7 +24,13 @@ def conv3x3(
     x: Float[Array, "B H W I"], weight: Float[Array, "3 3 I O"], *, precision: jax.lax.PrecisionLike = None
 ) -> Float[Array, "B H W O"]:
     """3 × 3 cross-correlation with one pixel of zero padding."""
-    return conv(x, weight, padding=((1, 1), (1, 1)), precision=precision)
+
+    def direct(x, weight):
+        return conv(x, weight, padding=((1, 1), (1, 1)), precision=precision)
+
+    if x.dtype == jnp.float32 and winograd.pays(x.shape, weight.shape[-1]):
+        return jax.lax.platform_dependent(x, weight, cpu=winograd.conv3x3, default=direct)
+    return direct(x, weight)
 
 
 def conv3x3_up(

@@ -153,7 +153,7 @@ class GSGAN:
         network = GSGANNetwork(self.config, self.compute)
         _, seen = network.apply(variables, latent.w, direction, method="parts", mutable=[RECORD])
         found = {}
-        for (*scopes, name), (value, *_) in flatten_dict(seen[RECORD]).items():
+        for (*scopes, name), (value, *_) in dict(flatten_dict(seen[RECORD])).items():
             scopes[0] = {"foreground": "fg", "background": "bg"}[scopes[0]]
             found["/".join([*scopes, name])] = value
         return found

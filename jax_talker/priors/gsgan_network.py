@@ -167,7 +167,6 @@ class Heads(nn.Module):
 
     features: int
     anchors: bool
-    direction: bool
 
     @nn.compact
     def __call__(self, embedding: Float[Array, "B E"] | None):
@@ -175,10 +174,10 @@ class Heads(nn.Module):
         kernels, biases, from_view = [], [], None
         for kind in ("anchor", "output") if self.anchors else ("output",):
             for name, size in SIZES.items():
-                viewed = self.direction and (kind, name) == ("output", "color")
+                viewed = embedding is not None and (kind, name) == ("output", "color")
                 inputs = self.features + DIRECTION_WIDTH * viewed
                 kernel, bias = Linear(inputs, size, weight_scale=FOREGROUND_SPREAD[name], name=f"{kind}_{name}")()
-                if viewed:
+                if viewed and embedding is not None:
                     from_view = jnp.matmul(embedding, kernel[self.features :], precision="highest")
                 kernels.append(kernel[: self.features])
                 biases.append(bias)
@@ -236,7 +235,7 @@ class Foreground(nn.Module):
         outputs: list[Splats] = []
         kept: list[Splats] = []
         for i, level in enumerate(c.levels):
-            heads = Heads(level.features, not level.last, c.use_dir_cond, name=f"{level.name}_heads")
+            heads = Heads(level.features, not level.last, name=f"{level.name}_heads")
             kernel, bias, from_view = heads(embedding)
             read = partial(points.affine, weights=(kernel, bias), numerics=self.numerics)
             if i == 0:
@@ -249,7 +248,7 @@ class Foreground(nn.Module):
             output = anchors.split(values[..., -HEAD_WIDTH:])
             if from_view is not None:
                 output = dataclasses.replace(output, color=output.color + from_view[:, None])
-            anchor = None if level.last else anchors.split(values[..., :HEAD_WIDTH])
+            anchor = anchors.split(values[..., :HEAD_WIDTH])  # of the last level: its outputs, not used
             if kept:
                 place = partial(
                     anchors.child,
@@ -259,7 +258,7 @@ class Foreground(nn.Module):
                     smallest=-8.0,
                 )
                 outputs.append(place(output))
-                kept += [place(anchor)] if anchor else []
+                kept += [] if level.last else [place(anchor)]
             else:
                 kept.append(self._first(anchor, jnp.tanh(c.xyz_output_scale * anchor.xyz)))
                 outputs.append(self._first(output, anchors.inside(kept[0], output.xyz)))

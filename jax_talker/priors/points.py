@@ -16,7 +16,7 @@ HEADS = 8
 NEIGHBOURS = 16
 SIBLINGS = 4  # groups of unstyled levels, whatever the upsampling ratio
 KNN_ROWS = 1024  # queries whose distances to all points are held at once
-Weights = tuple[Float[Array, "I O"], Float[Array, "O"]]
+Weights = tuple[Array, Array]  # kernel [I, O], bias [O]
 
 
 def affine(x: Float[Array, "*b I"], weights: Weights, numerics: Numerics) -> Float[Array, "*b O"]:
@@ -113,7 +113,7 @@ def siblings(features: Float[Array, "N C"]) -> Float[Array, "N K C"]:
 
 def upsample(
     x: Float[Array, "*b N I"], spread: Weights, skip: Weights | None, ratio: int, numerics: Numerics
-) -> Float[Array, "*b N*{ratio} O"]:
+) -> Float[Array, "*b M O"]:
     """Every point becomes ``ratio`` consecutive children: (its own features + a new part each) / √2."""
     children = lrelu(affine(x, spread, numerics))
     children = children.reshape(*x.shape[:-1], ratio, children.shape[-1] // ratio)
