@@ -37,8 +37,16 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
 def _parse(argv: list[str]) -> list[str]:
     app.define_help_flags()
     try:
-        return flags.FLAGS(argv)
+        return flags.FLAGS([argv[0], *map(_underscored, argv[1:])])
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         # ml_collections raises the plain ones: an unknown field, a value of the wrong type, an absent config file.
         text = " ".join(str(error.args[0] if error.args else error).split())
         raise UserError(f"{text} (see --help)") from None
+
+
+def _underscored(argument: str) -> str:
+    """--landmark-model=x as --landmark_model=x: both spellings of every flag are understood."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return "--" + name[2:].replace("-", "_") + equals + value

@@ -15,16 +15,18 @@ from jax_talker.types import Camera
 
 FOCAL = 4.2647  # focal length over image size of every EG3D label (FFHQ processing); full field of view 13.37°
 RADIUS = 2.7  # distance of EG3D's cameras from the world origin
-PIVOT = (0.0, 0.0, 0.2)  # the point EG3D's cameras look at
+EG3D_PIVOT = (0.0, 0.0, 0.2)  # the point that EG3D's own camera sampler looks at
+PIVOT = (0.0, 0.005, 0.145)  # where the axes of EG3D's camera labels meet: behind the eyes; our cameras look there
 
 # Where five points of an average face lie in EG3D's world (x to the person's left): what real video is aligned to, and
-# what the procedural head is built around. Derived from EG3D's published crop (x, y) and face depth seen from RADIUS.
+# what the procedural head is built around. Found by undoing EG3D's recipe (five-point crop, Deep3D camera, scale 0.27,
+# offset, radius 2.7) for many poses: these points land where its crops have them, to 0.13 px at 512².
 FACE_ANCHORS = {
-    "left_eye": (0.084, 0.084, 0.050),
-    "right_eye": (-0.084, 0.084, 0.050),
-    "nose_tip": (0.0, -0.006, 0.165),
-    "mouth_left": (0.068, -0.097, 0.122),
-    "mouth_right": (-0.068, -0.097, 0.122),
+    "left_eye": (0.078, 0.079, 0.184),
+    "right_eye": (-0.078, 0.079, 0.184),
+    "nose_tip": (0.0, -0.006, 0.290),
+    "mouth_left": (0.063, -0.091, 0.207),
+    "mouth_right": (-0.063, -0.091, 0.207),
 }
 
 
@@ -84,7 +86,8 @@ def camera_from_label(label: Float[Array, "*b 25"], size: int) -> Camera:
     """The camera that the label describes, for square images of ``size`` pixels (no quirk of any prior)."""
     world_from_cam, intrinsics = split_label(label)
     pixels = jnp.asarray([[size, 1, size], [1, size, size], [1, 1, 1]], intrinsics.dtype)
-    return Camera(cam_from_world=invert_rigid(world_from_cam), intrinsics=intrinsics * pixels)
+    scaled = intrinsics * jnp.broadcast_to(pixels, intrinsics.shape)
+    return Camera(cam_from_world=invert_rigid(world_from_cam), intrinsics=scaled)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -94,8 +97,7 @@ def camera_from_label(label: Float[Array, "*b 25"], size: int) -> Camera:
 def orbit(yaw: float, pitch: float, *, radius: float = RADIUS, pivot: tuple[float, float, float] = PIVOT) -> np.ndarray:
     """world_from_cam [4, 4] of a camera on a sphere around the world origin that looks at ``pivot``, without roll.
 
-    EG3D's sampler: the angles (degrees) place the camera; the pivot lies in front of the origin, so the camera turns
-    a little further than ``yaw``.
+    The angles (degrees) place the camera; with ``pivot=EG3D_PIVOT`` this is EG3D's sampler.
     """
     yaw, pitch = np.radians(yaw), np.radians(pitch)
     center = radius * np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])

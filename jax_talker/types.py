@@ -58,5 +58,5 @@ class FrameBatch:
     head: Float[Array, "B H W"]
     label: Float[Array, "B 25"]  # EG3D camera label; a prior turns it into its own Camera
     audio: Float[Array, "B A T F"]  # A neighbouring frames' windows of T feature steps, as AudioNet hears them
-    blink: Float[Array, "B A"]  # 0 open … 1 closed, for the same A neighbouring frames
+    blink: Float[Array, "B"]  # 0 open … 1 closed
     index: Int[Array, "B"]  # frame number in the clip

@@ -24,11 +24,15 @@ MAY_IMPORT = {
     "jax_talker.networks": set(),
     "jax_talker.rendering": {"kernels"},
     "jax_talker.losses": set(),
-    "jax_talker.metrics": set(),
+    "jax_talker.metrics": {"jax_talker.losses"},  # SSIM is both
     "jax_talker.training": {
         f"jax_talker.{room}" for room in ("models", "priors", "rendering", "losses", "metrics", "networks")
     },
     "jax_talker.baselines": {f"jax_talker.{room}" for room in ("models", "priors", "rendering", "losses", "networks")},
+    "jax_talker.app": {
+        f"jax_talker.{room}"
+        for room in ("data", "models", "priors", "networks", "rendering", "losses", "metrics", "training")
+    },
     "converters": {"jax_talker.priors", "jax_talker.networks"},
 }
 # third-party package → the only places that may import it

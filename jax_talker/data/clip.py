@@ -11,6 +11,7 @@
 A clip is written beside its place and moved there when it is whole, so that nothing half-written is ever left behind.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -18,7 +19,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
@@ -82,6 +82,17 @@ def open_clip(root: str | Path) -> Clip:
     return Clip(root, meta["size"], meta["frames"], _read_arrays(root, meta["frames"]), meta["source"], views)
 
 
+def check_output(root: str | Path, overwrite: bool) -> None:
+    """UserError unless a clip may be written at ``root``. Only clips are overwritten, never some other folder."""
+    root = Path(root)
+    if not root.exists():
+        return
+    if not overwrite:
+        raise UserError(f"{root}: exists already; pass --overwrite or choose another folder")
+    if not root.is_dir() or (any(root.iterdir()) and not (root / "clip.json").is_file()):
+        raise UserError(f"{root}: is not a clip folder, so it is not overwritten; choose another folder")
+
+
 class ClipWriter:
     """Writes one clip folder; use it as a context manager. On any error nothing is left at ``root``.
 
@@ -97,23 +108,28 @@ class ClipWriter:
         self._source = dict(source)
         self._counts: dict[str | None, int] = {}
         self._finished = False
-        if self.root.exists() and not overwrite:
-            raise UserError(f"{self.root}: exists already; pass --overwrite or choose another folder")
+        check_output(self.root, overwrite)
+        self._made = [p for p in self.root.absolute().parents if not p.exists()]  # innermost first
         self.root.parent.mkdir(parents=True, exist_ok=True)
         self._work = self.root.parent / f".{self.root.name}.{os.getpid()}.partial"
         shutil.rmtree(self._work, ignore_errors=True)
         self._work.mkdir()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ClipWriter":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
         if kind is None and self._finished:
+            old = self._work.with_suffix(".old")
             if self.root.exists():
-                shutil.rmtree(self.root)
+                self.root.rename(old)
             self._work.rename(self.root)
+            shutil.rmtree(old, ignore_errors=True)
         else:
             shutil.rmtree(self._work, ignore_errors=True)
+            for folder in self._made:
+                with contextlib.suppress(OSError):  # somebody else has put something there meanwhile
+                    folder.rmdir()
 
     @property
     def folder(self) -> Path:
@@ -130,7 +146,8 @@ class ClipWriter:
                 )
             folder = self._folder(view) / kind
             folder.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(folder / f"{index:06d}.png"), pixels[..., ::-1])
+            if not cv2.imwrite(str(folder / f"{index:06d}.png"), pixels[..., ::-1]):
+                raise OSError(f"{folder}: could not write frame {index}; is the disk full?")
         self._counts[view] = index + 1
 
     def finish(

@@ -1,0 +1,20 @@
+"""Pretrained Gaussian GANs behind one interface (:class:`Prior`): latent → 3D Gaussian head."""
+
+from jax_talker.priors.base import Prior, Variables
+from jax_talker.priors.gghead import GGHead, GGHeadConfig, make_gghead
+from jax_talker.priors.gsgan import GSGAN, make_gsgan
+from jax_talker.priors.gsgan_config import GSGANConfig
+from jax_talker.priors.store import load, save
+
+__all__ = [
+    "GSGAN",
+    "GGHead",
+    "GGHeadConfig",
+    "GSGANConfig",
+    "Prior",
+    "Variables",
+    "load",
+    "make_gghead",
+    "make_gsgan",
+    "save",
+]

@@ -1,8 +1,9 @@
 """What every pretrained Gaussian GAN looks like to the rest of the house."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Float, Key
 
 from jax_talker.types import Camera, Gaussians, Latent
@@ -11,11 +12,24 @@ Variables = Mapping[str, Any]
 """Linen variables: ``params`` (what tuning may change) and ``buffers`` (fixed arrays: w_avg, noise, UV points, …)."""
 
 
+def leaves(variables: Variables) -> dict[str, Any]:
+    """Every variable by its path, "params/mapping/fc0/kernel"."""
+    return dict(flatten_dict(dict(variables), sep="/"))
+
+
+@runtime_checkable
 class Prior(Protocol):
     """A generator of 3D Gaussian heads: latent → Gaussians. Immutable and hashable; its arrays travel beside it.
 
     All methods are pure and may be traced; shapes come from the configuration alone.
     """
+
+    kind: ClassVar[str]  # its name in config.json
+
+    @property
+    def config(self) -> Any:
+        """A frozen dataclass with every option; ``to_json`` and ``from_json`` are inverse."""
+        ...
 
     @property
     def num_ws(self) -> int:
@@ -45,6 +59,10 @@ class Prior(Protocol):
 
     def init(self, key: Key[Array, ""]) -> Variables:
         """Fresh variables, as before training."""
+        ...
+
+    def shapes(self) -> Variables:
+        """Shape and dtype of every variable, from the configuration alone."""
         ...
 
     def mapping(

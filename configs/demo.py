@@ -1,0 +1,16 @@
+"""What ``make demo`` trains: configs/quickstart.py, cut to fit five minutes on 2 cores."""
+
+from ml_collections import ConfigDict
+
+from configs import quickstart
+
+
+def get_config() -> ConfigDict:
+    c = quickstart.get_config()
+    c.personalize.frames = 12
+    c.personalize.invert_steps = 150
+    c.personalize.tune_steps = 100
+    c.train.steps = 500
+    c.log.images = 0
+    c.log.checkpoint = 0
+    return c

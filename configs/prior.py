@@ -1,0 +1,54 @@
+"""Train the bundled small prior on procedural people, from nothing.
+
+    python -m jax_talker.train --config configs/prior.py --workdir runs/prior
+
+Films the people first (about 15 minutes on 2 cores, 3 GB in workdir/corpus), then trains (see the model card in
+jax_talker/priors/assets/small/README.md for time and scores), then writes workdir/prior and scores it.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config() -> ConfigDict:
+    c = ConfigDict()
+    c.task = "prior"
+    c.seed = 0
+
+    c.corpus = ConfigDict()
+    c.corpus.people = 8000
+    c.corpus.motions = 3
+    c.corpus.views = 2
+    c.corpus.size = 128
+
+    c.prior = ConfigDict()
+    c.prior.w_dim = 128
+    c.prior.mapping_layers = 3
+    c.prior.plane_resolution = 64
+    c.prior.channel_base = 2048
+    c.prior.channel_max = 96
+    c.prior.uv_samples = 96
+    c.prior.sh_degree = 0
+    c.prior.max_scale = -3.0
+    c.prior.scale_offset = -5.0
+
+    c.render = ConfigDict()
+    c.render.implementation = placeholder(str)
+
+    c.loss = ConfigDict()
+    c.loss.l1 = 1.0
+    c.loss.ssim = 0.2
+
+    c.train = ConfigDict()
+    c.train.steps = 40_000
+    c.train.batch = 4
+    c.train.rate = 2e-3
+    c.train.alpha = 0.5
+    c.train.position = 0.02
+
+    c.log = ConfigDict()
+    c.log.scalars = 50
+    c.log.images = 1000
+    c.log.checkpoint = 1000
+    c.log.keep = 2
+    return c

@@ -1,0 +1,75 @@
+"""A talking head on a CPU in minutes, with the bundled small prior.
+
+    python -m jax_talker.prepare --video may.mp4 --out data/may --size 128 \\
+        --landmarks mediapipe --landmark-model face_landmarker.task
+    python -m jax_talker.train --config configs/quickstart.py --config.data.clip=data/may --workdir runs/may
+    python -m jax_talker.render --run runs/may --audio speech.wav --camera spiral --out spiral.mp4
+
+Every number can be changed on the command line (--config.train.steps=2000); a misspelt name is an error.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config() -> ConfigDict:
+    c = ConfigDict()
+    c.task = "talker"  # "talker", or "prior" (configs/prior.py)
+    c.seed = 0
+
+    c.prior = ConfigDict()
+    c.prior.path = "small"  # a bundled prior's name, or a folder that python -m converters wrote
+    c.prior.compute = "float32"  # float32 | tf32 | bfloat16: the generator's heavy layers
+
+    c.data = ConfigDict()
+    c.data.clip = placeholder(str)  # a clip folder of python -m jax_talker.prepare
+    c.data.test_fraction = 1 / 11  # held-out tail
+    c.data.features = "logmel"  # audio features
+
+    c.render = ConfigDict()
+    c.render.implementation = placeholder(str)  # rasteriser; unset: the fastest for this machine
+    c.render.capacity = placeholder(int)  # intersections that fit, for implementations with a static bound
+
+    c.loss = ConfigDict()
+    c.loss.l1 = 1.0
+    c.loss.ssim = 0.2
+    c.loss.lpips = 0.0  # needs weights:
+    c.loss.lpips_weights = placeholder(str)  # a folder of python -m converters lpips
+
+    c.personalize = ConfigDict()
+    c.personalize.frames = 16  # how many frames, chosen to differ, show the person
+    c.personalize.batch = 4
+    c.personalize.invert_steps = 400
+    c.personalize.invert_rate = 0.03
+    c.personalize.residual = 1e-3  # how strongly a frame's latent is kept near the anchor
+    c.personalize.anchor = 1e-4  # how strongly the anchor is kept near the prior's centre
+    c.personalize.tune_steps = 300
+    c.personalize.tune_rate = 1e-3
+    c.personalize.locality = 0.1  # how strongly the generator stays itself away from the person
+
+    c.model = ConfigDict()
+    c.model.expressions = 20  # k_e
+    c.model.lips = 30  # k_l
+    c.model.audio_features = 64
+    c.model.attention = 8  # frames AudioAttNet weighs
+    c.model.smoothing = 5  # frames the temporal CNN joins
+    c.model.hidden = (128, 128)  # of both encoders
+    c.model.deformation = False  # the residual field; off in the paper's method
+
+    c.train = ConfigDict()
+    c.train.steps = 1500
+    c.train.batch = 4  # even: successive frames come in couples
+    c.train.rate = 2e-3
+    c.train.swap = 0.5  # share of couples whose lips hear another frame than the upper face
+    c.train.upper = 1.0
+    c.train.lower = 1.0
+    c.train.outside = 0.1
+    c.train.smooth = 1e-4
+    c.train.size = 1e-5
+
+    c.log = ConfigDict()
+    c.log.scalars = 20
+    c.log.images = 250
+    c.log.checkpoint = 500
+    c.log.keep = 2
+    return c

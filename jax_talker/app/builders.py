@@ -1,0 +1,75 @@
+"""From a configuration to objects. The configuration is opened here and in the programs, and nowhere deeper."""
+
+from typing import Any
+
+from jax_talker.data.audio import FeatureExtractor, LogMel, frame_windows
+from jax_talker.data.clip import Clip, open_clip
+from jax_talker.data.dataset import ClipFrames
+from jax_talker.errors import UserError
+from jax_talker.models.deformation import DeformationField
+from jax_talker.models.talker import Talker
+from jax_talker.priors.base import Prior
+from jax_talker.training.loop import Every
+from jax_talker.training.navigate_step import TalkingHead
+from jax_talker.training.objective import ImageLoss
+
+AUDIO_WINDOW = 16  # feature steps that one frame hears (data.audio.frame_windows)
+EXTRACTORS = {"logmel": LogMel}
+
+
+def extractor(config: Any) -> FeatureExtractor:
+    """The audio features that a run uses."""
+    name = config.data.features
+    if name not in EXTRACTORS:
+        raise UserError(f"config.data.features: no extractor {name!r}; choose from {sorted(EXTRACTORS)}")
+    return EXTRACTORS[name]()
+
+
+def clip(config: Any) -> Clip:
+    """The clip that a run is trained on."""
+    if not config.data.clip:
+        raise UserError(
+            "config.data.clip is not set; pass --config.data.clip=FOLDER made by python -m jax_talker.prepare"
+        )
+    return open_clip(config.data.clip)
+
+
+def clip_frames(config: Any, of: Clip, sound_of: Clip, reach: int) -> ClipFrames:
+    """Frames of one camera with the clip's audio windows."""
+    windows = frame_windows(extractor(config)(sound_of.audio()), of.frames)
+    return ClipFrames(of, windows, reach)
+
+
+def image_loss(config: Any) -> tuple[ImageLoss, str]:
+    """The image loss, and a line that says what it is made of."""
+    weights = config.loss
+    if weights.lpips:
+        raise UserError(
+            "config.loss.lpips: LPIPS needs config.loss.lpips_weights, a folder of python -m converters lpips; "
+            "set the weight to 0 to train with L1 and SSIM"
+        )
+    return ImageLoss(
+        weights.l1, weights.ssim
+    ), f"loss: {weights.l1:g}·L1 + {weights.ssim:g}·(1 − SSIM), no LPIPS weights given"
+
+
+def talking_head(config: Any, prior: Prior, gain: float) -> TalkingHead:
+    """The talker on top of a prior."""
+    m = config.model
+    talker = Talker(
+        prior.num_ws,
+        prior.w_dim,
+        m.expressions,
+        m.lips,
+        m.audio_features,
+        m.attention,
+        m.smoothing,
+        tuple(m.hidden),
+        gain,
+    )
+    return TalkingHead(prior, talker, DeformationField() if m.deformation else None, config.render.implementation)
+
+
+def every(config: Any) -> Every:
+    """How often a run speaks and saves."""
+    return Every(config.log.scalars, config.log.images, config.log.checkpoint)

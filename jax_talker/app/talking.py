@@ -1,0 +1,98 @@
+"""Sound in, video out: a trained head speaks any sound, seen from any camera."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jax_talker import geometry
+from jax_talker.app import builders
+from jax_talker.app.navigating import Speaker
+from jax_talker.data.audio import frame_windows, num_video_frames
+from jax_talker.data.clip import FPS, SAMPLE_RATE, Clip
+from jax_talker.data.dataset import neighbourhoods
+from jax_talker.data.procedural.motion import blinks
+from jax_talker.errors import UserError
+
+BATCH = 8
+ANGLES = re.compile(r"yaw=(?P<yaw>-?\d+(\.\d+)?)(,pitch=(?P<pitch>-?\d+(\.\d+)?))?$|pitch=(?P<only>-?\d+(\.\d+)?)$")
+
+
+@dataclass(frozen=True)
+class Script:
+    """What a video shows, frame by frame."""
+
+    sound: np.ndarray  # [samples] 16 kHz
+    label: np.ndarray  # [T, 25]
+    blink: np.ndarray  # [T]
+    truth: np.ndarray | None = None  # frame numbers [T] of the clip to show beside, where there is one
+
+
+def camera_path(spec: str, frames: int, clip: Clip | None = None) -> np.ndarray:
+    """EG3D labels [frames, 25] of ``front``, ``yaw=30,pitch=20``, ``spiral`` or ``clip`` (the clip's own head motion).
+
+    The clip's cameras go forth and back when the sound is longer than the clip.
+    """
+    if spec == "front":
+        spec = "yaw=0"
+    if spec == "spiral":
+        return geometry.make_label(geometry.spiral(frames))
+    if spec == "clip":
+        if clip is None:
+            raise UserError("--camera clip needs the clip of the run, which was not found")
+        there = np.arange(clip.frames)
+        loop = np.concatenate([there, there[-2:0:-1]]) if clip.frames > 2 else there
+        return clip.arrays["label"][np.resize(loop, frames)]
+    match = ANGLES.match(spec)
+    if match is None:
+        raise UserError(f"--camera {spec!r}: use front, spiral, clip, or angles in degrees such as yaw=30,pitch=20")
+    yaw, pitch = float(match["yaw"] or 0), float(match["pitch"] or match["only"] or 0)
+    return np.tile(geometry.make_label(geometry.orbit(yaw, pitch)), (frames, 1))
+
+
+def script_for(sound: np.ndarray, camera: str, *, clip: Clip | None, seed: int) -> Script:
+    """Speech of anyone: a camera path and natural blinks, which do not depend on the sound."""
+    frames = num_video_frames(len(sound))
+    return Script(
+        sound=sound,
+        label=camera_path(camera, frames, clip).astype(np.float32),
+        blink=blinks(frames, np.random.default_rng(seed)).astype(np.float32),
+    )
+
+
+def script_of_clip(clip: Clip, indices: np.ndarray, camera: str) -> Script:
+    """Frames of the clip itself (contiguous): its sound and blinks; its own cameras and truth for ``camera='clip'``."""
+    first, last = (round(i * SAMPLE_RATE / FPS) for i in (indices[0], indices[-1] + 1))
+    own = camera == "clip"
+    return Script(
+        sound=clip.audio()[first:last],
+        label=clip.arrays["label"][indices] if own else camera_path(camera, len(indices), clip).astype(np.float32),
+        blink=clip.arrays["blink"][indices].astype(np.float32),
+        truth=indices if own else None,
+    )
+
+
+def frames(config: Any, speaker: Speaker, script: Script, size: int) -> Iterator[np.ndarray]:
+    """The video's frames [size, size, 3] uint8, in order; exactly one for each 1/25 s of sound."""
+    count = len(script.label)
+    windows = frame_windows(builders.extractor(config)(script.sound), count)
+    hear = neighbourhoods(windows, speaker.reach)
+    speak = jax.jit(lambda audio, blink, label: speaker(audio, blink, label, size))
+    for start in range(0, count, BATCH):
+        # The last batch is filled up with its last frame, so that one compiled program serves all.
+        indices = np.minimum(np.arange(start, start + BATCH), count - 1)
+        shown = speak(
+            jnp.asarray(hear(indices)), jnp.asarray(script.blink[indices]), jnp.asarray(script.label[indices])
+        )
+        pixels = np.asarray(jnp.round(shown * 255).astype(jnp.uint8))
+        yield from pixels[: min(BATCH, count - start)]
+
+
+def beside_truth(made: Iterator[np.ndarray], clip: Clip, truth: np.ndarray) -> Iterator[np.ndarray]:
+    """Truth on the left, the model on the right."""
+    for index, frame in zip(truth, made, strict=True):
+        yield np.concatenate([clip.image(int(index)), frame], 1)

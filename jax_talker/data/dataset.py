@@ -1,0 +1,127 @@
+"""Batches of a clip's frames for training and evaluation.
+
+Which frames a batch holds is a pure function of (seed, step), so that a resumed run sees what an unbroken one would.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import jax
+import numpy as np
+
+from jax_talker.data.clip import Clip
+from jax_talker.types import FrameBatch
+
+TEST_FRACTION = 1 / 11  # the field's split: the last eleventh, contiguous
+CACHE_LIMIT = 4 * 2**30  # bytes of decoded frames kept in memory; longer clips are read from disk each time
+
+
+@dataclass(frozen=True)
+class Split:
+    """Frame numbers for training and for the held-out tail."""
+
+    train: np.ndarray
+    test: np.ndarray
+
+
+def split(frames: int, test_fraction: float = TEST_FRACTION) -> Split:
+    """The first part trains, the contiguous tail tests (peers.md G)."""
+    test = max(1, round(frames * test_fraction))
+    if frames - test < 2:
+        raise ValueError(f"{frames} frames are too few to train on and hold {test} out")
+    return Split(np.arange(frames - test), np.arange(frames - test, frames))
+
+
+@dataclass
+class FrameStore:
+    """Frames and masks of one camera, decoded on first use and kept while they fit."""
+
+    clip: Clip
+    _images: dict[int, np.ndarray] = field(default_factory=dict)
+    _masks: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self):
+        self._keep = 6 * self.clip.size**2 * self.clip.frames <= CACHE_LIMIT
+
+    def images(self, indices: np.ndarray) -> np.ndarray:
+        """[B, H, W, 3] uint8."""
+        return np.stack([self._get(self._images, self.clip.image, int(i)) for i in indices])
+
+    def masks(self, indices: np.ndarray) -> np.ndarray:
+        """[B, H, W, 3] uint8: upper, lower, head."""
+        return np.stack([self._get(self._masks, self.clip.masks, int(i)) for i in indices])
+
+    def _get(self, cache, read, index: int) -> np.ndarray:
+        if index in cache:
+            return cache[index]
+        value = read(index)
+        if self._keep:
+            cache[index] = value
+        return value
+
+
+class ClipFrames:
+    """A clip's frames together with their audio windows, as FrameBatches.
+
+    ``windows`` [T, S, F] are the per-frame feature windows (data.audio.frame_windows); ``reach`` A is how many
+    neighbouring frames the audio adapter looks at: frame i gets the windows of [i − A/2, i + A/2), zeros outside.
+    """
+
+    def __init__(self, clip: Clip, windows: np.ndarray, reach: int):
+        if len(windows) != clip.frames:
+            raise ValueError(f"{len(windows)} audio windows for {clip.frames} frames")
+        self.clip = clip
+        self.store = FrameStore(clip)
+        self._neighbours = neighbourhoods(windows, reach)
+
+    def frames(self, indices: np.ndarray) -> FrameBatch:
+        """The frames ``indices`` [B] as a batch on the default device."""
+        indices = np.asarray(indices)
+        masks = self.store.masks(indices).astype(np.float32) / 255
+        host = {
+            "image": self.store.images(indices).astype(np.float32) / 255,
+            "upper": masks[..., 0],
+            "lower": masks[..., 1],
+            "head": masks[..., 2],
+            "label": self.clip.arrays["label"][indices].astype(np.float32),
+            "audio": self._neighbours(indices),
+            "blink": self.clip.arrays["blink"][indices].astype(np.float32),
+            "index": indices.astype(np.int32),
+        }
+        return FrameBatch(**jax.device_put(host))
+
+    def pairs(self, indices: np.ndarray, batch: int, swap: float, seed: int, step: int = 0) -> Iterator[tuple]:
+        """Endless training batches (i, j): frames whose upper face and frames whose lower face is supervised.
+
+        Both hold successive frames side by side (0 and 1, 2 and 3, …), so that smoothness in time can be measured; a
+        share ``swap`` of the couples gets unrelated j ≠ i, the others j = i (method.md 5). Starts at ``step``.
+        """
+        if batch % 2:
+            raise ValueError(f"the batch must be even (successive frames come in couples), got {batch}")
+        starts = indices[:-1]
+        while True:
+            rng = np.random.default_rng((seed, step))
+            first = rng.choice(starts, size=batch // 2)
+            other = np.where(rng.random(batch // 2) < swap, rng.choice(starts, size=batch // 2), first)
+            i, j = (np.stack([s, s + 1], 1).ravel() for s in (first, other))
+            yield self.frames(i), self.frames(j)
+            step += 1
+
+
+def neighbourhoods(windows: np.ndarray, reach: int):
+    """A function from frame numbers [B] to audio [B, A, S, F]: windows of [i − A/2, i + A/2), zeros outside."""
+    before = reach // 2
+    padded = np.pad(windows, [(before, reach - before), (0, 0), (0, 0)]).astype(np.float32)
+
+    def gather(indices: np.ndarray) -> np.ndarray:
+        return padded[indices[:, None] + np.arange(reach)]
+
+    return gather
+
+
+def batches(frames: ClipFrames, indices: np.ndarray, size: int) -> Iterator[tuple[FrameBatch, int]]:
+    """All ``indices`` in order, in batches of one static size; the last is padded, the number says how many count."""
+    for start in range(0, len(indices), size):
+        part = indices[start : start + size]
+        padded = np.concatenate([part, np.repeat(part[-1:], size - len(part))])
+        yield frames.frames(padded), len(part)

@@ -1,0 +1,254 @@
+"""The head with its hair on white, without a network: colours of this clip, what a resting camera has seen behind the
+head, and where the landmarks say that a head can be.
+
+A clip is learnt from a few dozen frames, then every frame is cut out alone, with a little memory of the one before:
+
+1. *Where.* The face's outline is head for certain; with growing distance from it hair becomes unlikely. Below the chin
+   only a neck's width counts, and everything fades out: heads on white have no torso.
+2. *Colours.* Two histograms (Lab), of the head and of the rest, pooled over the clip and improved in turns with the
+   mattes themselves, as GrabCut does for one picture.
+3. *Background.* Where the camera rests, the background has a colour of its own at every place that was ever seen
+   uncovered, which is much sharper evidence than a histogram; and it does not move with the head.
+4. A random walk joins these along the picture's edges, and a guided filter brings the result to full resolution.
+
+Limits: a background of the hair's colour that never shows at rest, thin flying hair, hands and microphones in front of
+the face. Users with a matting network give its alpha instead (``--matte FOLDER``).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+from scipy.ndimage import gaussian_filter
+
+from jax_talker import geometry
+from jax_talker.data.background import Motion, Plate, SourceGrid
+from jax_talker.data.crop import Crop
+from jax_talker.data.landmarks import LandmarkScheme
+from jax_talker.data.masks import filled
+from jax_talker.data.random_walk import edge_weights, random_walk
+
+SIZE, CONTEXT = 160, 1.25  # px and crop sides of the square in which a head is cut out
+BINS = 24  # of the colour histograms, per channel
+ROUNDS = 6  # of learning
+THIN = 7  # px; nothing of a head is thinner but single strands, and those are beyond this method
+UNSURE, SURE = 0.06, 3.0  # pull of evidence and of certainty, against neighbours' 1
+MEMORY_COLOUR = 6.0  # Lab; a pixel that changed less than this keeps the previous frame's answer in mind
+COLOUR_TRUST = 0.8  # neighbouring pixels' colours are not independent
+PLATE_TRUST = 0.85
+RARE = 3e-6  # share of a histogram that a colour never seen has
+# World units (the eyes are 0.168 apart): how far hair may be from the face's outline, and how the neck ends.
+HAIR, HAIR_SOFT, BACKGROUND_FROM, FACE_INSIDE = 0.15, 0.05, 0.34, 0.015
+NECK_WIDTH, NECK_SOFT, FADE_FROM, FADE_TO = 0.09, 0.14, 0.02, 0.115
+
+
+@dataclass(frozen=True)
+class HeadView:
+    """Where the head is in one picture."""
+
+    crop: Crop
+    landmarks: Float[np.ndarray, "P 2"]  # px of the source
+    up: Float[np.ndarray, " 2"]  # the head's up direction in the picture, unit length
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where each pixel of a square lies as seen from the face, in world units."""
+
+    away: np.ndarray  # from the face's outline, negative inside
+    aside: np.ndarray  # from the head's middle line
+    below_chin: np.ndarray
+
+
+class HeadMatte:
+    """Learns a clip's colours, then cuts out the head frame by frame, in order."""
+
+    def __init__(
+        self,
+        pictures: Sequence[UInt8[np.ndarray, "H W 3"]],
+        views: Sequence[HeadView],
+        scheme: LandmarkScheme,
+        focal: float = geometry.FOCAL,
+    ):
+        """``pictures`` are source frames spread over the clip, ``views`` the head in each of them."""
+        self._scheme, self._focal, self._before = scheme, focal, None
+        self._plate: Plate | None = None
+        samples = [self._look(picture, view) for picture, view in zip(pictures, views, strict=True)]
+        differences = [((s.lab[:, 1:] - s.lab[:, :-1]) ** 2).sum(-1).mean() for s in samples]
+        self._spread = float(max(np.mean(differences), 4.0))
+        grid = SourceGrid(pictures[0].shape, SIZE)
+        labs, crops = [s.lab for s in samples], [s.crop for s in samples]
+        self._motion = Motion(grid, labs, crops, [s.inside for s in samples])
+        near_face = [np.where(s.place.below_chin > -0.2, 0.03, 0.10) for s in samples]
+        guesses = [_sigmoid((near - s.place.away) / 0.025) for near, s in zip(near_face, samples, strict=True)]
+        guesses = [np.where(s.place.below_chin > -0.02, 0.5, 1) * g for g, s in zip(guesses, samples, strict=True)]
+        # At first only what is next to the face or far from it speaks; between them may be hair or wall.
+        trusted = [(s.place.away < 0.07) | ((s.place.away > 0.2) & (s.place.below_chin < 0)) for s in samples]
+        for turn in range(ROUNDS):
+            weights = [s.inside * (t if turn == 0 else 1) for s, t in zip(samples, trusted, strict=True)]
+            self._learn_colours(samples, guesses, weights)
+            walks = [self._walk(s) for s in samples]
+            guesses = [_smoothstep(0.3, 0.7, w) for w in walks]
+            self._plate = Plate(grid, labs, crops, [s.clear(w) for s, w in zip(samples, walks, strict=True)])
+
+    def __call__(
+        self, picture: UInt8[np.ndarray, "H W 3"], view: HeadView, seen: UInt8[np.ndarray, "S S 3"]
+    ) -> Float32[np.ndarray, "S S"]:
+        """Alpha of the head in the view's crop; ``seen`` is that crop of the picture."""
+        size = len(seen)
+        sample = self._look(picture, view)
+        walk = self._walk(sample, self._before)
+        self._before = sample.lab, walk
+        alpha = _smoothstep(0.35, 0.65, walk) * _solid(walk)
+        middle = Crop(np.full(2, SIZE / 2), SIZE / CONTEXT)
+        fine = middle.cut(np.round(alpha * 255).astype(np.uint8)[..., None], size)[..., 0] / np.float32(255)
+        fine = _guided(cv2.cvtColor(seen, cv2.COLOR_RGB2GRAY) / np.float32(255), fine)
+        down, _ = self._down_and_aside(view, view.crop, size)
+        fade = 1 - _smoothstep(FADE_FROM, FADE_TO, down)
+        return (np.clip(fine, 0, 1) * fade * view.crop.inside(picture.shape, size)).astype(np.float32)
+
+    def _look(self, picture: np.ndarray, view: HeadView) -> "_Sample":
+        wide = view.crop.widened(CONTEXT)
+        lab = cv2.cvtColor(wide.cut(picture, SIZE), cv2.COLOR_RGB2LAB)
+        return _Sample(
+            lab.astype(np.float32), _bins(lab), self._place(view, wide, SIZE), wide.inside(picture.shape, SIZE), wide
+        )
+
+    def _place(self, view: HeadView, crop: Crop, size: int) -> _Place:
+        face = filled(self._scheme.outline(crop.to_crop(view.landmarks, size)), size)
+        away = cv2.distanceTransform(1 - face, cv2.DIST_L2, 5) - cv2.distanceTransform(face, cv2.DIST_L2, 5)
+        down, aside = self._down_and_aside(view, crop, size)
+        return _Place(away * np.float32(self._pixel(view, crop, size)), aside, down)
+
+    def _down_and_aside(self, view: HeadView, crop: Crop, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """How far each pixel is below the chin and beside the middle of the eyes, in the head's own directions."""
+        landmarks = crop.to_crop(view.landmarks, size)
+        eyes, chin = self._scheme.anchors(landmarks)[:2].mean(0), self._scheme.named(landmarks, "chin")
+        unit, (up_x, up_y) = self._pixel(view, crop, size), view.up
+        place = (np.arange(size) + 0.5).astype(np.float32)
+        down = -((place - chin[0]) * (up_x * unit))[None, :] - ((place - chin[1]) * (up_y * unit))[:, None]
+        aside = -((place - eyes[0]) * (up_y * unit))[None, :] + ((place - eyes[1]) * (up_x * unit))[:, None]
+        return down, aside
+
+    def _pixel(self, view: HeadView, crop: Crop, size: int) -> float:
+        """World units of a pixel."""
+        return crop.side / view.crop.side * geometry.RADIUS / self._focal / size
+
+    def _learn_colours(self, samples: "list[_Sample]", heads: list[np.ndarray], weights: list[np.ndarray]) -> None:
+        bins = np.concatenate([s.bins.ravel() for s in samples])
+        head = np.concatenate([h.ravel() for h in heads])
+        weight = np.concatenate([w.ravel() for w in weights])
+        self._head, self._rest = (
+            gaussian_filter(np.bincount(bins, w, BINS**3).reshape(BINS, BINS, BINS), 0.8).ravel() / w.sum() + RARE
+            for w in (head * weight, (1 - head) * weight)
+        )
+
+    def _walk(self, sample: "_Sample", before: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:
+        head, rest = self._head[sample.bins], self._rest[sample.bins]
+        if self._plate is not None:
+            known, density = self._plate.density(sample.lab, sample.crop)
+            known = PLATE_TRUST * known
+            rest = rest * (1 - known) + density * (256 / BINS) ** 3 * known + 1e-7
+        evidence = COLOUR_TRUST * np.clip(np.log(head / rest), -5, 5) + self._motion.head_odds(sample.lab, sample.crop)
+        probability = _sigmoid(evidence + _head_shape(sample.place))
+        to_one, to_zero = UNSURE * probability, UNSURE * (1 - probability)
+        face = sample.place.away < -FACE_INSIDE
+        wall = (sample.place.away > BACKGROUND_FROM) & (sample.place.below_chin < -0.1)
+        to_one, to_zero = np.where(face, SURE, to_one), np.where(face, 0, to_zero)
+        to_one, to_zero = np.where(wall, 0, to_one), np.where(wall, SURE, to_zero)
+        if before is not None:
+            lab, walk = before
+            same = UNSURE * np.exp(-((sample.lab - lab) ** 2).sum(-1) / (2 * MEMORY_COLOUR**2))
+            to_one, to_zero = to_one + same * walk, to_zero + same * (1 - walk)
+        across, down = edge_weights(sample.lab, self._spread)
+        return random_walk(across, down, to_one.astype(np.float32), to_zero.astype(np.float32))
+
+
+def on_white(picture: UInt8[np.ndarray, "S S 3"], alpha: Float32[np.ndarray, "S S"]) -> UInt8[np.ndarray, "S S 3"]:
+    """Composite on white with the head's own colours at soft edges, not the mixture with the background behind it.
+
+    The colours are estimated by blurring inside and outside and solving for the rest, from coarse to fine (Forte and
+    Pitié, "Approximate fast foreground colour estimation", ICIP 2021); the means at a quarter of the size.
+    """
+    size = len(picture)
+    quarter = (max(1, size // 4),) * 2
+    image = cv2.resize(picture, quarter, interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = cv2.resize(alpha, quarter, interpolation=cv2.INTER_AREA)[..., None]
+    head = rest = image
+    for reach in (size // 24, max(1, size // 256)):
+        window = (2 * reach + 1, 2 * reach + 1)
+        weight = cv2.blur(small, window)[..., None]
+        head = cv2.blur(head * small, window) / np.maximum(weight, 1e-3)
+        rest = cv2.blur(rest * (1 - small), window) / np.maximum(1 - weight, 1e-3)
+        solved = np.clip(head + small * (image - small * head - (1 - small) * rest), 0, 255)
+        head, mean = solved, head
+    mean, rest = (cv2.resize(m, (size, size), interpolation=cv2.INTER_LINEAR) for m in (mean, rest))
+    white = np.where(alpha[..., None] > 0.5, picture, np.uint8(255))
+    edge = (alpha > 1 / 512) & (alpha < 1 - 1 / 512)
+    a, seen, mean, rest = alpha[edge][:, None], picture[edge].astype(np.float32), mean[edge], rest[edge]
+    own = np.clip(mean + a * (seen - a * mean - (1 - a) * rest), 0, 255)
+    white[edge] = np.round(own * a + 255 * (1 - a)).astype(np.uint8)
+    return white
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Sample:
+    lab: np.ndarray  # [SIZE, SIZE, 3] float32
+    bins: np.ndarray  # [SIZE, SIZE] index into the histograms
+    place: _Place
+    inside: np.ndarray  # 1 where the source picture has something
+    crop: Crop
+
+    def clear(self, walk: np.ndarray) -> np.ndarray:
+        """Where the background is seen, with some distance from the head and not where hair or shoulders may hang."""
+        clear = cv2.dilate(walk, np.ones((3, 3))) < 0.45
+        return clear & (self.inside > 0.5) & (self.place.away > 0.03) & (self.place.below_chin < -0.02)
+
+
+def _head_shape(place: _Place) -> np.ndarray:
+    """Log odds of being head by place alone."""
+    near = np.clip((HAIR - place.away) / HAIR_SOFT, -4, 3)
+    under = _smoothstep(-0.05, 0.03, place.below_chin)
+    neck = 1 - _smoothstep(NECK_WIDTH, NECK_SOFT, np.abs(place.aside))
+    return near * (1 - under) + under * (3 * neck - 2)
+
+
+def _bins(lab: np.ndarray) -> np.ndarray:
+    level = (lab.astype(np.int32) * BINS) >> 8
+    return (level[..., 0] * BINS + level[..., 1]) * BINS + level[..., 2]
+
+
+def _solid(walk: np.ndarray) -> np.ndarray:
+    """1 on and next to the one large part of a matte; lines and specks that a wall's pattern left are taken away."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (THIN, THIN))
+    opened = cv2.morphologyEx((walk > 0.5).astype(np.uint8), cv2.MORPH_OPEN, disc)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
+    largest = labels == 1 + np.argmax(stats[1:, cv2.CC_STAT_AREA]) if len(stats) > 1 else opened > 0
+    around = cv2.dilate(largest.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
+    return cv2.GaussianBlur(around.astype(np.float32), (3, 3), 0)
+
+
+def _guided(guide: np.ndarray, alpha: np.ndarray, *, detail: float = 0.02) -> np.ndarray:
+    """Guided filter (He et al., ECCV 2010): alpha as a local linear function of the guide."""
+    reach = max(1, len(guide) // 64)
+
+    def mean(x):
+        return cv2.blur(x, (2 * reach + 1, 2 * reach + 1))
+
+    m_guide, m_alpha = mean(guide), mean(alpha)
+    slope = (mean(guide * alpha) - m_guide * m_alpha) / (mean(guide * guide) - m_guide**2 + detail**2)
+    return mean(slope) * guide + mean(m_alpha - slope * m_guide)
+
+
+def _smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(x, -30, 30)))

@@ -1,0 +1,30 @@
+"""Evaluate: scores on the held-out tail, from the clip's own camera and from its true further cameras.
+
+python -m jax_talker.evaluate --run runs/may
+"""
+
+from pathlib import Path
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from jax_talker import cli
+from jax_talker.app import builders, evaluating, navigating
+from jax_talker.app.run_folder import RunFolder
+
+RUN = flags.DEFINE_string("run", None, "A run folder of python -m jax_talker.train.", required=True)
+
+
+def main() -> None:
+    folder = RunFolder(Path(RUN.value))
+    config = ConfigDict(folder.config())
+    clip = builders.clip(config)
+    scores = evaluating.evaluate(config, navigating.open_speaker(config, folder), clip)
+    evaluating.write_metrics(folder.root / "metrics.json", scores)
+    evaluating.draw_curves(folder.root, folder.root / "curves.png")
+    print(evaluating.table(scores))
+    print(f"wrote {folder.root / 'metrics.json'} and curves.png")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,95 @@
+"""Navigation in W+: w = w_can + Σ α_exp·B_exp + Σ α_lip·B_lip, with two orthonormal sets of learnt directions.
+
+Expression coefficients come from audio and blink, lip coefficients from audio alone (method.md 3 and 4).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jax_talker.types import Latent
+
+
+class Coefficients(NamedTuple):
+    """How far to walk along each direction; the same units as W+."""
+
+    expression: Float[Array, "*b E"]
+    lips: Float[Array, "*b P"]
+
+
+class Bases(NamedTuple):
+    """Directions in W+, orthonormal over both sets together."""
+
+    expression: Float[Array, "E L D"]
+    lips: Float[Array, "P L D"]
+
+
+def orthonormal(expression: Float[Array, "E L D"], lips: Float[Array, "P L D"]) -> Bases:
+    """One QR over both raw sets, so that B_exp ⟂ B_lip as well. Needs E + P ≤ L·D.
+
+    Each direction keeps the side of its raw vector (R's diagonal is made positive), so that bases which are orthonormal
+    already stay as they are and a training step cannot flip one.
+    """
+    raw = jnp.concatenate([expression, lips])
+    if raw.shape[0] > raw[0].size:
+        raise ValueError(f"{raw.shape[0]} directions cannot be orthogonal in a space of {raw[0].size}")
+    q, r = jnp.linalg.qr(raw.reshape(raw.shape[0], -1).T)
+    q = q * jnp.where(jnp.diagonal(r) < 0, -1.0, 1.0)[None]
+    directions = q.T.reshape(raw.shape)
+    return Bases(directions[: expression.shape[0]], directions[expression.shape[0] :])
+
+
+def walk(anchor: Float[Array, "L D"], bases: Bases, coefficients: Coefficients) -> Latent:
+    """The latents [B, L, D] that the coefficients [B, ·] lead to from the anchor."""
+    steps = jnp.einsum("bk,kld->bld", coefficients.expression, bases.expression)
+    steps += jnp.einsum("bk,kld->bld", coefficients.lips, bases.lips)
+    return Latent(anchor[None] + steps)
+
+
+class Encoder(nn.Module):
+    """A small MLP that ends at zero: before training every face rests at the anchor."""
+
+    out: int
+    hidden: Sequence[int]
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B D"]) -> Float[Array, "B K"]:
+        for width in self.hidden:
+            x = nn.leaky_relu(nn.Dense(width)(x), 0.2)
+        return nn.Dense(self.out, kernel_init=nn.initializers.zeros)(x)
+
+
+class Navigator(nn.Module):
+    """Raw bases and the two encoders. ``gain``, the length of a typical walk, is the encoders' unit."""
+
+    num_ws: int
+    w_dim: int
+    expressions: int = 20
+    lips: int = 30
+    hidden: Sequence[int] = (128, 128)
+    gain: float = 1.0
+
+    def setup(self):
+        def initial(key: Array, shape: tuple[int, ...]) -> Array:
+            return jax.random.normal(key, shape) / jnp.sqrt(shape[-1] * shape[-2])
+
+        self.raw_expression = self.param("raw_expression", initial, (self.expressions, self.num_ws, self.w_dim))
+        self.raw_lips = self.param("raw_lips", initial, (self.lips, self.num_ws, self.w_dim))
+        self.expression_encoder = Encoder(self.expressions, self.hidden)
+        self.lip_encoder = Encoder(self.lips, self.hidden)
+
+    def bases(self) -> Bases:
+        """Orthonormal directions, as of now."""
+        return orthonormal(self.raw_expression, self.raw_lips)
+
+    def expression(self, audio: Float[Array, "B D"], blink: Float[Array, "B"]) -> Float[Array, "B E"]:
+        """Upper-face coefficients of adapted audio and blink (0 open … 1 closed)."""
+        return self.gain * self.expression_encoder(jnp.concatenate([audio, blink[:, None]], -1))
+
+    def lip(self, audio: Float[Array, "B D"]) -> Float[Array, "B P"]:
+        """Lower-face coefficients of adapted audio."""
+        return self.gain * self.lip_encoder(audio)

@@ -1,0 +1,56 @@
+"""The talker: adapted audio and blink → coefficients → a latent. Composition only; the parts are next door."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from jax_talker.models.audio_adapter import AudioAdapter
+from jax_talker.models.navigator import Bases, Coefficients, Navigator, walk
+from jax_talker.types import Latent
+
+
+class Talker(nn.Module):
+    """Everything that is learnt while the anchor and the generator stand still."""
+
+    num_ws: int
+    w_dim: int
+    expressions: int = 20
+    lips: int = 30
+    audio_features: int = 64
+    attention: int = 8
+    smoothing: int = 5
+    hidden: Sequence[int] = (128, 128)
+    gain: float = 1.0
+
+    def setup(self):
+        self.adapter = AudioAdapter(self.audio_features, self.attention, self.smoothing)
+        self.navigator = Navigator(self.num_ws, self.w_dim, self.expressions, self.lips, tuple(self.hidden), self.gain)
+
+    @property
+    def reach(self) -> int:
+        """A: neighbouring frames whose audio windows one frame needs."""
+        return self.attention + self.smoothing - 1
+
+    def bases(self) -> Bases:
+        """The two orthonormal sets of directions."""
+        return self.navigator.bases()
+
+    def expression(self, audio: Float[Array, "B A T F"], blink: Float[Array, "B"]) -> Float[Array, "B E"]:
+        """Upper-face coefficients."""
+        return self.navigator.expression(self.adapter(audio), blink)
+
+    def lips_of(self, audio: Float[Array, "B A T F"]) -> Float[Array, "B P"]:
+        """Lower-face coefficients."""
+        return self.navigator.lip(self.adapter(audio))
+
+    def __call__(
+        self,
+        anchor: Float[Array, "L D"],
+        expression_audio: Float[Array, "B A T F"],
+        blink: Float[Array, "B"],
+        lip_audio: Float[Array, "B A T F"],
+    ) -> tuple[Latent, Coefficients]:
+        """The latents of faces whose upper half hears ``expression_audio`` and whose lips hear ``lip_audio``."""
+        coefficients = Coefficients(self.expression(expression_audio, blink), self.lips_of(lip_audio))
+        return walk(anchor, self.bases(), coefficients), coefficients

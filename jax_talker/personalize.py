@@ -1,0 +1,37 @@
+"""Personalise: find a person in a prior's latent space and tune the generator to them.
+
+python -m jax_talker.personalize --config configs/quickstart.py --config.data.clip=data/may --workdir runs/may
+"""
+
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from jax_talker import cli
+from jax_talker.app import personalizing
+from jax_talker.app.run_folder import RunFolder
+from jax_talker.errors import UserError
+from jax_talker.training.devices import describe
+from jax_talker.training.log import Log
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; --config.x.y=z changes a field.")
+WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)
+RESUME = flags.DEFINE_bool("resume", False, "Go on where an interrupted run in --workdir stopped.")
+
+
+def main() -> None:
+    config = CONFIG.value
+    if config is None:
+        raise UserError("--config is missing; for example --config configs/quickstart.py")
+    folder = RunFolder(Path(WORKDIR.value))
+    warnings = folder.begin(config.to_dict(), personalizing.STAGES, resume=RESUME.value)
+    with Log(folder.root) as log:
+        for line in [*warnings, f"computing on {describe()}"]:
+            log.say(line)
+        personalizing.personalize(config, folder, log, resume=RESUME.value)
+        log.say(f"personalised; next: python -m jax_talker.train with the same --config and --workdir {folder.root}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,136 @@
+"""How a prior lies on disk: the one format that the converters and training write and every program reads.
+
+    config.json          {"format": 1, "kind": "gghead" | "gsgan", "dtype": "float32" | "float16", "options": {…}}
+    params.safetensors   one array for each variable, named by its path: params/mapping/fc0/kernel, buffers/w_avg, …
+    README.md            the model card
+
+Nothing in it can be executed. A folder is written beside its place and moved there when it is whole.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+from flax.traverse_util import unflatten_dict
+
+from jax_talker.errors import UserError
+from jax_talker.priors.base import Prior, Variables, leaves
+from jax_talker.priors.gghead import GGHead, GGHeadConfig
+from jax_talker.priors.gsgan import GSGAN
+from jax_talker.priors.gsgan_config import GSGANConfig
+
+FORMAT = 1
+ASSETS = Path(__file__).parent / "assets"  # bundled priors, found by name
+KINDS = {"gghead": (GGHead, GGHeadConfig), "gsgan": (GSGAN, GSGANConfig)}
+DTYPES = ("float32", "float16")
+CONFIG, PARAMS, CARD = "config.json", "params.safetensors", "README.md"
+
+
+def load(path_or_name: str | Path, *, compute: str = "float32") -> tuple[Prior, Variables]:
+    """The prior in a folder, or a bundled one by its name (``small``). Arrays are float32 whatever they are stored in.
+
+    ``compute`` is how its heavy layers are evaluated: float32 (exact), tf32 or bfloat16. UserError when the folder
+    is absent, damaged or of another version.
+    """
+    folder = find(path_or_name)
+    prior = read_config(folder, compute=compute)
+    path = folder / PARAMS
+    wanted = {name: leaf.shape for name, leaf in leaves(prior.shapes()).items()}
+    try:
+        stored = safetensors.numpy.load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; convert or train the prior again") from None
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged ({error}); convert or train the prior again") from None
+    if wrong := sorted(set(wanted) ^ set(stored)):
+        raise UserError(f"{path}: {len(wrong)} arrays do not fit {CONFIG}, the first is {wrong[0]}; write it again")
+    for name, shape in wanted.items():
+        array = stored[name]
+        if array.shape != shape or str(array.dtype) not in DTYPES:
+            raise UserError(f"{path}: {name} is {array.dtype} {array.shape}, {CONFIG} asks for float {shape}")
+        if not np.isfinite(array).all():
+            raise UserError(f"{path}: {name} holds values that are not finite")
+    return prior, unflatten_dict({name: jnp.asarray(stored[name], jnp.float32) for name in wanted}, sep="/")
+
+
+def find(path_or_name: str | Path) -> Path:
+    """The folder of a bundled prior's name or of a path."""
+    for folder in (ASSETS / path_or_name, Path(path_or_name)):
+        if (folder / CONFIG).is_file():
+            return folder
+    bundled = sorted(p.parent.name for p in ASSETS.glob(f"*/{CONFIG}"))
+    raise UserError(
+        f"{path_or_name}: no prior there (no {CONFIG}); give a folder that python -m converters wrote, "
+        f"or one of the bundled priors: {', '.join(bundled) or 'none in this installation'}"
+    )
+
+
+def read_config(folder: Path, *, compute: str = "float32") -> Prior:
+    """The prior that a folder describes, without its arrays."""
+    path = folder / CONFIG
+    try:
+        stored = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged ({error}); convert or train the prior again") from None
+    if not isinstance(stored, dict) or stored.get("format") != FORMAT:
+        found = stored.get("format") if isinstance(stored, dict) else None
+        raise UserError(f"{path}: prior format {found!r}, this version reads {FORMAT}; convert the checkpoint again")
+    if stored.get("kind") not in KINDS or not isinstance(stored.get("options"), dict):
+        raise UserError(f"{path}: kind {stored.get('kind')!r} with its options expected, one of {sorted(KINDS)}")
+    make, config = KINDS[stored["kind"]]
+    return make(config.from_json(stored["options"]), compute)
+
+
+def save(
+    folder: str | Path,
+    prior: Prior,
+    variables: Variables,
+    *,
+    card: str,
+    dtype: str = "float32",
+    overwrite: bool = False,
+) -> None:
+    """Write a prior; ``card`` is the text of its model card (Markdown). On any error nothing is left at ``folder``.
+
+    float16 halves the size of what is stored; UV points and base positions keep float32, because half precision would
+    move Gaussians by a tenth of a millimetre at a head's size.
+    """
+    folder = Path(folder)
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
+    if folder.exists() and not overwrite:
+        raise UserError(f"{folder}: exists already; remove it, choose another folder, or ask to overwrite it")
+    arrays = {name: _stored(name, array, dtype) for name, array in leaves(variables).items()}
+    wanted = {name: leaf.shape for name, leaf in leaves(prior.shapes()).items()}
+    if {name: array.shape for name, array in arrays.items()} != wanted:
+        raise ValueError("variables do not have the structure of this prior")
+    config = {"format": FORMAT, "kind": prior.kind, "dtype": dtype, "options": prior.config.to_json()}
+    work = folder.absolute().parent / f".{folder.name}.{os.getpid()}.partial"
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        work.mkdir(parents=True)
+        safetensors.numpy.save_file(arrays, work / PARAMS, metadata={"format": str(FORMAT), "kind": prior.kind})
+        (work / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
+        (work / CARD).write_text(card)
+        if folder.exists():
+            shutil.rmtree(folder)
+        work.rename(folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _stored(name: str, array: Any, dtype: str) -> np.ndarray:
+    array = np.asarray(array)
+    if not np.isfinite(array).all():
+        raise UserError(f"{name}: holds values that are not finite; a prior with them is not saved")
+    exact = name in ("buffers/uv", "buffers/base_position")
+    stored = np.array(array, np.float32 if exact else dtype, order="C")
+    if not np.isfinite(stored).all():
+        raise UserError(f"{name}: has values beyond float16's range; save it as float32")
+    return stored

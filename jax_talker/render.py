@@ -1,0 +1,56 @@
+"""Render: any sound → a talking head video with that sound, from any camera.
+
+python -m jax_talker.render --run runs/may --audio speech.wav --camera spiral --out spiral.mp4
+python -m jax_talker.render --run runs/may --audio test --camera clip --out held_out.mp4   # truth beside the model
+"""
+
+from pathlib import Path
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from jax_talker import cli
+from jax_talker.app import navigating, talking
+from jax_talker.app.run_folder import RunFolder
+from jax_talker.data.audio import load_sound
+from jax_talker.data.clip import open_clip
+from jax_talker.data.dataset import split
+from jax_talker.data.video import write_video
+from jax_talker.errors import UserError
+from jax_talker.training.log import progress
+
+RUN = flags.DEFINE_string("run", None, "A run folder of python -m jax_talker.train.", required=True)
+AUDIO = flags.DEFINE_string(
+    "audio", None, "Any file with sound, or 'test' / 'all': the clip's own held-out or whole sound.", required=True
+)
+CAMERA = flags.DEFINE_string("camera", "front", "front, spiral, clip, or angles in degrees: yaw=30,pitch=20.")
+OUT = flags.DEFINE_string("out", None, "The video to write (.mp4).", required=True)
+SIZE = flags.DEFINE_integer("size", 0, "Pixels on a side; 0 is the size of the training clip.", lower_bound=0)
+SEED = flags.DEFINE_integer("seed", 0, "Of the blinks that new speech gets.")
+
+
+def main() -> None:
+    folder = RunFolder(Path(RUN.value))
+    config = ConfigDict(folder.config())
+    clip = open_clip(config.data.clip) if Path(config.data.clip).is_dir() else None
+    if AUDIO.value in ("test", "all"):
+        if clip is None:
+            raise UserError(f"--audio {AUDIO.value} needs the run's clip, and {config.data.clip} is not there")
+        test = split(clip.frames, config.data.test_fraction).test
+        script = talking.script_of_clip(clip, test if AUDIO.value == "test" else range(clip.frames), CAMERA.value)
+    else:
+        script = talking.script_for(load_sound(AUDIO.value), CAMERA.value, clip=clip, seed=SEED.value)
+    speaker = navigating.open_speaker(config, folder)
+    size = SIZE.value or (clip.size if clip is not None else 0)
+    if size == 0:
+        raise UserError(f"{config.data.clip} is not there to tell the picture's size; pass --size")
+    made = talking.frames(config, speaker, script, size)
+    if clip is not None and script.truth is not None and size == clip.size:
+        made = talking.beside_truth(made, clip, script.truth)
+    count = len(script.label)
+    write_video(OUT.value, progress(made, total=count, desc="render"), sound=script.sound)
+    print(f"wrote {OUT.value}: {count} frames, {count / 25:.2f} s")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,49 @@
+"""Train: a talking head from a clip (personalising first if that is missing), or a prior.
+
+python -m jax_talker.train --config configs/quickstart.py --config.data.clip=data/may --workdir runs/may
+python -m jax_talker.train --config configs/prior.py --workdir runs/prior
+"""
+
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from jax_talker import cli
+from jax_talker.app import navigating, personalizing, prior_training
+from jax_talker.app.run_folder import RunFolder
+from jax_talker.errors import UserError
+from jax_talker.training.devices import describe
+from jax_talker.training.log import Log
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; --config.x.y=z changes a field.")
+WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)
+RESUME = flags.DEFINE_bool("resume", False, "Go on where an interrupted run in --workdir stopped.")
+
+
+def main() -> None:
+    config = CONFIG.value
+    if config is None:
+        raise UserError("--config is missing; for example --config configs/quickstart.py")
+    folder = RunFolder(Path(WORKDIR.value))
+    if config.task == "prior":
+        warnings = folder.begin(config.to_dict(), [prior_training.STAGE], resume=RESUME.value)
+        with Log(folder.root) as log:
+            for line in warnings:
+                log.say(line)
+            prior_training.train(config, folder, log, resume=RESUME.value)
+        return
+    if config.task != "talker":
+        raise UserError(f"config.task: {config.task!r} is neither 'talker' nor 'prior'")
+    warnings = folder.begin(config.to_dict(), [navigating.STAGE], resume=RESUME.value)
+    with Log(folder.root) as log:
+        for line in [*warnings, f"computing on {describe()}"]:
+            log.say(line)
+        if not (folder.personal / "config.json").is_file():
+            personalizing.personalize(config, folder, log, resume=RESUME.value)
+        navigating.train(config, folder, log, resume=RESUME.value)
+        log.say(f"trained; next: python -m jax_talker.render --run {folder.root} --audio speech.wav --out out.mp4")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,94 @@
+"""Saving and resuming. The only importer of Orbax, whose API is moving; everything else sees these few calls."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from jax_talker.errors import UserError
+from jax_talker.training.state import TrainState
+
+
+class Checkpoints:
+    """One stage's checkpoints in a folder. Use as a context manager: saving is asynchronous, leaving waits for it."""
+
+    def __init__(self, folder: str | Path, *, keep: int = 2):
+        self.folder = Path(folder).resolve()
+        options = ocp.CheckpointManagerOptions(preservation_policy=ocp.checkpoint_managers.LatestN(keep))
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._manager.close()
+
+    def latest(self) -> int | None:
+        """Step of the newest checkpoint, None when there is none."""
+        return self._manager.latest_step()
+
+    def save(self, state: TrainState, config: dict[str, Any]) -> None:
+        """Save the state and, beside it, the configuration it belongs to (JSON)."""
+        step = int(state.step)
+        if step == self.latest():
+            return
+        stored = _as_dict(state)
+        args = ocp.args.Composite(state=ocp.args.StandardSave(stored), config=ocp.args.JsonSave(config))
+        self._manager.save(step, args=args)
+
+    def restore(self, like: TrainState, step: int | None = None) -> tuple[TrainState, dict[str, Any]]:
+        """The newest state (or that of ``step``) and its configuration.
+
+        ``like`` gives structure, shapes, dtypes and devices; a difference is a UserError naming the leaves.
+        """
+        step = self.latest() if step is None else step
+        if step is None:
+            raise UserError(f"{self.folder}: no checkpoint to resume from")
+        target = _as_dict(like)
+        self._check(target, step)
+        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), target)
+        restored = self._manager.restore(
+            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(shapes), config=ocp.args.JsonRestore())
+        )
+        state = restored["state"]
+        return TrainState(**state | {"key": jax.random.wrap_key_data(state["key"])}), restored["config"]
+
+    def _check(self, target: dict[str, Any], step: int) -> None:
+        """Orbax casts dtypes in silence and its messages on shapes are long, so compare here first."""
+        with ocp.StandardCheckpointer() as reader:
+            stored = dict(reader.metadata(self.folder / str(step) / "state").item_metadata)
+        have = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(_plain(stored))}
+        want = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(_plain(target))}
+        problems = [f"{name} is missing" for name in want.keys() - have.keys()]
+        problems += [f"{name} is not wanted" for name in have.keys() - want.keys()]
+        problems += [
+            f"{name} is {have[name].dtype}{list(have[name].shape)}, wanted {leaf.dtype}{list(leaf.shape)}"
+            for name, leaf in want.items()
+            if name in have and (tuple(have[name].shape), have[name].dtype) != (tuple(leaf.shape), leaf.dtype)
+        ]
+        if problems:
+            listed = "; ".join(sorted(problems)[:4])
+            raise UserError(
+                f"{self.folder}/{step}: the checkpoint does not fit this configuration ({len(problems)} leaves: "
+                f"{listed}); resume with the configuration it was made with, or start in another folder"
+            )
+
+
+def _as_dict(state: TrainState) -> dict[str, Any]:
+    """What is stored: the state's fields, its key as plain numbers."""
+    fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    return fields | {"key": jax.random.key_data(state.key)}
+
+
+def _plain(tree: Any) -> Any:
+    """Nested dicts, lists and leaves only, so that the saved tree and the wanted one have the same paths."""
+    if hasattr(tree, "_asdict"):
+        tree = tree._asdict()
+    if isinstance(tree, Mapping):
+        return {str(name): _plain(value) for name, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return {str(index): _plain(value) for index, value in enumerate(tree)}
+    return tree

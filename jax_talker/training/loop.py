@@ -1,0 +1,93 @@
+"""The one training loop: every stage hands it a step and batches."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from jax_talker.training.checkpoint import Checkpoints
+from jax_talker.training.log import Log
+from jax_talker.training.state import TrainState
+
+SKIPS_ALLOWED = 20  # non-finite steps in a row after which a run is called diverged
+
+
+class Diverged(RuntimeError):
+    """Gradients stayed non-finite; says in which steps."""
+
+
+@dataclass(frozen=True)
+class Every:
+    """How often, in steps, a run speaks and saves; 0 means never (but always at the end)."""
+
+    scalars: int = 20
+    images: int = 250
+    checkpoint: int = 500
+
+
+def run(
+    stage: str,
+    state: TrainState,
+    steps: int,
+    step: Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]],
+    batches: Iterator[Any],
+    *,
+    log: Log,
+    every: Every = Every(),
+    checkpoints: Checkpoints | None = None,
+    config: Mapping[str, Any] | None = None,
+    sample: Callable[[TrainState], Mapping[str, np.ndarray]] | None = None,
+) -> TrainState:
+    """Train from ``state.step`` to ``steps``. ``batches`` must start at the state's step.
+
+    ``step`` is compiled here and its state donated. ``sample(state)`` gives pictures [H, W, 3] to log. Scalars are
+    means since the last record; ``overflow`` (what did not fit a kernel's capacity) and skipped steps are said aloud.
+    """
+    compiled = jax.jit(step, donate_argnums=0)
+    first = int(state.step)
+    waiting: list[dict[str, jax.Array]] = []
+    skipped_in_a_row = 0
+    with log.bar(stage, first, steps) as bar:
+        for number in range(first + 1, steps + 1):
+            state, measured = compiled(state, next(batches))
+            waiting.append(measured)
+            last = number == steps
+            if last or _due(number, every.scalars):
+                values, skipped = _mean(waiting)
+                waiting = []
+                log.scalars(stage, number, values)
+                bar.set_postfix({k: f"{values[k]:.3g}" for k in ("loss", "psnr", "psnr_lower") if k in values})
+                skipped_in_a_row = skipped_in_a_row + len(skipped) if all(skipped) else 0
+                _warn(log, stage, number, values, skipped, skipped_in_a_row)
+            if sample is not None and (last or _due(number, every.images)):
+                for name, pixels in sample(state).items():
+                    log.image(stage, number, name, pixels)
+            if checkpoints is not None and (last or _due(number, every.checkpoint)):
+                checkpoints.save(state, dict(config or {}))
+            bar.update()
+    return state
+
+
+def _due(number: int, interval: int) -> bool:
+    return interval > 0 and number % interval == 0
+
+
+def _mean(waiting: list[dict[str, jax.Array]]) -> tuple[dict[str, float], list[bool]]:
+    """Means over the waiting steps, and for each whether it was skipped. Skipped steps do not spoil the means."""
+    fetched = jax.device_get(waiting)
+    skipped = [bool(m["skipped"]) for m in fetched]
+    good = [m for m, s in zip(fetched, skipped, strict=True) if not s] or fetched
+    values = {name: float(np.mean([m[name] for m in good])) for name in fetched[0] if name != "skipped"}
+    return values | {"skipped": float(sum(skipped))}, skipped
+
+
+def _warn(log: Log, stage: str, number: int, values: Mapping[str, float], skipped: list[bool], in_a_row: int) -> None:
+    if any(skipped):
+        log.say(f"{stage}: {sum(skipped)} steps with non-finite gradients before step {number} were not applied")
+    if in_a_row >= SKIPS_ALLOWED:
+        raise Diverged(f"{stage}: every gradient of the last {in_a_row} steps (to step {number}) was non-finite")
+    if values.get("overflow", 0) > 0:
+        lost = f"{values['overflow']:.0f} Gaussian-tile intersections a step"
+        log.say(f"{stage}: {lost} did not fit; raise --config.render.capacity")

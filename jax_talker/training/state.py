@@ -1,0 +1,63 @@
+"""What a training run carries from step to step."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Int, Key
+
+
+@struct.dataclass
+class TrainState:
+    """Everything that changes; saved and restored whole. Randomness at a step is ``fold_in(key, step)``."""
+
+    step: Int[Array, ""]
+    params: Any
+    opt_state: Any
+    key: Key[Array, ""]
+
+    def step_key(self) -> Key[Array, ""]:
+        """The key of this step: a resumed run repeats it, and no two steps share one."""
+        return jax.random.fold_in(self.key, self.step)
+
+
+def create(params: Any, optimiser: optax.GradientTransformation, seed: int) -> TrainState:
+    """A state at step 0. ``params`` are copied, so that a donated state never deletes the caller's arrays."""
+    params = jax.tree.map(lambda x: jnp.array(x, copy=True), params)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32), params=params, opt_state=optimiser.init(params), key=jax.random.key(seed)
+    )
+
+
+def descend(
+    state: TrainState, optimiser: optax.GradientTransformation, loss: Callable[[Any], tuple[Array, dict[str, Array]]]
+) -> tuple[TrainState, dict[str, Array]]:
+    """One optimiser step on ``loss(params) → (value, measured)``; a non-finite gradient is reported and not applied.
+
+    ``measured`` gains ``loss``, ``grad_norm`` and ``skipped`` (1 where the step was not applied).
+    """
+    (value, measured), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
+    norm = optax.tree.norm(gradients)
+    updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    finite = jnp.isfinite(norm)
+    keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)  # noqa: E731
+    state = replace(
+        state, step=state.step + 1, params=keep(params, state.params), opt_state=keep(opt_state, state.opt_state)
+    )
+    return state, measured | {"loss": value, "grad_norm": norm, "skipped": 1.0 - finite}
+
+
+def adam(
+    learning_rate: float, steps: int, *, warmup: float = 0.02, floor: float = 0.05, b2: float = 0.99
+) -> optax.GradientTransformation:
+    """Adam, gradients clipped at 10: a short linear warm-up, then a cosine decay to ``floor`` times the rate."""
+    warm = max(1, round(warmup * steps))
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, learning_rate, warm, max(steps, warm + 1), end_value=floor * learning_rate
+    )
+    return optax.chain(optax.clip_by_global_norm(10.0), optax.adam(schedule, b1=0.9, b2=b2))

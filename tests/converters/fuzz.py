@@ -1,0 +1,107 @@
+"""Mutated checkpoints, and a watch over what reading them does.
+
+    python tests/converters/fuzz.py SEED_FILE COUNT SEED     # a process of its own: no type checks, bounded memory
+
+Every file must be read, or refused with CheckpointError; nothing may be executed, imported, written or connected to;
+each file has seconds, and the process a fixed amount of memory.
+"""
+
+import random
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+# Audit events of things that a checkpoint could make a careless reader do. Opening for reading is reading.
+FORBIDDEN = {"exec", "compile", "import", "os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen",
+             "os.remove", "os.rename", "os.mkdir", "shutil.rmtree", "socket.connect", "ctypes.dlopen",
+             "pickle.find_class", "os.chmod", "os.symlink"}  # fmt: skip
+OPCODES = b"NKMJGXCB(t)\x85\x86\x87]}esuacRb\x81Qqrhj0.\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f\x90\x93\x94\x95"
+
+
+class Watch:
+    """Collects forbidden events while it is armed. An audit hook cannot be removed, so there is one per process."""
+
+    def __init__(self):
+        self.armed = False
+        self.seen: list[str] = []
+        sys.addaudithook(self._hook)
+
+    def _hook(self, event, args):
+        if self.armed and (event in FORBIDDEN or (event == "open" and _writes(args))):
+            self.seen.append(f"{event} {args!r:.200}")
+
+    def __enter__(self):
+        self.armed, self.seen = True, []
+        return self
+
+    def __exit__(self, *error):
+        self.armed = False
+
+
+def _writes(args):
+    mode, flags = args[1], args[2]
+    return any(c in mode for c in "wax+") if isinstance(mode, str) else bool((flags or 0) & 3)
+
+
+def mutate(data: bytes, rng: random.Random) -> bytes:
+    """One to four small changes: flips, cuts, copies, inserted opcodes and lengths."""
+    out = bytearray(data)
+    for _ in range(rng.choice((1, 1, 1, 2, 3, 4))):
+        place = rng.randrange(len(out)) if out else 0
+        match rng.randrange(8):
+            case 0:
+                out[place : place + 1] = bytes([out[place] ^ (1 << rng.randrange(8))]) if out else b""
+            case 1:
+                out[place : place + 1] = bytes([rng.randrange(256)])
+            case 2:
+                del out[place:]
+            case 3:
+                del out[place : place + rng.randrange(1, 64)]
+            case 4:
+                out[place:place] = bytes(rng.choice(OPCODES) for _ in range(rng.randrange(1, 6)))
+            case 5:
+                start = rng.randrange(len(out)) if out else 0
+                out[place:place] = out[start : start + rng.randrange(1, 200)]
+            case 6:
+                out[place : place + 4] = rng.choice((b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\x80"))
+            case 7:
+                name = rng.choice((b"cos\nsystem\n", b"cbuiltins\neval\n", b"ctorch._utils\n_rebuild_tensor_v2\n"))
+                out[place:place] = name + rng.choice((b"", b"(tR", b"X\4\0\0\0exit\x85R"))
+    return bytes(out)
+
+
+def main(seed_file: str, count: int, seed: int) -> None:
+    from converters import checkpoint as checkpoints
+    from converters.errors import CheckpointError
+
+    data = Path(seed_file).read_bytes()
+    rng, watch = random.Random(seed), Watch()
+    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+    outcomes = {"read": 0, "refused": 0}
+    slowest = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file.pkl"
+        for number in range(count):
+            path.write_bytes(mutate(data, rng))
+            start = time.perf_counter()
+            with watch:
+                lines = 1
+                try:
+                    found = checkpoints.read(path)
+                    checkpoints.arrays(checkpoints.state(checkpoints.ema_generator(found)), found)
+                    outcomes["read"] += 1
+                except CheckpointError as error:
+                    outcomes["refused"] += 1
+                    lines = len(str(error).splitlines())
+            slowest = max(slowest, time.perf_counter() - start)
+            assert lines == 1, f"file {number} of seed {seed}: an error of {lines} lines"
+            assert not watch.seen, f"file {number} of seed {seed}: {watch.seen}"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    print(f"{count} files: {outcomes}, slowest {slowest:.2f} s, peak {peak} MiB")
+    assert slowest < 10
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

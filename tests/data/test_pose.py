@@ -1,0 +1,207 @@
+"""Head pose and crop: known cameras are found again, the label describes the crop, smoothing keeps its promises."""
+
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jax_talker import geometry
+from jax_talker.data.crop import Crop
+from jax_talker.data.landmarks import AVERAGE_FACE, IBUG, MEDIAPIPE
+from jax_talker.data.pose import (
+    ANCHORS,
+    PIVOT,
+    euler_angles,
+    jitter,
+    smooth_in_time,
+    track_head,
+    world_landmarks,
+)
+
+FRAMES = 60
+
+
+def head_points(scheme, rng, spread=0.0):
+    """A 3D face [P, 3] around the world's anchors, its named points where an average face has them."""
+    count = {"ibug": 68, "mediapipe": 478}[scheme.name]
+    average = np.array(list(AVERAGE_FACE.values()))
+    average += spread * rng.normal(size=average.shape)
+    face = np.stack([rng.uniform(low, high, count) for low, high in ((-0.15, 0.15), (-0.2, 0.1), (-0.1, 0.05))], 1)
+    for name, place in zip(AVERAGE_FACE, average, strict=True):
+        face[scheme.points[name]] = place
+    anchors = scheme.anchors(face)
+    centred, target = anchors - anchors.mean(0), ANCHORS - ANCHORS.mean(0)
+    scale = (centred * target)[:, :2].sum() / (centred[:, :2] ** 2).sum()
+    return scale * (face - anchors.mean(0)) + ANCHORS.mean(0)
+
+
+def film(camera_of, face, rng, *, focal=geometry.FOCAL, noise=0.0):
+    """A head that turns and moves in front of a camera: (landmarks [T, P, 2] px, cam_from_world [T, 4, 4], crops)."""
+    time = np.arange(FRAMES) / 25
+    yaw, pitch, roll = (a * np.sin(2 * np.pi * f * time + p) for a, f, p in ((22, 0.8, 0), (10, 0.6, 1), (9, 0.5, 2)))
+    cam_from_world, landmarks, crops = [], [], []
+    for t in range(FRAMES):
+        pose = camera_of(yaw[t], pitch[t], roll[t])
+        crop = Crop(np.array([300 + 40 * np.sin(2 * time[t]), 250 + 15 * np.cos(1.5 * time[t])]), 320 + 6 * time[t])
+        seen = face @ pose[:3, :3].T + pose[:3, 3]
+        landmarks.append(crop.centre + crop.side * focal * seen[:, :2] / seen[:, 2:])
+        cam_from_world.append(pose)
+        crops.append(crop)
+    landmarks = np.array(landmarks) + noise * rng.normal(size=(FRAMES, len(face), 2))
+    return landmarks, np.array(cam_from_world), crops
+
+
+@pytest.fixture
+def shot(camera_of):
+    return functools.partial(film, camera_of)
+
+
+def label_projection(track, points, size):
+    """World points [P, 3] in every crop's pixels, by the label alone, through the house's own camera."""
+    homogeneous = np.concatenate([points, np.ones((len(points), 1))], 1)
+    pixels = []
+    for label in track.label:
+        camera = geometry.camera_from_label(jnp.asarray(label), size)
+        seen = np.asarray(camera.intrinsics) @ (np.asarray(camera.cam_from_world)[:3] @ homogeneous.T)
+        pixels.append((seen[:2] / seen[2]).T)
+    return np.array(pixels)
+
+
+@pytest.mark.parametrize("scheme", [IBUG, MEDIAPIPE], ids=lambda s: s.name)
+@pytest.mark.parametrize("focal", [geometry.FOCAL, 3.0])
+def test_known_cameras_and_crops_are_found_again(shot, scheme, focal):
+    rng = np.random.default_rng(0)
+    face = head_points(scheme, rng)
+    landmarks, cam_from_world, crops = shot(face, rng, focal=focal)
+    track = track_head(landmarks, scheme, smooth=0, focal=focal)
+    # exact data and an average face: what is left is Gauss-Newton's tail and the label's float32
+    np.testing.assert_allclose(track.euler, euler_angles(cam_from_world[:, :3, :3]), atol=0.02)
+    np.testing.assert_allclose(track.cam_from_world, cam_from_world, atol=1e-3)
+    np.testing.assert_allclose(track.centre, [c.centre for c in crops], atol=0.05)
+    np.testing.assert_allclose(track.side, [c.side for c in crops], rtol=1e-3)
+    assert track.error.max() * 512 < 0.05
+
+
+def test_the_label_projects_the_persons_face_into_the_crop(shot):
+    """For a face that is nobody's average, with noisy landmarks: label and crop together reproduce the picture."""
+    rng = np.random.default_rng(1)
+    face = head_points(IBUG, rng, spread=0.006)
+    landmarks, cam_from_world, _ = shot(face, rng, noise=0.5)
+    clean, _, _ = shot(face, rng)
+    track = track_head(landmarks, IBUG, smooth=1.0)
+    rigid = list(IBUG.rigid)
+    projected = label_projection(track, track.face[: len(rigid)], 512)
+    for t in range(FRAMES):
+        crop = Crop(track.centre[t], float(track.side[t]))
+        error = projected[t] - crop.to_crop(clean[t, list(track.indices[: len(rigid)])], 512)
+        # the source is 0.8 px of noise-free 512² px; 11 points of 0.5 px noise leave well under 1 px
+        assert np.abs(error).mean() < 1.0
+    # Which way an unknown face looks is a convention; how it turns is not.
+    true = euler_angles(cam_from_world[:, :3, :3])
+    error = track.euler - true
+    assert np.abs(error - error.mean(0)).mean() < 1.0
+    assert np.abs(error.mean(0)).max() < 5.0  # 0.006 of shape noise on a nose 0.1 deep is 3.4°
+
+
+def test_depth_and_rotation_from_the_landmarker_are_used(shot):
+    rng = np.random.default_rng(2)
+    face = head_points(MEDIAPIPE, rng, spread=0.01)
+    landmarks, cam_from_world, crops = shot(face, rng)
+    seen = np.einsum("tij,pj->tpi", cam_from_world[:, :3, :3], face) + cam_from_world[:, None, :3, 3]
+    side = np.array([c.side for c in crops])
+    depth = (seen[..., 2] - seen[..., 2].mean(1, keepdims=True)) * geometry.FOCAL * side[:, None] / geometry.RADIUS
+    track = track_head(landmarks, MEDIAPIPE, depth=depth, rotation=cam_from_world[:, :3, :3], smooth=0)
+    # the landmarker's weak perspective is not ours, hence not exact; an average face would be off by several degrees
+    np.testing.assert_allclose(track.euler, euler_angles(cam_from_world[:, :3, :3]), atol=1.0)
+    world = world_landmarks(landmarks, depth, track, geometry.FOCAL)
+    assert np.abs(world - face).mean() < 0.01
+    for t in (0, FRAMES // 2):
+        projected = label_projection(track, world[t], 512)[t]
+        crop = Crop(track.centre[t], float(track.side[t]))
+        np.testing.assert_allclose(projected, crop.to_crop(landmarks[t], 512), atol=0.05)  # float32 labels
+
+
+def test_the_anchors_land_where_the_worlds_anchors_project(shot):
+    rng = np.random.default_rng(3)
+    landmarks, _, _ = shot(head_points(IBUG, rng, spread=0.004), rng)
+    track = track_head(landmarks, IBUG)
+    projected = label_projection(track, ANCHORS, 512)
+    seen = np.stack([
+        Crop(track.centre[t], float(track.side[t])).to_crop(IBUG.anchors(landmarks[t]), 512) for t in range(FRAMES)
+    ])  # fmt: skip
+    assert np.abs((seen - projected).mean((0, 1))).max() < 2  # px: no overall offset
+    spread = np.linalg.norm(seen - seen.mean(1, keepdims=True), axis=-1).mean()
+    assert spread == pytest.approx(
+        np.linalg.norm(projected - projected.mean(1, keepdims=True), axis=-1).mean(), rel=0.06
+    )
+
+
+def test_labels_are_eg3ds(shot):
+    rng = np.random.default_rng(4)
+    landmarks, _, _ = shot(head_points(IBUG, rng), rng)
+    label = track_head(landmarks, IBUG).label
+    assert label.dtype == np.float32
+    pose, intrinsics = (np.asarray(a) for a in geometry.split_label(jnp.asarray(label)))
+    np.testing.assert_allclose(np.linalg.norm(pose[:, :3, 3], axis=1), geometry.RADIUS, rtol=1e-5)
+    np.testing.assert_allclose(
+        pose[:, :3, :3] @ pose[:, :3, :3].swapaxes(1, 2), np.eye(3)[None].repeat(60, 0), atol=1e-5
+    )
+    np.testing.assert_allclose(intrinsics, [[[4.2647, 0, 0.5], [0, 4.2647, 0.5], [0, 0, 1]]] * FRAMES, rtol=1e-6)
+    to_pivot = PIVOT - pose[:, :3, 3]  # the forward axis passes through the pivot
+    np.testing.assert_allclose(np.cross(pose[:, :3, 2], to_pivot), 0, atol=1e-5)
+
+
+def test_euler_angles_agree_with_orbit():
+    for yaw, pitch in ((30, 0), (-20, 15), (5, -40)):
+        camera = np.linalg.inv(geometry.orbit(yaw, pitch, pivot=(0, 0, 0)))
+        np.testing.assert_allclose(euler_angles(camera[None, :3, :3]), [[yaw, pitch, 0]], atol=1e-9)
+
+
+@pytest.mark.parametrize("width", [0.5, 1.0, 3.0])
+def test_smoothing_keeps_parabolas_and_takes_noise(width):
+    time = np.linspace(-1, 1, 80)
+    parabola = np.stack([3 * time**2 - time + 1, -time], 1)
+    np.testing.assert_allclose(smooth_in_time(parabola, width), parabola, atol=1e-9)  # the ends included
+    noise = np.random.default_rng(0).normal(size=(400, 3))
+    kept = smooth_in_time(noise, width).std() / noise.std()
+    assert kept < {0.5: 1.0, 1.0: 0.8, 3.0: 0.45}[width]
+    for none in (0, 0.001, 0.29):
+        np.testing.assert_array_equal(smooth_in_time(noise, none), noise)
+
+
+def test_the_filter_passes_what_its_docstring_says():
+    time = np.arange(500) / 25
+    for hertz, gain in ((5.9, 0.71), (1.0, 0.999), (11.0, 0.11)):
+        wave = np.sin(2 * np.pi * hertz * time)
+        assert smooth_in_time(wave[:, None], 1.0)[50:-50].std() / wave[50:-50].std() == pytest.approx(gain, abs=0.03)
+
+
+def test_smoothing_steadies_label_and_crop(shot):
+    rng = np.random.default_rng(5)
+    landmarks, cam_from_world, crops = shot(head_points(IBUG, rng), rng, noise=0.7)
+    true, centre = euler_angles(cam_from_world[:, :3, :3]), np.array([c.centre for c in crops])
+    raw, smooth = (track_head(landmarks, IBUG, smooth=s) for s in (0, 1.5))
+    assert (jitter(smooth.euler - true) < 0.3 * jitter(raw.euler - true)).all()
+    assert (jitter(smooth.centre - centre) < 0.3 * jitter(raw.centre - centre)).all()
+    assert (np.abs(smooth.euler - true).mean(0) < np.abs(raw.euler - true).mean(0)).all()  # steadier, and truer
+
+
+def test_a_grimace_does_not_zoom_the_crop(shot):
+    rng = np.random.default_rng(6)
+    face = head_points(IBUG, rng)
+    landmarks, _, crops = shot(face, rng)
+    squeezed = landmarks.copy()
+    middle = squeezed[30:36].mean(1, keepdims=True)
+    squeezed[30:36] = middle + 0.9 * (squeezed[30:36] - middle)
+    side = track_head(squeezed, IBUG).side
+    np.testing.assert_allclose(side, [c.side for c in crops], rtol=0.01)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_very_short_clips_work(shot, frames):
+    rng = np.random.default_rng(7)
+    landmarks, _, _ = shot(head_points(IBUG, rng), rng)
+    track = track_head(landmarks[:frames], IBUG)
+    assert track.label.shape == (frames, 25)
+    assert np.isfinite(track.label).all()

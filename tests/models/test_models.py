@@ -1,0 +1,167 @@
+"""Audio adapter, navigator and deformation field, by what they promise."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jax_talker.models.audio_adapter import AudioAdapter, AudioAttNet, AudioNet
+from jax_talker.models.deformation import DeformationField, positional_encoding
+from jax_talker.models.navigator import Bases, Coefficients, orthonormal, walk
+from jax_talker.models.talker import Talker
+from jax_talker.types import Gaussians
+
+F, L, D = 13, 6, 16
+
+
+def normal(seed, *shape):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+@pytest.fixture(scope="module")
+def talker():
+    model = Talker(num_ws=L, w_dim=D, expressions=4, lips=5, audio_features=8, hidden=(16,))
+    audio = normal(0, 2, model.reach, 16, F)
+    params = model.init(jax.random.key(1), jnp.zeros((L, D)), audio, jnp.zeros(2), audio)
+    return model, params
+
+
+def test_audio_net_halves_sixteen_steps_to_one():
+    """Four stride-2 convolutions take 16 steps to 1, so the dense layer sees 64 numbers (AD-NeRF)."""
+    params = AudioNet(32).init(jax.random.key(0), normal(0, 3, 16, F))["params"]
+    assert params["Dense_0"]["kernel"].shape == (64, 64)
+    assert params["Dense_1"]["kernel"].shape == (64, 32)
+    assert [params[f"Conv_{k}"]["kernel"].shape for k in range(4)] == [
+        (3, F, 32),
+        (3, 32, 32),
+        (3, 32, 64),
+        (3, 64, 64),
+    ]
+
+
+def test_attention_returns_a_mean_of_equal_frames():
+    """Softmax weights sum to one: eight equal vectors come back unchanged."""
+    model = AudioAttNet()
+    frames = jnp.broadcast_to(normal(1, 1, 1, 8), (2, 8, 8))
+    params = model.init(jax.random.key(0), frames)
+    np.testing.assert_allclose(model.apply(params, frames), frames[:, 0], rtol=1e-5)  # float32 sum of eight
+
+
+def test_adapter_reaches_exactly_its_window():
+    """A change in the first or last of A windows is heard; the adapter refuses another number of windows."""
+    model = AudioAdapter(features=8)
+    audio = normal(2, 1, model.reach, 16, F)
+    params = model.init(jax.random.key(0), audio)
+    base = model.apply(params, audio)
+    for frame in (0, model.reach - 1):
+        changed = model.apply(params, audio.at[:, frame].add(1.0))
+        assert jnp.abs(changed - base).max() > 1e-6
+    with pytest.raises(ValueError, match=f"looks at {model.reach} frames"):
+        model.apply(params, audio[:, 1:])
+
+
+def test_bases_are_orthonormal_across_both_sets():
+    bases = orthonormal(normal(0, 4, L, D), normal(1, 5, L, D))
+    flat = jnp.concatenate(bases).reshape(9, -1)
+    np.testing.assert_allclose(flat @ flat.T, np.eye(9), atol=2e-6)  # float32 QR of 96 × 9
+
+
+def test_orthonormal_bases_stay_as_they_are():
+    """QR alone may flip signs; a direction must not jump to its opposite between steps."""
+    once = orthonormal(normal(0, 4, L, D), normal(1, 5, L, D))
+    again = orthonormal(*once)
+    for a, b in zip(once, again, strict=True):
+        np.testing.assert_allclose(a, b, atol=3e-6)
+
+
+def test_orthonormalisation_is_differentiable_and_spans_the_raw_vectors():
+    raw = normal(0, 3, L, D), normal(1, 2, L, D)
+    bases = orthonormal(*raw)
+    q = jnp.concatenate(bases).reshape(5, -1)
+    flat = jnp.concatenate(raw).reshape(5, -1)
+    np.testing.assert_allclose(flat @ q.T @ q, flat, atol=1e-4)
+    gradient = jax.grad(lambda e: (orthonormal(e, raw[1]).lips ** 3).sum())(raw[0])
+    assert jnp.isfinite(gradient).all()
+    assert jnp.abs(gradient).max() > 1e-4  # lip directions feel the expression ones: one QR over both
+
+
+def test_too_many_directions_are_refused():
+    with pytest.raises(ValueError, match="cannot be orthogonal"):
+        orthonormal(normal(0, 5, 2, 3), normal(1, 5, 2, 3))
+
+
+def test_walk_follows_each_direction_alone():
+    bases = orthonormal(normal(0, 4, L, D), normal(1, 5, L, D))
+    anchor = normal(2, L, D)
+    lips = jnp.zeros((1, 5)).at[0, 3].set(2.0)
+    w = walk(anchor, bases, Coefficients(jnp.zeros((1, 4)), lips)).w
+    np.testing.assert_allclose(w[0], anchor + 2 * bases.lips[3], atol=1e-6)
+
+
+def test_untrained_talker_rests_at_the_anchor(talker):
+    model, params = talker
+    anchor = normal(3, L, D)
+    audio = normal(4, 2, model.reach, 16, F)
+    latent, coefficients = model.apply(params, anchor, audio, jnp.ones(2), audio)
+    np.testing.assert_array_equal(latent.w, jnp.broadcast_to(anchor, (2, L, D)))
+    assert not jnp.concatenate(coefficients, -1).any()
+
+
+def test_branches_hear_only_what_is_theirs(talker):
+    """Expression: its own sound and the blink. Lips: their own sound, never the blink."""
+    model, params = talker
+    params = jax.tree.map(lambda x: x + 0.1 * normal(9, *x.shape), params)  # away from the zero start
+    one, two = normal(5, 2, model.reach, 16, F), normal(6, 2, model.reach, 16, F)
+    anchor = jnp.zeros((L, D))
+
+    def coefficients(expression_audio, blink, lip_audio):
+        return model.apply(params, anchor, expression_audio, blink, lip_audio)[1]
+
+    base = coefficients(one, jnp.zeros(2), one)
+    blink = coefficients(one, jnp.ones(2), one)
+    other_lips = coefficients(one, jnp.zeros(2), two)
+    other_face = coefficients(two, jnp.zeros(2), one)
+    assert jnp.abs(blink.expression - base.expression).max() > 1e-3
+    np.testing.assert_array_equal(blink.lips, base.lips)
+    np.testing.assert_array_equal(other_lips.expression, base.expression)
+    assert jnp.abs(other_lips.lips - base.lips).max() > 1e-3
+    np.testing.assert_array_equal(other_face.lips, base.lips)
+    assert isinstance(model.apply(params, method=Talker.bases), Bases)
+
+
+def some_gaussians(n=7):
+    return Gaussians(
+        mean=0.2 * normal(0, 2, n, 3),
+        quat=normal(1, 2, n, 4),
+        scale=jnp.exp(normal(2, 2, n, 3) - 4),
+        opacity=jax.nn.sigmoid(normal(3, 2, n)),
+        rgb=jax.nn.sigmoid(normal(4, 2, n, 3)),
+    )
+
+
+def test_deformation_starts_as_the_identity_and_then_moves_within_reach():
+    field, gaussians = DeformationField(), some_gaussians()
+    motion, rotation = normal(5, 2, 9), jnp.broadcast_to(jnp.eye(3), (2, 3, 3))
+    params = field.init(jax.random.key(0), gaussians, motion, rotation)
+    still = field.apply(params, gaussians, motion, rotation)
+    for a, b in zip(jax.tree.leaves(still), jax.tree.leaves(gaussians), strict=True):
+        np.testing.assert_array_equal(a, b)
+    params = jax.tree.map(lambda x: x + 0.5 * normal(8, *x.shape), params)
+    moved = field.apply(params, gaussians, motion, rotation)
+    shift = jnp.abs(moved.mean - gaussians.mean)
+    assert 1e-4 < shift.max() <= field.reach + 1e-6
+    np.testing.assert_array_equal(moved.opacity, gaussians.opacity)
+    assert (moved.scale > 0).all()
+    other = field.apply(params, gaussians, motion + 1, rotation)
+    assert jnp.abs(other.mean - moved.mean).max() > 1e-5  # it listens to the motion
+
+
+def test_positional_encoding_is_nerfs():
+    x = jnp.array([[0.25, -0.5]])
+    found = positional_encoding(x, 2)
+    pi = np.pi
+    wanted = [0.25, -0.5, *np.sin([0.25 * pi, -0.5 * pi]), *np.sin([0.5 * pi, -pi])]
+    assert found.shape == (1, 2 + 2 * 2 * 2)
+    np.testing.assert_allclose(sorted(found[0].tolist())[:1], [-1.0], atol=1e-6)
+    for value in wanted:
+        assert np.isclose(found[0], value, atol=1e-6).any()

@@ -1,0 +1,152 @@
+"""A prior on disk: what is written is what is read, and damage is named."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from jax_talker.errors import UserError
+from jax_talker.priors import GGHeadConfig, load, make_gghead, save, store
+from jax_talker.priors import template as templates
+
+
+@pytest.fixture(scope="module")
+def small():
+    template = templates.bake(templates.ellipsoid(), plane_resolution=8, uv_samples=6, register=False)
+    config = GGHeadConfig.for_template(template, z_dim=4, w_dim=6, channel_max=5, uv_samples=6, sh_degree=0)
+    prior = make_gghead(config)
+    return prior, prior.init(jax.random.key(0), template)
+
+
+def test_round_trip(small, tmp_path):
+    prior, variables = small
+    save(tmp_path / "prior", prior, variables, card="# A prior\n")
+    again, restored = load(tmp_path / "prior")
+    assert again == prior
+    jax.tree.map(np.testing.assert_array_equal, variables, restored)
+    assert (tmp_path / "prior" / "README.md").read_text() == "# A prior\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["prior"]
+
+
+def test_half_precision(small, tmp_path):
+    prior, variables = small
+    save(tmp_path / "prior", prior, variables, card="", dtype="float16")
+    _, restored = load(tmp_path / "prior")
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(restored))
+    np.testing.assert_array_equal(restored["buffers"]["base_position"], variables["buffers"]["base_position"])
+    # float16 has 11 significant bits
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2**-11, atol=1e-7), variables, restored)
+    stored = safetensors.numpy.load_file(tmp_path / "prior" / "params.safetensors")
+    assert {str(a.dtype) for name, a in stored.items() if name.startswith("params/")} == {"float16"}
+
+
+def test_compute_travels_with_the_call(small, tmp_path):
+    prior, variables = small
+    save(tmp_path / "prior", prior, variables, card="")
+    assert load(tmp_path / "prior", compute="bfloat16")[0].compute == "bfloat16"
+    with pytest.raises(ValueError, match="compute must be one of"):
+        load(tmp_path / "prior", compute="int4")
+
+
+def test_an_existing_folder_is_not_overwritten_unasked(small, tmp_path):
+    prior, variables = small
+    save(tmp_path / "prior", prior, variables, card="one")
+    with pytest.raises(UserError, match="exists already"):
+        save(tmp_path / "prior", prior, variables, card="two")
+    save(tmp_path / "prior", prior, variables, card="two", overwrite=True)
+    assert (tmp_path / "prior" / "README.md").read_text() == "two"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_not_saved(small, tmp_path, value):
+    prior, variables = small
+    broken = {**variables, "buffers": {**variables["buffers"], "w_avg": jnp.full(6, value)}}
+    with pytest.raises(UserError, match=r"buffers/w_avg.*not finite"):
+        save(tmp_path / "prior", prior, broken, card="")
+    assert not list(tmp_path.iterdir())
+
+
+def test_values_beyond_half_precision_are_not_saved_in_it(small, tmp_path):
+    prior, variables = small
+    broken = {**variables, "buffers": {**variables["buffers"], "w_avg": jnp.full(6, 1e6)}}
+    with pytest.raises(UserError, match="beyond float16"), np.errstate(over="ignore"):
+        save(tmp_path / "prior", prior, broken, card="", dtype="float16")
+    assert not list(tmp_path.iterdir())
+
+
+def test_interruption_leaves_nothing(small, tmp_path, monkeypatch):
+    prior, variables = small
+
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store.json, "dumps", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        save(tmp_path / "prior", prior, variables, card="")
+    assert not list(tmp_path.iterdir())
+
+
+class TestDamage:
+    @pytest.fixture
+    def folder(self, small, tmp_path):
+        prior, variables = small
+        save(tmp_path / "prior", prior, variables, card="")
+        return tmp_path / "prior"
+
+    def rewrite(self, folder, change):
+        arrays = safetensors.numpy.load_file(folder / "params.safetensors")
+        change(arrays)
+        safetensors.numpy.save_file(arrays, folder / "params.safetensors")
+
+    def test_absent(self, tmp_path):
+        with pytest.raises(UserError, match="no prior there"):
+            load(tmp_path / "nothing")
+
+    def test_config(self, folder):
+        (folder / "config.json").write_text("{")
+        with pytest.raises(UserError, match=r"config.json: damaged"):
+            load(folder)
+
+    @pytest.mark.parametrize(
+        ("key", "value", "message"),
+        [("format", 9, "format 9"), ("kind", "stylenerf", "kind 'stylenerf'"), ("options", {"depth": 1}, "depth")],
+    )
+    def test_of_another_version(self, folder, key, value, message):
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {key: value}))
+        with pytest.raises(UserError, match=message):
+            load(folder)
+
+    def test_truncated(self, folder):
+        path = folder / "params.safetensors"
+        path.write_bytes(path.read_bytes()[:-10])
+        with pytest.raises(UserError, match="damaged"):
+            load(folder)
+
+    def test_no_arrays(self, folder):
+        (folder / "params.safetensors").unlink()
+        with pytest.raises(UserError, match="missing"):
+            load(folder)
+
+    def test_array_missing(self, folder):
+        self.rewrite(folder, lambda arrays: arrays.pop("buffers/w_avg"))
+        with pytest.raises(UserError, match="buffers/w_avg"):
+            load(folder)
+
+    def test_array_of_another_shape(self, folder):
+        self.rewrite(folder, lambda arrays: arrays.update({"buffers/w_avg": np.zeros(7, np.float32)}))
+        with pytest.raises(UserError, match="w_avg is float32"):
+            load(folder)
+
+    def test_array_of_another_kind(self, folder):
+        self.rewrite(folder, lambda arrays: arrays.update({"buffers/w_avg": np.zeros(6, np.int32)}))
+        with pytest.raises(UserError, match="w_avg is int32"):
+            load(folder)
+
+    def test_not_finite(self, folder):
+        self.rewrite(folder, lambda arrays: arrays.update({"buffers/w_avg": np.full(6, np.nan, np.float32)}))
+        with pytest.raises(UserError, match="w_avg holds values that are not finite"):
+            load(folder)

@@ -1,0 +1,91 @@
+"""The door between the house's types and the rasteriser."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jax_talker import geometry
+from jax_talker.rendering import render, render_views
+from jax_talker.types import Camera, Gaussians
+
+SIZE = 32
+WHITE = (1.0, 1.0, 1.0)
+
+
+def scene(batch=2, count=20):
+    keys = jax.random.split(jax.random.key(0), 5)
+    return Gaussians(
+        mean=0.15 * jax.random.normal(keys[0], (batch, count, 3)),
+        quat=jax.random.normal(keys[1], (batch, count, 4)),
+        scale=jnp.exp(jax.random.normal(keys[2], (batch, count, 3)) * 0.3 - 3.5),
+        opacity=jax.nn.sigmoid(jax.random.normal(keys[3], (batch, count))),
+        rgb=jax.random.uniform(keys[4], (batch, count, 3)),
+    )
+
+
+def cameras(*angles):
+    labels = jnp.asarray(geometry.make_label(np.stack([geometry.orbit(*a) for a in angles])))
+    return geometry.camera_from_label(labels, SIZE)
+
+
+def test_one_camera_each_equals_views():
+    gaussians, camera = scene(), cameras((0, 0), (30, 10))
+    one = render(gaussians, camera, size=SIZE, background=WHITE)
+    assert one.image.shape == (2, SIZE, SIZE, 3)
+    both = Camera(*(jnp.stack([x, x[::-1]], 1) for x in (camera.cam_from_world, camera.intrinsics)))
+    views = render_views(gaussians, both, size=SIZE, background=WHITE)
+    assert views.depth.shape == (2, 2, SIZE, SIZE)
+    np.testing.assert_allclose(views.image[:, 0], one.image, atol=1e-6)
+    crossed = render(
+        gaussians, Camera(camera.cam_from_world[::-1], camera.intrinsics[::-1]), size=SIZE, background=WHITE
+    )
+    np.testing.assert_allclose(views.image[:, 1], crossed.image, atol=1e-6)
+
+
+def test_background_shows_where_nothing_is():
+    gaussians = replace(scene(), opacity=jnp.zeros((2, 20)))
+    seen = render(gaussians, cameras((0, 0), (10, 0)), size=SIZE, background=(0.2, 0.4, 0.6))
+    np.testing.assert_allclose(seen.image, jnp.broadcast_to(jnp.array([0.2, 0.4, 0.6]), seen.image.shape), atol=1e-6)
+    np.testing.assert_array_equal(seen.alpha, 0)
+    np.testing.assert_array_equal(seen.overflow, 0)
+
+
+def test_a_gaussian_lands_where_the_label_says():
+    """World +x is the picture's right, +y its top; one unit at distance d spans focal·size/d pixels."""
+    for offset, want in (((0.1, 0, 0), (1, 0)), ((0, 0.1, 0), (0, -1))):
+        gaussians = Gaussians(
+            mean=jnp.asarray(offset)[None, None],
+            quat=jnp.array([[[1.0, 0, 0, 0]]]),
+            scale=jnp.full((1, 1, 3), 0.01),
+            opacity=jnp.full((1, 1), 0.99),
+            rgb=jnp.zeros((1, 1, 3)),
+        )
+        alpha = render(gaussians, cameras((0, 0)), size=SIZE, background=WHITE).alpha[0]
+        rows, columns = jnp.mgrid[:SIZE, :SIZE] + 0.5
+        centre = jnp.stack([(columns * alpha).sum(), (rows * alpha).sum()]) / alpha.sum() - SIZE / 2
+        shift = 0.1 * geometry.FOCAL * SIZE / geometry.RADIUS
+        np.testing.assert_allclose(centre, shift * jnp.asarray(want), atol=0.05)  # a twentieth of a pixel
+
+
+def test_spherical_harmonics_of_degree_zero_are_a_colour():
+    gaussians = scene()
+    constant = 0.28209479177387814
+    sh = (gaussians.rgb - 0.5)[:, :, None] / constant
+    camera = cameras((0, 0), (30, 0))
+    by_sh = render(replace(gaussians, rgb=None, sh=sh), camera, size=SIZE, background=WHITE)
+    by_rgb = render(gaussians, camera, size=SIZE, background=WHITE)
+    np.testing.assert_allclose(by_sh.image, by_rgb.image, atol=1e-5)
+
+
+def test_gradients_reach_gaussians_and_camera():
+    camera = cameras((0, 0), (30, 0))
+
+    def loss(gaussians, camera):
+        return (render(gaussians, camera, size=SIZE, background=WHITE).image ** 2).sum()
+
+    gradients = jax.grad(loss, argnums=(0, 1))(scene(), camera)
+    for leaf in jax.tree.leaves(gradients):
+        assert jnp.isfinite(leaf).all()
+        assert jnp.abs(leaf).max() > 1e-6

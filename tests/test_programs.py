@@ -1,0 +1,147 @@
+"""Every program once, as a user runs it, on a procedural person in a process of its own; and what they refuse."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from jax_talker.data.procedural import filming
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZE = 32
+SMALL = [  # a run of seconds: what is tested is that everything fits together
+    "--config.personalize.frames=3",
+    "--config.personalize.batch=2",
+    "--config.personalize.invert_steps=3",
+    "--config.personalize.tune_steps=3",
+    "--config.train.steps=4",
+    "--config.train.batch=2",
+    "--config.log.scalars=2",
+]
+
+
+def program(name, *flags, cwd=ROOT):
+    """Run ``python -m jax_talker.<name>``; returns the finished process with its output as text."""
+    command = [sys.executable, "-m", f"jax_talker.{name}", *map(str, flags)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False)
+
+
+def succeeds(name, *flags):
+    done = program(name, *flags)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done
+
+
+def refuses(message, name, *flags):
+    """One line, exit code 2, no traceback."""
+    done = program(name, *flags)
+    assert done.returncode == 2, (done.returncode, done.stderr[-2000:])
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1, done.stderr[-2000:]
+    assert message in lines[0], lines[0]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory):
+    """1.6 s of a procedural person, seen by two cameras."""
+    root = tmp_path_factory.mktemp("programs") / "clip"
+    scene = filming.make_scene(1, 1.6)
+    filming.write_clip(root, scene, size=SIZE, source={}, views={"yaw_+20": (20, 0)})
+    return root
+
+
+@pytest.fixture(scope="session")
+def run(clip):
+    """A trained run: personalised by itself, then trained."""
+    folder = clip.parent / "run"
+    flags = ["--config", "configs/quickstart.py", f"--config.data.clip={clip}", "--workdir", folder, *SMALL]
+    succeeds("personalize", *flags)
+    assert (folder / "personal" / "anchor.safetensors").is_file()
+    assert not (folder / "checkpoints" / "navigate").exists()
+    succeeds("train", *flags)
+    return folder
+
+
+def decoded(path):
+    with av.open(str(path)) as video:
+        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+    with av.open(str(path)) as video:
+        sound = np.concatenate([block.to_ndarray().ravel() for block in video.decode(audio=0)])
+    return frames, sound
+
+
+def test_train_writes_what_it_promises(run):
+    assert json.loads((run / "config.json").read_text())["train"]["steps"] == 4
+    assert (run / "checkpoints" / "navigate" / "4").is_dir()
+    stages = {json.loads(line)["stage"] for line in (run / "scalars.jsonl").read_text().splitlines()}
+    assert stages == {"invert", "tune", "navigate"}
+
+
+def test_train_resumes_and_refuses_to_overwrite(run, clip):
+    flags = ["--config", "configs/quickstart.py", f"--config.data.clip={clip}", "--workdir", run, *SMALL]
+    refuses("pass --resume to go on", "train", *flags)
+    done = succeeds("train", *flags, "--config.train.steps=6", "--resume")
+    assert "resuming with another train.steps: 4 then, 6 now" in done.stderr + done.stdout
+    assert (run / "checkpoints" / "navigate" / "6").is_dir()
+
+
+@pytest.mark.parametrize("camera", ["front", "yaw=20,pitch=-10", "spiral", "clip"])
+def test_render_any_sound_from_any_camera(run, tmp_path, camera):
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "speech.wav", 0.1 * rng.standard_normal((22050, 2)), 22050)  # 1 s, stereo, another rate
+    out = tmp_path / "out.mp4"
+    succeeds("render", "--run", run, "--audio", tmp_path / "speech.wav", "--camera", camera, "--out", out)
+    frames, sound = decoded(out)
+    assert len(frames) == 25
+    assert frames[0].shape == (SIZE, SIZE, 3)
+    assert np.abs(sound).max() > 0.05
+    assert np.std(frames[0]) > 5
+
+
+def test_render_held_out_beside_the_truth(run, tmp_path):
+    out = tmp_path / "test.mp4"
+    succeeds("render", "--run", run, "--audio", "test", "--camera", "clip", "--out", out)
+    frames, _ = decoded(out)
+    assert len(frames) == 4  # an eleventh of 40
+    assert frames[0].shape == (SIZE, 2 * SIZE, 3)
+
+
+def test_evaluate_scores_model_and_yardsticks(run):
+    done = succeeds("evaluate", "--run", run)
+    scores = json.loads((run / "metrics.json").read_text())
+    for yardstick in ("model", "anchor_only", "mean_frame"):
+        for values in (scores[yardstick], scores[yardstick]["views"]["yaw_+20"]):
+            assert 3 < values["psnr"] < 60
+            assert 0 < values["ssim"] <= 1
+            assert 3 < values["psnr_mouth"] < 60
+    assert scores["frames"] == 4
+    assert (run / "curves.png").stat().st_size > 1000
+    assert "PSNR mouth" in done.stdout
+
+
+def test_bad_input_is_one_clear_line(run, clip, tmp_path):
+    quickstart = ["--config", "configs/quickstart.py"]
+    refuses("stepz", "train", *quickstart, "--config.train.stepz=3", "--workdir", tmp_path / "a")
+    refuses("config.data.clip is not set", "train", *quickstart, "--workdir", tmp_path / "b")
+    refuses("no clip.json", "train", *quickstart, f"--config.data.clip={tmp_path}", "--workdir", tmp_path / "c")
+    refuses("no prior there", "personalize", *quickstart, f"--config.data.clip={clip}",
+            "--config.prior.path=nowhere", "--workdir", tmp_path / "d")  # fmt: skip
+    refuses("LPIPS needs config.loss.lpips_weights", "train", *quickstart, f"--config.data.clip={clip}",
+            "--config.loss.lpips=1.0", "--workdir", tmp_path / "e")  # fmt: skip
+    refuses("not a run folder", "render", "--run", tmp_path, "--audio", "x.wav", "--out", tmp_path / "o.mp4")
+    refuses("x.wav", "render", "--run", run, "--audio", tmp_path / "x.wav", "--out", tmp_path / "o.mp4")
+    (tmp_path / "empty.wav").touch()
+    refuses("empty.wav", "render", "--run", run, "--audio", tmp_path / "empty.wav", "--out", tmp_path / "o.mp4")
+    soundfile.write(tmp_path / "silence.wav", np.zeros(0), 16000)
+    refuses("silence.wav", "render", "--run", run, "--audio", tmp_path / "silence.wav", "--out", tmp_path / "o.mp4")
+    refuses("--camera 'sideways'", "render", "--run", run, "--audio", "test", "--camera", "sideways",
+            "--out", tmp_path / "o.mp4")  # fmt: skip
+    assert not list(tmp_path.glob("*.mp4")), "nothing half-written is left"

@@ -1,0 +1,144 @@
+"""State, loop and checkpoints on a toy problem: resuming repeats an unbroken run, bad steps are not applied."""
+
+import json
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jax_talker.errors import UserError
+from jax_talker.training.checkpoint import Checkpoints
+from jax_talker.training.log import Log, read_scalars
+from jax_talker.training.loop import Diverged, Every, run
+from jax_talker.training.state import adam, create, descend
+
+OPTIMISER = adam(0.1, 20)
+
+
+def step(state, target):
+    """Move towards a target, with noise from the step's own key."""
+    noise = 0.01 * jax.random.normal(state.step_key(), (3,))
+    return descend(state, OPTIMISER, lambda p: (((p["x"] - target + noise) ** 2).sum(), {"x0": p["x"][0]}))
+
+
+def targets(start=0, bad=()):
+    n = start
+    while True:
+        yield jnp.full(3, jnp.nan if n in bad else 1.0 + n % 2)
+        n += 1
+
+
+def fresh():
+    return create({"x": jnp.zeros(3)}, OPTIMISER, seed=3)
+
+
+def test_resumed_run_equals_an_unbroken_one(tmp_path):
+    with Log(tmp_path / "a") as log:
+        unbroken = run("toy", fresh(), 10, step, targets(), log=log, every=Every(2, 0, 0))
+    with Log(tmp_path / "b") as log:
+        with Checkpoints(tmp_path / "b" / "ck") as checkpoints:
+            run(
+                "toy",
+                fresh(),
+                4,
+                step,
+                targets(),
+                log=log,
+                every=Every(2, 0, 0),
+                checkpoints=checkpoints,
+                config={"a": 1},
+            )
+        with Checkpoints(tmp_path / "b" / "ck") as checkpoints:
+            state, config = checkpoints.restore(fresh())
+            assert int(state.step) == 4
+            assert config == {"a": 1}
+            resumed = run("toy", state, 10, step, targets(4), log=log, every=Every(2, 0, 0), checkpoints=checkpoints)
+    for a, b in zip(jax.tree.leaves(unbroken.params), jax.tree.leaves(resumed.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (jax.random.key_data(unbroken.key) == jax.random.key_data(resumed.key)).all()
+
+
+def test_steps_have_keys_of_their_own():
+    state = fresh()
+    later = replace(state, step=state.step + 1)
+    assert (jax.random.key_data(state.step_key()) != jax.random.key_data(later.step_key())).any()
+
+
+def test_state_does_not_delete_the_callers_arrays(tmp_path):
+    """The loop donates its state; what the state was created from must survive."""
+    params = {"x": jnp.zeros(3)}
+    with Log(tmp_path) as log:
+        run("toy", create(params, OPTIMISER, 0), 2, step, targets(), log=log)
+    np.testing.assert_array_equal(params["x"], 0)
+
+
+def test_a_non_finite_step_is_skipped_and_said(tmp_path, capsys):
+    with Log(tmp_path) as log:
+        state = run("toy", fresh(), 4, step, targets(bad={2}), log=log, every=Every(1, 0, 0))
+    assert jnp.isfinite(state.params["x"]).all()
+    assert "1 steps with non-finite gradients" in capsys.readouterr().out
+    scalars = read_scalars(tmp_path)["toy"]
+    np.testing.assert_array_equal(scalars["skipped"][1], [0, 0, 1, 0])
+
+
+def test_divergence_stops_the_run(tmp_path):
+    with Log(tmp_path) as log, pytest.raises(Diverged, match="every gradient of the last 20 steps"):
+        run("toy", fresh(), 40, step, targets(bad=set(range(40))), log=log, every=Every(1, 0, 0))
+
+
+def test_overflow_is_said(tmp_path, capsys):
+    def overflowing(state, target):
+        state, measured = step(state, target)
+        return state, measured | {"overflow": jnp.asarray(5.0)}
+
+    with Log(tmp_path) as log:
+        run("toy", fresh(), 1, overflowing, targets(), log=log)
+    assert "5 Gaussian-tile intersections a step did not fit" in capsys.readouterr().out
+
+
+def test_samples_are_logged_and_scalars_are_lines(tmp_path):
+    shown = []
+    with Log(tmp_path) as log:
+        run(
+            "toy", fresh(), 5, step, targets(), log=log, every=Every(2, 2, 0),
+            sample=lambda state: shown.append(int(state.step)) or {"grey": np.full((4, 4, 3), 0.5)},
+        )  # fmt: skip
+    assert shown == [2, 4, 5]
+    lines = [json.loads(line) for line in (tmp_path / "scalars.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 5]
+    assert all(line["stage"] == "toy" for line in lines)
+    assert any((tmp_path / "log").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"x": jnp.zeros(4)}, r"float32\[3\], wanted float32\[4\]"),
+        ({"x": jnp.zeros(3, jnp.bfloat16)}, r"float32\[3\], wanted bfloat16\[3\]"),
+        ({"y": jnp.zeros(3)}, "is missing"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, params, message):
+    """Orbax itself would cast a wrong dtype in silence."""
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(fresh(), {})
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError, match=message):
+        checkpoints.restore(create(params, OPTIMISER, 0))
+
+
+def test_no_checkpoint_is_said(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError, match="no checkpoint to resume from"):
+        checkpoints.restore(fresh())
+
+
+def test_learning_rate_warms_up_and_decays():
+    schedule_state = OPTIMISER.init({"x": jnp.zeros(1)})
+    sizes = []
+    for _ in range(20):
+        updates, schedule_state = OPTIMISER.update({"x": jnp.ones(1)}, schedule_state, {"x": jnp.zeros(1)})
+        sizes.append(float(jnp.abs(updates["x"][0])))
+    assert sizes[0] == 0
+    assert np.argmax(sizes) <= 3
+    assert sizes[-1] < 0.2 * max(sizes)
