@@ -28,6 +28,10 @@ class Bins(NamedTuple):
     entries: Int[Array, "E"]  # rows of ``pack``'s features; E = images · capacity
     first: Int[Array, "T"]  # T = images · tiles, tiles row by row
     end: Int[Array, "T"]
+    # Where each entry stood before the sort by tile, when a splat's pairs were side by side: spans[s] is splat s's
+    # first place and end there. Kernels that write per pair add up per splat in that order, without atomics.
+    place: Int[Array, "E"]
+    spans: Int[Array, "S 2"]
     overflow: Int[Array, "I"]  # pairs that found no place, by image
 
 
@@ -110,8 +114,8 @@ def bin_splats(splats: Splats, settings: Settings) -> Bins:
     tiles = columns * tile_rows
     room = settings.capacity or default_capacity(count, settings.width, settings.height)
     if count == 0:
-        nothing = jnp.zeros(images * tiles, jnp.int32)
-        return Bins(jnp.zeros(1, jnp.int32), nothing, nothing, jnp.zeros(images, jnp.int32))
+        nothing, one = jnp.zeros(images * tiles, jnp.int32), jnp.zeros(1, jnp.int32)
+        return Bins(one, nothing, nothing, one, jnp.zeros((1, 2), jnp.int32), jnp.zeros(images, jnp.int32))
     order, rows, drawn = _in_order(splats)
     first_row, heights = _tile_rows(rows, drawn)
     owner, number, listed_rows = _owners(heights, room)
@@ -125,9 +129,9 @@ def bin_splats(splats: Splats, settings: Settings) -> Bins:
     tile = _take(row, row_of) * columns + _take(begin, row_of) + number
     tile = jnp.where(jnp.arange(room)[None] < listed[:, None], tile, tiles)
     rank = _take(owner, row_of)
-    tile, rank = _sort_by_tile(tile, rank, tiles)
+    tile, place = _sort_by_tile(tile, tiles)
     image = jnp.arange(images)[:, None]
-    entries = _take(order, rank) + count * image
+    entries = _take(order, _take(rank, place)) + count * image
     first, end = _edges(tile, tiles)
     shift = jnp.where(end > 0, room * image, 0)
 
@@ -137,7 +141,26 @@ def bin_splats(splats: Splats, settings: Settings) -> Bins:
 
     wanted = lax.cond((listed_rows > room).any(), every_pair, lambda _: listed, None)
     overflow = wanted - jnp.minimum(listed, room)
-    return Bins(entries.reshape(-1), (first + shift).reshape(-1), (end + shift).reshape(-1), overflow)
+    spans = _spans(order, heights, widths) + room * image[..., None]
+    return Bins(
+        entries.reshape(-1),
+        (first + shift).reshape(-1),
+        (end + shift).reshape(-1),
+        (place + room * image).reshape(-1),
+        spans.reshape(-1, 2),
+        overflow,
+    )
+
+
+def _spans(order: Int[Array, "I N"], heights: Int[Array, "I N"], widths: Int[Array, "I room"]) -> Int[Array, "I N 2"]:
+    """First place and end of each splat's pairs before the sort by tile, as far as there is room."""
+    room = widths.shape[-1]
+    before = jnp.concatenate([jnp.zeros_like(widths[:, :1]), jnp.cumsum(widths, -1)], -1)
+    rows_end = jnp.cumsum(heights, -1)
+    edges = (_take(before, jnp.minimum(row, room)) for row in (rows_end - heights, rows_end))
+    near_to_far = jnp.minimum(jnp.stack(list(edges), -1), room)
+    image = jnp.arange(order.shape[0])[:, None]
+    return jnp.zeros_like(near_to_far).at[image, order].set(near_to_far, unique_indices=True)
 
 
 def _in_order(splats: Splats) -> tuple[Array, _Rows, Array]:
@@ -165,16 +188,20 @@ def _take(leaf: Array, index: Int[Array, "I M"]) -> Array:
     return leaf[jnp.arange(leaf.shape[0])[:, None], index]
 
 
-def _sort_by_tile(tile: Array, rank: Array, tiles: int) -> tuple[Array, Array]:
-    """Stable. One 32-bit key where tile and place fit into it: several times as fast as a key with a value."""
+def _sort_by_tile(tile: Int[Array, "I room"], tiles: int) -> tuple[Int[Array, "I room"], Int[Array, "I room"]]:
+    """Sorted tiles, and where each stood. Stable.
+
+    One 32-bit key where tile and place fit into it: several times as fast as a key with a value.
+    """
     room = tile.shape[-1]
     if (tiles + 1) * room >= 1 << 32:
-        tile, rank = lax.sort((tile, rank), dimension=-1, is_stable=True, num_keys=1)
-        return tile, rank
+        place = vary_over(lax.broadcasted_iota(jnp.int32, tile.shape, 1), varying_axes([tile]))
+        tile, place = lax.sort((tile, place), dimension=-1, is_stable=True, num_keys=1)
+        return tile, place
     key = tile.astype(jnp.uint32) * np.uint32(room) + jnp.arange(room, dtype=jnp.uint32)[None]
     key = lax.sort(key, dimension=-1, is_stable=False)
     place = (key % np.uint32(room)).astype(jnp.int32)
-    return (key // np.uint32(room)).astype(jnp.int32), _take(rank, place)
+    return (key // np.uint32(room)).astype(jnp.int32), place
 
 
 def _edges(tile: Array, tiles: int) -> tuple[Int[Array, "I tiles"], Int[Array, "I tiles"]]:

@@ -14,24 +14,16 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from kernels.binning import Bins, bin_splats, pack, tiles_of
+from kernels.canvas import PIXELS, Canvas, to_images
 from kernels.constants import ALPHA_MIN, TILE, TRANSMITTANCE_MIN
 from kernels.dispatch import Unsupported, platform
 from kernels.projection import project
 from kernels.sharding import vary_over, varying_axes
 from kernels.types import Composited, Scene, Settings
 
-PIXELS = TILE * TILE
 _BLOCK = 8  # Gaussians a step: enough to hide what a step costs, few enough to end a tile in time
 # Side by side: on a CPU few, because steps are cheap and caches small; elsewhere many, because steps are dear.
 _LANES = {"cpu": 16, "gpu": 4096, "tpu": 256}
-
-
-class Canvas(NamedTuple):
-    """Tiles of pixels: T = images · tiles, P = pixels of a tile, row by row."""
-
-    color: Float[Array, "T P 3"]  # Σ weight · colour, without the background
-    depth: Float[Array, "T P"]
-    light: Float[Array, "T P"]  # what is left of each ray
 
 
 class _Residuals(NamedTuple):
@@ -49,25 +41,6 @@ def rasterize(scene: Scene, settings: Settings) -> Composited:
     bins = bin_splats(splats, settings)
     canvas = cast(Canvas, composite(pack(splats), bins, settings, _LANES.get(platform(), 256)))
     return to_images(canvas, scene.background, splats.radii, bins.overflow, splats.skipped, settings)
-
-
-def to_images(
-    canvas: Canvas, background: Array, radii: Array, overflow: Array, skipped: Array, settings: Settings
-) -> Composited:
-    """Tiles → images over their background."""
-    scenes, views = skipped.shape
-    columns, rows = tiles_of(settings)
-
-    def whole(leaf: Array) -> Array:
-        """[T, P, …] → [B, V, H, W, …]"""
-        inner = leaf.shape[2:]
-        leaf = leaf.reshape(scenes, views, rows, columns, TILE, TILE, *inner)
-        leaf = jnp.swapaxes(leaf, 3, 4).reshape(scenes, views, rows * TILE, columns * TILE, *inner)
-        return leaf[:, :, : settings.height, : settings.width]
-
-    color, depth, light = jax.tree.map(whole, canvas)
-    image = color + light[..., None] * background[:, :, None, None]
-    return Composited(image, 1 - light, depth, radii, overflow.reshape(scenes, views), skipped)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
