@@ -39,8 +39,14 @@ def _xla(scene: Scene, settings: Settings) -> Composited:
     return xla.rasterize(scene, settings)
 
 
+def _pallas_triton(scene: Scene, settings: Settings) -> Composited:
+    from kernels import pallas_triton
+
+    return pallas_triton.rasterize(scene, settings)
+
+
 # Imported when first used: a machine without a GPU needs no Triton, one with a GPU no Numba.
-IMPLEMENTATIONS = {"reference": _reference, "xla": _xla, "numba": _numba}
+IMPLEMENTATIONS = {"reference": _reference, "xla": _xla, "numba": _numba, "pallas_triton": _pallas_triton}
 DEFAULTS: dict[str, Implementation] = {"cpu": "numba", "gpu": "pallas_triton"}  # elsewhere: xla
 
 

@@ -1,4 +1,4 @@
-"""Compositing on GPUs with Pallas kernels, lowered by Triton: the GPU's default. Everything that touches Triton is here.
+"""Compositing by Pallas kernels, lowered by Triton: the GPU's default. Everything that touches Triton is in this file.
 
 One program draws one tile of 16 × 16 pixels and walks its list; all its state is in registers. A Gaussian's ten numbers
 are read once for all pixels, by loads of one address for all threads. ``docs/kernels.md`` counts registers, bytes and
@@ -28,6 +28,7 @@ from kernels.projection import project
 from kernels.sharding import varying_axes
 from kernels.types import Composited, Scene, Settings
 
+_missing: object = None
 try:
     from jax.experimental.pallas import triton as plgpu
 except ImportError as error:  # a JAX that has dropped the lowering
@@ -36,13 +37,14 @@ except ImportError as error:  # a JAX that has dropped the lowering
 # Two warps: four pixels a thread, so that reading a Gaussian (11 loads a warp) costs less than drawing it. One warp
 # backward: eight pixels a thread, and sums over a tile's pixels stay within the warp (shuffles, no shared memory).
 _FORWARD_WARPS, _BACKWARD_WARPS, _SUM_WARPS = 2, 1, 4
-_BLOCK = 8  # Gaussians between two looks whether any ray of the tile goes on
 _LANES = 16  # a row of FEATURES, rounded up to a power of two
 _SUMMED = 64  # splats that one program of the last kernel adds up
 
 # "compile": for whatever platform the program is lowered to; "interpret": in plain XLA, thousands of times slower, for
 # tests on machines without a GPU.
 Mode = Literal["compile", "interpret"]
+# Gaussians between two looks whether any ray of the tile goes on; their loads overlap. XLA compiles few in time.
+_BLOCK = {"compile": 8, "interpret": 2}
 
 
 def rasterize(scene: Scene, settings: Settings, mode: Mode | None = None) -> Composited:
@@ -80,7 +82,7 @@ def _forward(features: Array, bins: Bins, settings: Settings, mode: Mode) -> tup
     tiles = bins.first.shape[0]
     operands = (features.reshape(-1), bins.entries, bins.first, bins.end)
     results = [((tiles * 4, PIXELS), jnp.float32), ((tiles, PIXELS), jnp.float32), ((tiles, PIXELS), jnp.int32)]
-    kernel = functools.partial(_forward_kernel, settings=settings)
+    kernel = functools.partial(_forward_kernel, settings=settings, block=_BLOCK[mode])
     sums, light, stop = _call(kernel, "splat_composite_fwd", operands, results, tiles, _FORWARD_WARPS, mode)
     sums = sums.reshape(tiles, 4, PIXELS)
     canvas = Canvas(jnp.moveaxis(sums[:, :3], 1, -1), sums[:, 3], light)
@@ -95,11 +97,13 @@ def _backward(settings: Settings, mode: Mode, residuals: _Residuals, cotangent: 
     lists = (bins.entries, bins.place, bins.first, bins.end)
     operands = (features.reshape(-1), *lists, light, stop, pulls, cotangent.light)
     results = [((bins.entries.shape[0] * FEATURES,), jnp.float32)]
-    kernel = functools.partial(_backward_kernel, settings=settings)
+    kernel = functools.partial(_backward_kernel, settings=settings, block=_BLOCK[mode])
     (rows,) = _call(kernel, "splat_composite_bwd", operands, results, tiles, _BACKWARD_WARPS, mode)
     results = [((splats * FEATURES,), jnp.float32)]
     programs = pl.cdiv(splats, _SUMMED)
-    (gradient,) = _call(_sum_kernel, "splat_sum_rows", (rows, bins.spans.reshape(-1)), results, programs, _SUM_WARPS, mode)
+    (gradient,) = _call(
+        _sum_kernel, "splat_sum_rows", (rows, bins.spans.reshape(-1)), results, programs, _SUM_WARPS, mode
+    )
     return gradient.reshape(splats, FEATURES), None
 
 
@@ -114,7 +118,7 @@ def _call(
     programs: int,
     warps: int,
     mode: Mode,
-) -> list[Array]:
+) -> tuple[Array, ...]:
     """Run ``programs`` programs on whole arrays, flat but for the pixels of a tile.
 
     ``compiler_params`` are what selects Triton rather than Mosaic.
@@ -129,7 +133,12 @@ def _call(
         interpret=mode == "interpret",
         compiler_params=plgpu.CompilerParams(num_warps=warps, num_stages=1),
     )
-    return call(*operands)
+    return tuple(call(*operands))
+
+
+def _store(ref: Any, at: Array, value: Array, mask: Array) -> None:
+    """Store where ``mask`` is true. Elsewhere the address is past the end: interpret mode writes the old value back."""
+    plgpu.store(ref.at[jnp.where(mask, at, ref.shape[0])], value, mask=mask)
 
 
 def _pixels(tile: Array, settings: Settings) -> tuple[Array, Array]:
@@ -155,7 +164,9 @@ def _falloff(x: Array, y: Array, splat: tuple[Array, ...]) -> tuple[Array, Array
     return opacity * jnp.exp(-0.5 * (a * t * t + r * dy * dy)), t, dy
 
 
-def _forward_kernel(features_ref, entries_ref, first_ref, end_ref, sums_ref, light_ref, stop_ref, *, settings: Settings):
+def _forward_kernel(
+    features_ref, entries_ref, first_ref, end_ref, sums_ref, light_ref, stop_ref, *, settings: Settings, block: int
+):
     """One tile, near to far. ``light`` turns negative when a ray has ended, so that one comparison tells both."""
     tile = pl.program_id(0)
     first, end = plgpu.load(first_ref.at[tile]), plgpu.load(end_ref.at[tile])
@@ -163,7 +174,7 @@ def _forward_kernel(features_ref, entries_ref, first_ref, end_ref, sums_ref, lig
 
     def step(state):
         place, light, stop, *sums = state
-        for offset in range(_BLOCK):
+        for offset in range(block):
             here = place + offset
             listed = here < end
             splat = _splat(features_ref, plgpu.load(entries_ref.at[jnp.minimum(here, end - 1)]))
@@ -174,7 +185,7 @@ def _forward_kernel(features_ref, entries_ref, first_ref, end_ref, sums_ref, lig
             weight = jnp.where(ends, 0.0, weight)
             light = jnp.where(ends, -jnp.abs(light), light - weight)
             sums = [total + weight * number for total, number in zip(sums, splat[6:], strict=True)]
-        return place + _BLOCK, light, stop, *sums
+        return place + block, light, stop, *sums
 
     nothing = jnp.zeros(PIXELS, jnp.float32)
     # Pixels outside the image have no light, or they would keep the tile busy.
@@ -202,6 +213,7 @@ def _backward_kernel(
     rows_ref,
     *,
     settings: Settings,
+    block: int,
 ):
     """One tile, from the last used entry to the first: a row for each. ``cpu/tiles_back.py`` has the mathematics."""
     tile = pl.program_id(0)
@@ -214,7 +226,7 @@ def _backward_kernel(
 
     def step(state):
         place, light, behind = state
-        for offset in range(_BLOCK):
+        for offset in range(block):
             here = jnp.maximum(place - 1 - offset, first)
             used = place - 1 - offset >= first
             splat = _splat(features_ref, plgpu.load(entries_ref.at[here]))
@@ -244,9 +256,9 @@ def _backward_kernel(
             row = jnp.zeros(_LANES, jnp.float32)
             for i, number in enumerate(numbers):
                 row = jnp.where(lane == i, number, row)
-            at = plgpu.load(place_ref.at[here]) * FEATURES + jnp.minimum(lane, FEATURES - 1)
-            plgpu.store(rows_ref.at[at], row, mask=(lane < FEATURES) & used)
-        return place - _BLOCK, light, behind
+            at = plgpu.load(place_ref.at[here]) * FEATURES + lane
+            _store(rows_ref, at, row, (lane < FEATURES) & used)
+        return place - block, light, behind
 
     last = jnp.max(stop)
     behind = light * plgpu.load(pull_light_ref.at[tile])
@@ -257,7 +269,7 @@ def _backward_kernel(
         here = place + lane
         at = plgpu.load(place_ref.at[jnp.minimum(here, end - 1)])
         for i in range(FEATURES):
-            plgpu.store(rows_ref.at[at * FEATURES + i], jnp.zeros(_LANES, jnp.float32), mask=here < end)
+            _store(rows_ref, at * FEATURES + i, jnp.zeros(_LANES, jnp.float32), here < end)
         return place + _LANES
 
     lax.while_loop(lambda place: place < end, clear, jnp.maximum(last, first))
@@ -285,4 +297,4 @@ def _sum_kernel(rows_ref, spans_ref, gradient_ref):
     start_sum = (jnp.int32(0), jnp.zeros((number, _LANES), jnp.float32))
     most = jnp.max(count)
     _, total = lax.while_loop(lambda state: state[0] < most, add, start_sum)
-    plgpu.store(gradient_ref.at[inside[:, None] * FEATURES + column], total, mask=exists[:, None] & real)
+    _store(gradient_ref, splat[:, None] * FEATURES + column, total, exists[:, None] & real)

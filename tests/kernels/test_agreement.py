@@ -21,7 +21,7 @@ from tests.kernels.scenes import (
     random_gaussians,
 )
 
-IMPLEMENTATIONS = ["numba", "xla"]
+IMPLEMENTATIONS = ["numba", "xla", "pallas_triton"]  # the last in interpret mode, where there is no GPU
 WIDTH, HEIGHT = 40, 32
 DIFFERENTIABLE = ("image", "alpha", "depth")
 
