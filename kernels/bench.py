@@ -7,9 +7,9 @@
 Forward is the image; forward+backward the gradients of means, quaternions, scales, opacities and colours for a given
 cotangent of it. After warming up, all take turns in each round, so that a change of the machine's load meets all of
 them; medians over the rounds are reported, and ratios are medians of each round's ratio to the first one named.
-compile_s is what the first calls of both took longer than later ones, with nothing cached (unless NUMBA_CACHE_DIR is set). peak_mb is measured in a
-process of its own: on a GPU the most that was allocated, on a CPU the growth of resident memory by a warm
-forward+backward and all that led to it.
+compile_s is what the first calls of both took longer than later ones, with nothing cached (unless NUMBA_CACHE_DIR is
+set). peak_mb is measured in a process of its own: on a GPU the most that was allocated, on a CPU the growth of resident
+memory by a warm forward+backward and all that led to it.
 """
 
 import argparse

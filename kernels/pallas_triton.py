@@ -43,8 +43,10 @@ _SUMMED = 64  # splats that one program of the last kernel adds up
 # "compile": for whatever platform the program is lowered to; "interpret": in plain XLA, thousands of times slower, for
 # tests on machines without a GPU.
 Mode = Literal["compile", "interpret"]
-# Gaussians between two looks whether any ray of the tile goes on; their loads overlap. XLA compiles few in time.
-_BLOCK = {"compile": 8, "interpret": 2}
+# Gaussians a step. Forward: between two looks whether any ray goes on; their loads overlap. Backward: so few that the
+# code fits an SM's instruction cache. XLA, which compiles what is interpreted, takes long for many.
+_FORWARD_BLOCK = {"compile": 8, "interpret": 2}
+_BACKWARD_BLOCK = 2
 
 
 def rasterize(scene: Scene, settings: Settings, mode: Mode | None = None) -> Composited:
@@ -82,7 +84,7 @@ def _forward(features: Array, bins: Bins, settings: Settings, mode: Mode) -> tup
     tiles = bins.first.shape[0]
     operands = (features.reshape(-1), bins.entries, bins.first, bins.end)
     results = [((tiles * 4, PIXELS), jnp.float32), ((tiles, PIXELS), jnp.float32), ((tiles, PIXELS), jnp.int32)]
-    kernel = functools.partial(_forward_kernel, settings=settings, block=_BLOCK[mode])
+    kernel = functools.partial(_forward_kernel, settings=settings, block=_FORWARD_BLOCK[mode])
     sums, light, stop = _call(kernel, "splat_composite_fwd", operands, results, tiles, _FORWARD_WARPS, mode)
     sums = sums.reshape(tiles, 4, PIXELS)
     canvas = Canvas(jnp.moveaxis(sums[:, :3], 1, -1), sums[:, 3], light)
@@ -97,7 +99,7 @@ def _backward(settings: Settings, mode: Mode, residuals: _Residuals, cotangent: 
     lists = (bins.entries, bins.place, bins.first, bins.end)
     operands = (features.reshape(-1), *lists, light, stop, pulls, cotangent.light)
     results = [((bins.entries.shape[0] * FEATURES,), jnp.float32)]
-    kernel = functools.partial(_backward_kernel, settings=settings, block=_BLOCK[mode])
+    kernel = functools.partial(_backward_kernel, settings=settings)
     (rows,) = _call(kernel, "splat_composite_bwd", operands, results, tiles, _BACKWARD_WARPS, mode)
     results = [((splats * FEATURES,), jnp.float32)]
     programs = pl.cdiv(splats, _SUMMED)
@@ -213,7 +215,6 @@ def _backward_kernel(
     rows_ref,
     *,
     settings: Settings,
-    block: int,
 ):
     """One tile, from the last used entry to the first: a row for each. ``cpu/tiles_back.py`` has the mathematics."""
     tile = pl.program_id(0)
@@ -226,7 +227,7 @@ def _backward_kernel(
 
     def step(state):
         place, light, behind = state
-        for offset in range(block):
+        for offset in range(_BACKWARD_BLOCK):
             here = jnp.maximum(place - 1 - offset, first)
             used = place - 1 - offset >= first
             splat = _splat(features_ref, plgpu.load(entries_ref.at[here]))
@@ -258,7 +259,7 @@ def _backward_kernel(
                 row = jnp.where(lane == i, number, row)
             at = plgpu.load(place_ref.at[here]) * FEATURES + lane
             _store(rows_ref, at, row, (lane < FEATURES) & used)
-        return place - block, light, behind
+        return place - _BACKWARD_BLOCK, light, behind
 
     last = jnp.max(stop)
     behind = light * plgpu.load(pull_light_ref.at[tile])

@@ -12,12 +12,14 @@ from jax import Array
 
 from kernels import Camera, Gaussians, Rendered, api, rasterize
 from kernels.constants import EPS2D
+from kernels.dispatch import platform
 from tests.kernels.scenes import (
     assert_close_with_band,
     assert_gradients_close,
     equal_gaussians,
     look,
     near_edges,
+    quickly_compiled,
     random_gaussians,
 )
 
@@ -34,7 +36,13 @@ RTOL = 1e-3
 
 @pytest.fixture(params=IMPLEMENTATIONS)
 def implementation(request):
+    runs_here(request.param)
     return request.param
+
+
+def runs_here(implementation):
+    if implementation == "numba" and platform() != "cpu":
+        pytest.skip(f"numba runs on CPUs, found {platform()!r}")
 
 
 class Scenario(NamedTuple):
@@ -108,8 +116,7 @@ class Truth(NamedTuple):
     gradient: tuple[Gaussians, Camera, Array]
 
 
-# Small scenes: what takes time is XLA's optimiser.
-@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options={"xla_backend_optimization_level": 0})
+@functools.partial(quickly_compiled, static_argnums=(0, 1))
 def render_and_pull(implementation, options, given, cotangent):
     """Values, everything returned, and the gradients of all operands."""
 
@@ -151,9 +158,31 @@ def truth(name: str) -> Truth:
         return Truth(given, edge, cotangent, *jax.tree.map(np.asarray, answer))
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+# What an interpreter or an optimiser takes long for. The first seven scenarios share one compilation, and every
+# implementation is tested on batches and views in any case.
+SLOW = {
+    "pallas_triton": {
+        "gsplat",
+        "wide, gsplat",
+        "gsplat-1.5, expected depth",
+        "spherical harmonics",
+        "one pixel",
+        "thousands on one pixel",
+    },
+    "xla": {"wide, gsplat", "gsplat-1.5, expected depth", "one pixel"},
+    "numba": set(),
+}
+SCENARIO_CASES = [
+    pytest.param(one, name, marks=[pytest.mark.slow] if name in SLOW[one] and platform() == "cpu" else [])
+    for one in IMPLEMENTATIONS
+    for name in SCENARIOS
+]
+
+
+@pytest.mark.parametrize(("implementation", "name"), SCENARIO_CASES)
 def test_equals_the_reference(implementation, name):
     """Values to ATOL, every gradient to RTOL, radii and counts exactly."""
+    runs_here(implementation)
     want = truth(name)
     values, out, gradient = render_and_pull(implementation, options_of(SCENARIOS[name]()), want.given, want.cotangent)
     for field in DIFFERENTIABLE:
@@ -194,9 +223,7 @@ COUNT = 30
 BACKGROUND = jnp.asarray([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
 
 
-@functools.partial(
-    jax.jit, static_argnames=("implementation", "options"), compiler_options={"xla_backend_optimization_level": 0}
-)
+@functools.partial(quickly_compiled, static_argnames=("implementation", "options"))
 def render_and_gradient(implementation, gaussians, camera, background=BACKGROUND, options=()):
     """(Rendered, gradients of gaussians, camera and background) of a loss that depends on all outputs."""
 
@@ -217,7 +244,10 @@ def render_and_gradient(implementation, gaussians, camera, background=BACKGROUND
 
 
 @pytest.mark.parametrize("option", [("near", 1.8), ("far", 2.2), ("radius_clip", 3.0)])
+@pytest.mark.parametrize("implementation", ["numba", "xla", pytest.param("pallas_triton", marks=pytest.mark.slow)])
 def test_near_far_and_radius_clip(implementation, option):
+    """Decided by the projection, which ``xla`` and ``pallas_triton`` share."""
+    runs_here(implementation)
     gaussians = random_gaussians(jax.random.key(7), count=COUNT)
     everything, _ = render_and_gradient(implementation, gaussians, look(2))
     some, _ = render_and_gradient(implementation, gaussians, look(2), options=(option,))
