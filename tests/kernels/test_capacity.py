@@ -11,7 +11,7 @@ from kernels import default_capacity, grow_capacity, rasterize, suggest_capacity
 from kernels.api import make_settings, to_scene
 from kernels.binning import _sort_by_tile, bin_splats, count_pairs
 from kernels.projection import project
-from tests.kernels.scenes import load_scene, look, random_gaussians
+from tests.kernels.scenes import load_scene, look, quickly_compiled, random_gaussians
 
 WIDTH, HEIGHT = 100, 90
 
@@ -26,8 +26,13 @@ def measured(capacity):
     """Bins at a capacity, and the true number of pairs [images]."""
     gaussians, camera = workload()
     settings = make_settings(WIDTH, HEIGHT, None, np.inf, 0.3, False, 0.0, "3dgs", capacity)
-    splats = project(to_scene(gaussians, camera, None)[0], settings)
-    return bin_splats(splats, settings), count_pairs(splats, settings), splats
+
+    @quickly_compiled
+    def measure(gaussians, camera):
+        splats = project(to_scene(gaussians, camera, None)[0], settings)
+        return bin_splats(splats, settings), count_pairs(splats, settings), splats
+
+    return measure(gaussians, camera)
 
 
 def test_lists_hold_exactly_what_touches_a_tile():
