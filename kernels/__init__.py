@@ -1,6 +1,7 @@
 """A 3D Gaussian rasteriser for JAX: one door, four implementations, one truth. See ``rasterize``, docs/kernels.md."""
 
 from kernels.api import IMPLEMENTATIONS as IMPLEMENTATIONS
+from kernels.api import Implementation as Implementation
 from kernels.api import rasterize as rasterize
 from kernels.capacity import default_capacity as default_capacity
 from kernels.capacity import grow_capacity as grow_capacity
