@@ -33,8 +33,20 @@ def _numba(scene: Scene, settings: Settings) -> Composited:
     return numba_cpu.rasterize(scene, settings)
 
 
+def _xla(scene: Scene, settings: Settings) -> Composited:
+    from kernels import xla
+
+    return xla.rasterize(scene, settings)
+
+
+def _pallas_triton(scene: Scene, settings: Settings) -> Composited:
+    from kernels import pallas_triton
+
+    return pallas_triton.rasterize(scene, settings)
+
+
 # Imported when first used: a machine without a GPU needs no Triton, one with a GPU no Numba.
-IMPLEMENTATIONS = {"reference": _reference, "numba": _numba}
+IMPLEMENTATIONS = {"reference": _reference, "xla": _xla, "numba": _numba, "pallas_triton": _pallas_triton}
 DEFAULTS: dict[str, Implementation] = {"cpu": "numba", "gpu": "pallas_triton"}  # elsewhere: xla
 
 
@@ -88,10 +100,10 @@ def rasterize(
       ValueError: arguments that do not fit together.
       Unsupported: what was asked for cannot run here (an ExceptionGroup of them if several names were given).
     """
-    settings = _settings(width, height, near, far, eps2d, antialiased, radius_clip, constants, capacity)
+    settings = make_settings(width, height, near, far, eps2d, antialiased, radius_clip, constants, capacity)
     if depth not in ("accumulated", "expected"):
         raise ValueError(f"depth: must be 'accumulated' or 'expected', got {depth!r}")
-    _check_shapes(gaussians, camera, background)
+    check_shapes(gaussians, camera, background)
     if implementation is None:
         implementation = DEFAULTS.get(platform(), "xla")
     order = (implementation,) if isinstance(implementation, str) else tuple(implementation)
@@ -108,6 +120,18 @@ def _rasterize(
     order: tuple[str, ...],
     depth: Depth,
 ) -> Rendered:
+    scene, back_ok = to_scene(gaussians, camera, background)
+    out: Composited = run("rasterize", IMPLEMENTATIONS, order, scene, settings)
+    if depth == "expected":
+        covered = out.alpha > 0
+        out = out._replace(depth=jnp.where(covered, out.depth / jnp.where(covered, out.alpha, 1), 0))
+    out = out._replace(skipped=out.skipped + ~back_ok)
+    batch = gaussians.means.shape[:-2]
+    return Rendered(*(leaf.reshape(*batch, *leaf.shape[1:]) for leaf in out))
+
+
+def to_scene(gaussians: Gaussians, camera: Camera, background: Array | None) -> tuple[Scene, Array]:
+    """What implementations take, and which images [B, V] have a background that is finite."""
     batch, views = gaussians.means.shape[:-2], camera.intrinsics.shape[-3]
     dtype = jnp.result_type(jnp.float32, *jax.tree.leaves((gaussians, camera, background)))
 
@@ -118,24 +142,15 @@ def _rasterize(
         background = jnp.zeros(3, dtype)
     if background.ndim == 1:
         background = jnp.broadcast_to(background.reshape((1,) * (len(batch) + 1) + (3,)), (*batch, views, 3))
-    flat, flat_camera = jax.tree.map(one_batch_axis, (gaussians, camera))
+    (means, quats, scales, opacities, rgb, sh), (poses, intrinsics) = jax.tree.map(one_batch_axis, (gaussians, camera))
+    colors = rgb[:, None] if sh is None else view_colors(sh, means, poses)
     back = one_batch_axis(background)
     back_ok = jnp.isfinite(back).all(-1)
-    sh = flat.sh
-    colors = flat.colors[:, None] if sh is None else view_colors(sh, flat.means, flat_camera.cam_from_world)
     back = jnp.where(back_ok[..., None], back, 0)
-    poses, intrinsics = flat_camera
-    scene = Scene(flat.means, flat.quats, flat.scales, flat.opacities, colors, poses, intrinsics, back)
-    scene = vary_alike(scene)
-    out: Composited = run("rasterize", IMPLEMENTATIONS, order, scene, settings)
-    if depth == "expected":
-        covered = out.alpha > 0
-        out = out._replace(depth=jnp.where(covered, out.depth / jnp.where(covered, out.alpha, 1), 0))
-    out = out._replace(skipped=out.skipped + ~back_ok)
-    return Rendered(*(leaf.reshape(*batch, *leaf.shape[1:]) for leaf in out))
+    return vary_alike(Scene(means, quats, scales, opacities, colors, poses, intrinsics, back)), back_ok
 
 
-def _settings(
+def make_settings(
     width: int,
     height: int,
     near: float | None,
@@ -146,6 +161,7 @@ def _settings(
     constants: constant_sets.Name | Constants,
     capacity: int | None,
 ) -> Settings:
+    """The checked static arguments of ``rasterize``."""
     resolved = constant_sets.resolve(constants)
     near = resolved.near if near is None else near
     if width < 1 or height < 1:
@@ -162,7 +178,8 @@ def _settings(
     )
 
 
-def _check_shapes(gaussians: Gaussians, camera: Camera, background: Array | None) -> None:
+def check_shapes(gaussians: Gaussians, camera: Camera, background: Array | None) -> None:
+    """Raise a ValueError that names the first leaf whose shape does not fit."""
     if (gaussians.colors is None) == (gaussians.sh is None):
         raise ValueError("gaussians: give exactly one of colors and sh")
     if gaussians.means.ndim < 2 or gaussians.means.shape[-1] != 3:

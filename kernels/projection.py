@@ -6,6 +6,8 @@ determinant (from the cross product of k1 and k2) nor the exponent then cancels 
 do in float32.
 """
 
+import functools
+import operator
 from typing import NamedTuple
 
 import jax
@@ -31,6 +33,9 @@ class Splats(NamedTuple):
     skipped: Int[Array, "B V"]
 
 
+Vector = tuple[Array, ...]  # three components apart: XLA makes one loop of what is done with them
+
+
 class _Screen(NamedTuple):
     u: Array
     v: Array
@@ -41,19 +46,27 @@ class _Screen(NamedTuple):
     det: Array  # of the screen covariance
 
 
-def quaternion_axes(quat: Float[Array, "*b 4"]) -> Float[Array, "*b 3 3"]:
-    """Rotation matrix of a quaternion (w, x, y, z), which is normalised first; its columns are the Gaussian's axes."""
-    w, x, y, z = jnp.moveaxis(quat / jnp.sqrt(jnp.sum(quat * quat, -1, keepdims=True)), -1, 0)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return jnp.stack([jnp.stack(row, -1) for row in rows], -2)
+def _dot(a: Vector, b: Vector) -> Array:
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-def _dot(a: Array, b: Array) -> Array:
-    return jnp.sum(a * b, -1)
+def _cross(a: Vector, b: Vector) -> Vector:
+    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
+
+
+def _components(leaf: Array) -> tuple[Array, ...]:
+    return tuple(leaf[..., i] for i in range(leaf.shape[-1]))
+
+
+def quaternion_axes(quat: tuple[Array, ...]) -> tuple[Vector, ...]:
+    """The columns of the rotation of a quaternion (w, x, y, z), normalised first: the Gaussian's axes."""
+    norm = jnp.sqrt(sum(q * q for q in quat))
+    w, x, y, z = (q / norm for q in quat)
+    return (
+        (1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)),
+        (2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)),
+        (2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)),
+    )
 
 
 def _limits(center: Array, size: int, settings: Settings) -> tuple[Array, Array]:
@@ -64,26 +77,26 @@ def _limits(center: Array, size: int, settings: Settings) -> tuple[Array, Array]
 
 
 def _screen(
-    point: Float[Array, "B V N 3"],
-    quat: Float[Array, "B V N 4"],
-    scale: Float[Array, "B V N 3"],
-    rotation: Float[Array, "B V 3 3"],
+    point: Vector,
+    quat: tuple[Array, ...],
+    scale: Vector,
+    rows: tuple[Vector, ...],
     intrinsics: Float[Array, "B V 3 3"],
     settings: Settings,
 ) -> _Screen:
-    x, y, z = point[..., 0], point[..., 1], point[..., 2]
+    x, y, z = point
     fx, fy = intrinsics[..., 0, 0, None], intrinsics[..., 1, 1, None]
     cx, cy = intrinsics[..., 0, 2, None], intrinsics[..., 1, 2, None]
     px, py = fx * x / z, fy * y / z
     jx = jnp.clip(px, *_limits(cx, settings.width, settings)) / z
     jy = jnp.clip(py, *_limits(cy, settings.height, settings)) / z
-    row0, row1, row2 = (rotation[..., None, i, :] for i in range(3))  # [B, V, 1, 3]
-    w1 = (fx / z)[..., None] * row0 - jx[..., None] * row2
-    w2 = (fy / z)[..., None] * row1 - jy[..., None] * row2
+    # Rows of J·R: how the screen moves with the world
+    w1 = tuple(fx / z * a - jx * b for a, b in zip(rows[0], rows[2], strict=True))
+    w2 = tuple(fy / z * a - jy * b for a, b in zip(rows[1], rows[2], strict=True))
     axes = quaternion_axes(quat)
-    k1 = jnp.sum(w1[..., None] * axes, -2) * scale
-    k2 = jnp.sum(w2[..., None] * axes, -2) * scale
-    n1, n2, normal = _dot(k1, k1), _dot(k2, k2), jnp.cross(k1, k2)
+    k1 = tuple(_dot(w1, axis) * size for axis, size in zip(axes, scale, strict=True))
+    k2 = tuple(_dot(w2, axis) * size for axis, size in zip(axes, scale, strict=True))
+    n1, n2, normal = _dot(k1, k1), _dot(k2, k2), _cross(k1, k2)
     sharp = _dot(normal, normal)
     det = sharp + settings.eps2d * (n1 + n2) + settings.eps2d**2
     return _Screen(px + cx, py + cy, n1, n2, _dot(k1, k2), sharp, det)
@@ -99,42 +112,46 @@ def project(scene: Scene, settings: Settings) -> Splats:
     identity = jnp.eye(4, dtype=scene.means.dtype)
     pose = jnp.where(camera_ok[..., None, None], scene.cam_from_world, identity[None, None])
     intrinsics = jnp.where(camera_ok[..., None, None], scene.intrinsics, identity[None, None, :3, :3])
-    own = (scene.means, scene.quats, scene.scales, scene.opacities[..., None])
-    finite = jnp.all(jnp.stack([jnp.isfinite(leaf).all(-1) for leaf in own]), 0)
-    finite = finite[:, None] & jnp.isfinite(scene.colors).all(-1) & camera_ok[..., None]  # [B, V, N]
+    rows = tuple(tuple(pose[..., i, j, None] for j in range(3)) for i in range(3))  # [B, V, 1] each
+    shift = tuple(pose[..., i, 3, None] for i in range(3))
+    # [B, 1, N] each, and the colours [B, 1 or V, N]
+    means, quats, scales = (_components(leaf[:, None]) for leaf in (scene.means, scene.quats, scene.scales))
+    opacities, colors = scene.opacities[:, None], _components(scene.colors)
+    finite = functools.reduce(operator.and_, map(jnp.isfinite, (*means, *quats, *scales, opacities)))
+    finite = finite & functools.reduce(operator.and_, map(jnp.isfinite, colors)) & camera_ok[..., None]  # [B, V, N]
 
-    def point_of(means: Array) -> Array:
-        return jnp.einsum("bvij,bvnj->bvni", pose[..., :3, :3], means, precision="highest") + pose[..., None, :3, 3]
+    def point_of(keep: Array) -> Vector:
+        safe = tuple(jnp.where(keep, mean, 0) for mean in means)
+        return tuple(_dot(row, safe) + moved for row, moved in zip(rows, shift, strict=True))
 
-    def screen(keep: Array, means: Array, quats: Array, scales: Array) -> tuple[_Screen, Array]:
-        one = jnp.asarray([1, 0, 0, 0], quats.dtype)[None, None, None]
-        ahead = jnp.asarray([0, 0, 1], means.dtype)[None, None, None]
-        safe_means = jnp.where(keep[..., None], means[:, None], 0)
-        point = jnp.where(keep[..., None], point_of(safe_means), ahead)
-        quat = jnp.where(keep[..., None], quats[:, None], one)
-        scale = jnp.where(keep[..., None], scales[:, None], 1)
-        return _screen(point, quat, scale, pose[..., :3, :3], intrinsics, settings), point[..., 2]
+    def screen(keep: Array) -> tuple[_Screen, Array]:
+        """Of what is to be kept; the rest is a ball of radius 1 in front of the camera."""
+        x, y, z = point_of(keep)
+        point = (jnp.where(keep, x, 0), jnp.where(keep, y, 0), jnp.where(keep, z, 1))
+        quat = tuple(jnp.where(keep, q, one) for q, one in zip(quats, (1, 0, 0, 0), strict=True))
+        scale = tuple(jnp.where(keep, size, 1) for size in scales)
+        return _screen(point, quat, scale, rows, intrinsics, settings), point[2]
 
-    z = lax.stop_gradient(point_of(jnp.where(finite[..., None], scene.means[:, None], 0)))
-    finite &= jnp.isfinite(z).all(-1)
-    inside = (z[..., 2] >= settings.near) & (z[..., 2] <= settings.far)
-    trial, _ = jax.tree.map(lax.stop_gradient, screen(finite & inside, scene.means, scene.quats, scene.scales))
-    sane = jnp.all(jnp.stack([jnp.isfinite(number) for number in trial]), 0)
+    here = jax.tree.map(lax.stop_gradient, point_of(finite))
+    finite &= functools.reduce(operator.and_, map(jnp.isfinite, here))
+    inside = (here[2] >= settings.near) & (here[2] <= settings.far)
+    trial, _ = jax.tree.map(lax.stop_gradient, screen(finite & inside))
+    sane = functools.reduce(operator.and_, map(jnp.isfinite, trial))
     skipped = jnp.sum(~finite | (inside & ~sane), -1, dtype=jnp.int32)
     visible = finite & inside & sane & (trial.det > 0)
 
-    on_screen, depth = screen(visible, scene.means, scene.quats, scene.scales)
+    on_screen, depth = screen(visible)
     cxx, cyy, det = on_screen.n1 + settings.eps2d, on_screen.n2 + settings.eps2d, on_screen.det
     safe_det, safe_cyy = jnp.where(visible, det, 1), jnp.where(visible, cyy, 1)
     falloff = jnp.stack([safe_cyy / safe_det, on_screen.cxy / safe_cyy, 1 / safe_cyy], -1)
-    opacity = jnp.where(visible, scene.opacities[:, None], 0)
+    opacity = jnp.where(visible, opacities, 0)
     if settings.antialiased:
         thick = visible & (on_screen.sharp > 0)
         opacity *= jnp.where(thick, jnp.sqrt(jnp.where(thick, on_screen.sharp, 1) / safe_det), 0)
     color = jnp.where(visible[..., None], scene.colors, 0)
-
     center = jnp.stack([on_screen.u, on_screen.v], -1)
-    bounds, radii, drawn = jax.tree.map(lax.stop_gradient, _reach(center, cxx, cyy, det, opacity, visible, settings))
+    reach = _reach(center, cxx, cyy, det, opacity, visible, settings)
+    bounds, radii, drawn = jax.tree.map(lax.stop_gradient, reach)
     center = jnp.where(visible[..., None], center, 0)
     return Splats(center, falloff, depth, opacity, color, bounds, drawn, radii, skipped)
 

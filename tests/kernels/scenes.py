@@ -10,7 +10,12 @@ import numpy as np
 from jax import Array
 
 from kernels import Camera, Gaussians, constants, projection
+from kernels.dispatch import platform
 from kernels.types import Scene, Settings
+
+# Small scenes: what takes time on a CPU is XLA's optimiser.
+_QUICK = {"xla_backend_optimization_level": 0} if platform() == "cpu" else None
+quickly_compiled = functools.partial(jax.jit, compiler_options=_QUICK)
 
 
 def random_gaussians(key, batch: tuple[int, ...] = (), count: int = 200, sh: int | None = None, thin: float = 1.0):

@@ -8,10 +8,7 @@ import numpy as np
 import pytest
 
 from kernels import rasterize
-from tests.kernels.scenes import look, random_gaussians
-
-# The reference is compiled to be right, not fast.
-quickly_compiled = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+from tests.kernels.scenes import look, quickly_compiled, random_gaussians
 
 
 @pytest.mark.parametrize(
