@@ -68,8 +68,13 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
     c = config.train
     optimiser = optax.chain(adam(c.rate, c.steps, warmup=0.01, floor=0.02), stage.faster_mapping(c.mapping_rate))
     weights = stage.PriorWeights(c.alpha, c.position)
-    step = stage.make_prior_step(
-        prior, optimiser, loss, weights, size=spec.size, implementation=config.render.implementation
+    step = builders.growing_step(
+        config,
+        prior,
+        spec.size,
+        lambda rasteriser: stage.make_prior_step(
+            prior, optimiser, loss, weights, size=spec.size, rasteriser=rasteriser
+        ),
     )
     state = stage.initial_state(variables, optimiser, config.seed)
     started = time.time()
