@@ -134,7 +134,9 @@ def _measure(path: Path, batch: int, args: argparse.Namespace, skipped: list[dic
     for name in args.implementation + args.peer:
         try:
             program = _make(name, workload, _options(args))
-            first[name] = _seconds(program.forward) + _seconds(program.both)
+            seconds = _seconds(program.forward)
+            program.picture()  # which must be whole
+            first[name] = seconds + _seconds(program.both)
             made[name] = program
         except Unsupported as reason:
             skipped.append({"implementation": name, "scene": workload.name, "batch": batch, "reason": str(reason)})

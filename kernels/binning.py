@@ -127,9 +127,8 @@ def bin_splats(splats: Splats, settings: Settings) -> Bins:
 
     row_of, number, listed = _owners(widths, room)
     tile = _take(row, row_of) * columns + _take(begin, row_of) + number
-    tile = jnp.where(jnp.arange(room)[None] < listed[:, None], tile, tiles)
     rank = _take(owner, row_of)
-    tile, place = _sort_by_tile(tile, tiles)
+    tile, place = _sort_by_tile(tile, listed, tiles)
     image = jnp.arange(images)[:, None]
     entries = _take(order, _take(rank, place)) + count * image
     first, end = _edges(tile, tiles)
@@ -188,20 +187,24 @@ def _take(leaf: Array, index: Int[Array, "I M"]) -> Array:
     return leaf[jnp.arange(leaf.shape[0])[:, None], index]
 
 
-def _sort_by_tile(tile: Int[Array, "I room"], tiles: int) -> tuple[Int[Array, "I room"], Int[Array, "I room"]]:
-    """Sorted tiles, and where each stood. Stable.
+def _sort_by_tile(
+    tile: Int[Array, "I room"], listed: Int[Array, "I"], tiles: int
+) -> tuple[Int[Array, "I room"], Int[Array, "I room"]]:
+    """Sorted tiles, and where each stood. Stable. The first ``listed`` are real, the others come out as ``tiles``.
 
     One 32-bit key where tile and place fit into it: several times as fast as a key with a value.
     """
     room = tile.shape[-1]
-    if (tiles + 1) * room >= 1 << 32:
-        place = vary_over(lax.broadcasted_iota(jnp.int32, tile.shape, 1), varying_axes([tile]))
-        tile, place = lax.sort((tile, place), dimension=-1, is_stable=True, num_keys=1)
-        return tile, place
-    key = tile.astype(jnp.uint32) * np.uint32(room) + jnp.arange(room, dtype=jnp.uint32)[None]
+    place = vary_over(lax.broadcasted_iota(jnp.uint32, tile.shape, 1), varying_axes([tile]))
+    real = lax.broadcasted_iota(jnp.int32, tile.shape, 1) < listed[:, None]
+    if tiles * room > 1 << 32:
+        tile, place = lax.sort((jnp.where(real, tile, tiles), place), dimension=-1, is_stable=True, num_keys=1)
+        return tile, place.astype(jnp.int32)
+    # What is not real has the largest key. A real pair has it only in the last place, and then all pairs are real.
+    key = jnp.where(real, tile.astype(jnp.uint32) * np.uint32(room) + place, np.uint32(0xFFFFFFFF))
     key = lax.sort(key, dimension=-1, is_stable=False)
     place = (key % np.uint32(room)).astype(jnp.int32)
-    return (key // np.uint32(room)).astype(jnp.int32), place
+    return jnp.where(real, (key // np.uint32(room)).astype(jnp.int32), tiles), place
 
 
 def _edges(tile: Array, tiles: int) -> tuple[Int[Array, "I tiles"], Int[Array, "I tiles"]]:

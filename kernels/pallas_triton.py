@@ -34,9 +34,12 @@ try:
 except ImportError as error:  # a JAX that has dropped the lowering
     plgpu, _missing = cast(Any, None), error
 
-# Two warps: four pixels a thread, so that reading a Gaussian (11 loads a warp) costs less than drawing it. One warp
-# backward: eight pixels a thread, and sums over a tile's pixels stay within the warp (shuffles, no shared memory).
-_FORWARD_WARPS, _BACKWARD_WARPS, _SUM_WARPS = 2, 1, 4
+# Where there are many tiles, throughput counts: forward two warps, so that a thread has four pixels and reading a
+# Gaussian (11 loads a warp) costs less than drawing it; backward one warp with eight pixels a thread, as a sum over
+# pixels (five shuffles) costs the same for any number of them and stays within the warp. Where there are few, the card
+# waits for the longest list: forward four warps; backward two programs share a tile, each writing rows of its own.
+_FEW = 2048  # tiles; about as many as an H200 works on at once
+_SUM_WARPS = 4
 _LANES = 16  # a row of FEATURES, rounded up to a power of two
 _SUMMED = 64  # splats that one program of the last kernel adds up
 
@@ -61,7 +64,7 @@ def rasterize(scene: Scene, settings: Settings, mode: Mode | None = None) -> Com
     bins = bin_splats(splats, settings)
     features = pack(splats)
     largest = max(bins.entries.size, features.shape[0])
-    if largest * FEATURES >= 1 << 31:
+    if largest * 2 * FEATURES >= 1 << 31:
         raise Unsupported(f"pallas_triton: {largest} pairs or splats at once do not fit its 32-bit indices; split them")
     canvas = cast(Canvas, composite(features, bins, settings, mode or "compile"))
     return to_images(canvas, scene.background, splats.radii, bins.overflow, splats.skipped, settings)
@@ -85,7 +88,7 @@ def _forward(features: Array, bins: Bins, settings: Settings, mode: Mode) -> tup
     operands = (features.reshape(-1), bins.entries, bins.first, bins.end)
     results = [((tiles * 4, PIXELS), jnp.float32), ((tiles, PIXELS), jnp.float32), ((tiles, PIXELS), jnp.int32)]
     kernel = functools.partial(_forward_kernel, settings=settings, block=_FORWARD_BLOCK[mode])
-    sums, light, stop = _call(kernel, "splat_composite_fwd", operands, results, tiles, _FORWARD_WARPS, mode)
+    sums, light, stop = _call(kernel, "splat_composite_fwd", operands, results, tiles, 4 if tiles <= _FEW else 2, mode)
     sums = sums.reshape(tiles, 4, PIXELS)
     canvas = Canvas(jnp.moveaxis(sums[:, :3], 1, -1), sums[:, 3], light)
     return canvas, _Residuals(features, bins, light, stop)
@@ -94,18 +97,18 @@ def _forward(features: Array, bins: Bins, settings: Settings, mode: Mode) -> tup
 def _backward(settings: Settings, mode: Mode, residuals: _Residuals, cotangent: Canvas) -> tuple[Array, None]:
     features, bins, light, stop = residuals
     tiles, splats = bins.first.shape[0], features.shape[0]
+    parts = 2 if tiles <= _FEW else 1
     pulls = jnp.concatenate([jnp.moveaxis(cotangent.color, -1, 1), cotangent.depth[:, None]], 1)
-    pulls = pulls.reshape(tiles * 4, PIXELS)
     lists = (bins.entries, bins.place, bins.first, bins.end)
-    operands = (features.reshape(-1), *lists, light, stop, pulls, cotangent.light)
-    results = [((bins.entries.shape[0] * FEATURES,), jnp.float32)]
-    kernel = functools.partial(_backward_kernel, settings=settings)
-    (rows,) = _call(kernel, "splat_composite_bwd", operands, results, tiles, _BACKWARD_WARPS, mode)
+    planes = (leaf.reshape(-1, PIXELS // parts) for leaf in (light, stop, pulls, cotangent.light))
+    results = [((bins.entries.shape[0] * parts * FEATURES,), jnp.float32)]
+    kernel = functools.partial(_backward_kernel, settings=settings, parts=parts)
+    operands = (features.reshape(-1), *lists, *planes)
+    (rows,) = _call(kernel, "splat_composite_bwd", operands, results, tiles * parts, 1, mode)
+    operands = (rows, bins.spans.reshape(-1) * parts)
     results = [((splats * FEATURES,), jnp.float32)]
     programs = pl.cdiv(splats, _SUMMED)
-    (gradient,) = _call(
-        _sum_kernel, "splat_sum_rows", (rows, bins.spans.reshape(-1)), results, programs, _SUM_WARPS, mode
-    )
+    (gradient,) = _call(_sum_kernel, "splat_sum_rows", operands, results, programs, _SUM_WARPS, mode)
     return gradient.reshape(splats, FEATURES), None
 
 
@@ -143,11 +146,11 @@ def _store(ref: Any, at: Array, value: Array, mask: Array) -> None:
     plgpu.store(ref.at[jnp.where(mask, at, ref.shape[0])], value, mask=mask)
 
 
-def _pixels(tile: Array, settings: Settings) -> tuple[Array, Array]:
-    """x and y [P] of the centres of a tile's pixels."""
+def _pixels(tile: Array, settings: Settings, part: Array | int = 0, parts: int = 1) -> tuple[Array, Array]:
+    """x and y of the centres of a tile's pixels, or of one of ``parts`` equal shares of its rows."""
     columns, rows = tiles_of(settings)
     within = tile % (columns * rows)
-    pixel = lax.iota(jnp.int32, PIXELS)
+    pixel = part * (PIXELS // parts) + lax.iota(jnp.int32, PIXELS // parts)
     x = within % columns * TILE + pixel % TILE
     y = within // columns * TILE + pixel // TILE
     return x.astype(jnp.float32) + 0.5, y.astype(jnp.float32) + 0.5
@@ -215,13 +218,18 @@ def _backward_kernel(
     rows_ref,
     *,
     settings: Settings,
+    parts: int,
 ):
-    """One tile, from the last used entry to the first: a row for each. ``cpu/tiles_back.py`` has the mathematics."""
-    tile = pl.program_id(0)
+    """One tile, or one of its ``parts``, from the last used entry to the first: a row for each.
+
+    ``cpu/tiles_back.py`` has the mathematics.
+    """
+    program = pl.program_id(0)
+    tile, part = program // parts, program % parts
     first, end = plgpu.load(first_ref.at[tile]), plgpu.load(end_ref.at[tile])
-    x, y = _pixels(tile, settings)
-    light, stop = plgpu.load(light_ref.at[tile]), plgpu.load(stop_ref.at[tile])
-    pulls = [plgpu.load(pulls_ref.at[tile * 4 + i]) for i in range(4)]
+    x, y = _pixels(tile, settings, part, parts)
+    light, stop = plgpu.load(light_ref.at[program]), plgpu.load(stop_ref.at[program])
+    pulls = [plgpu.load(pulls_ref.at[(tile * 4 + i) * parts + part]) for i in range(4)]
     lane = lax.iota(jnp.int32, _LANES)
     alpha_max = settings.constants.alpha_max
 
@@ -257,18 +265,18 @@ def _backward_kernel(
             row = jnp.zeros(_LANES, jnp.float32)
             for i, number in enumerate(numbers):
                 row = jnp.where(lane == i, number, row)
-            at = plgpu.load(place_ref.at[here]) * FEATURES + lane
+            at = (plgpu.load(place_ref.at[here]) * parts + part) * FEATURES + lane
             _store(rows_ref, at, row, (lane < FEATURES) & used)
         return place - _BACKWARD_BLOCK, light, behind
 
     last = jnp.max(stop)
-    behind = light * plgpu.load(pull_light_ref.at[tile])
+    behind = light * plgpu.load(pull_light_ref.at[program])
     lax.while_loop(lambda state: state[0] > first, step, (last, light, behind))
 
     # Entries behind the end of all rays get rows as well: zeros.
     def clear(place):
         here = place + lane
-        at = plgpu.load(place_ref.at[jnp.minimum(here, end - 1)])
+        at = plgpu.load(place_ref.at[jnp.minimum(here, end - 1)]) * parts + part
         for i in range(FEATURES):
             _store(rows_ref, at * FEATURES + i, jnp.zeros(_LANES, jnp.float32), here < end)
         return place + _LANES

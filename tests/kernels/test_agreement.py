@@ -158,9 +158,16 @@ def truth(name: str) -> Truth:
         return Truth(given, edge, cotangent, *jax.tree.map(np.asarray, answer))
 
 
-# What an interpreter or an optimiser takes long for. The first seven scenarios share one compilation, and every
-# implementation is tested on batches and views in any case.
+# What takes long to compile, or to interpret. The first six scenarios share one compilation.
 SLOW = {
+    "numba": {"one pixel", "gsplat-1.5, expected depth"},
+    "xla": {
+        "wide, gsplat",
+        "gsplat-1.5, expected depth",
+        "spherical harmonics",
+        "one pixel",
+        "thousands on one pixel",
+    },
     "pallas_triton": {
         "gsplat",
         "wide, gsplat",
@@ -169,8 +176,6 @@ SLOW = {
         "one pixel",
         "thousands on one pixel",
     },
-    "xla": {"wide, gsplat", "gsplat-1.5, expected depth", "one pixel"},
-    "numba": set(),
 }
 SCENARIO_CASES = [
     pytest.param(one, name, marks=[pytest.mark.slow] if name in SLOW[one] and platform() == "cpu" else [])
@@ -244,7 +249,9 @@ def render_and_gradient(implementation, gaussians, camera, background=BACKGROUND
 
 
 @pytest.mark.parametrize("option", [("near", 1.8), ("far", 2.2), ("radius_clip", 3.0)])
-@pytest.mark.parametrize("implementation", ["numba", "xla", pytest.param("pallas_triton", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "implementation", ["numba", *(pytest.param(one, marks=pytest.mark.slow) for one in ("xla", "pallas_triton"))]
+)
 def test_near_far_and_radius_clip(implementation, option):
     """Decided by the projection, which ``xla`` and ``pallas_triton`` share."""
     runs_here(implementation)
@@ -293,7 +300,9 @@ def test_what_does_not_matter(implementation):
 
 
 @pytest.mark.parametrize("value", [jnp.nan, jnp.inf, -jnp.inf])
-@pytest.mark.parametrize("field", ["means", "quats", "scales", "opacities", "colors", "sh"])
+@pytest.mark.parametrize(
+    "field", ["means", "quats", "scales", "opacities", "colors", pytest.param("sh", marks=pytest.mark.slow)]
+)
 def test_not_finite_is_skipped_and_counted(implementation, field, value):
     """A bad Gaussian is left out and counted; image and gradients are those of the scene without it."""
     gaussians = random_gaussians(jax.random.key(12), count=COUNT, sh=4 if field == "sh" else None)

@@ -9,7 +9,7 @@ import pytest
 
 from kernels import default_capacity, grow_capacity, rasterize, suggest_capacity
 from kernels.api import make_settings, to_scene
-from kernels.binning import bin_splats, count_pairs
+from kernels.binning import _sort_by_tile, bin_splats, count_pairs
 from kernels.projection import project
 from tests.kernels.scenes import load_scene, look, random_gaussians
 
@@ -112,3 +112,16 @@ def test_default_never_exceeds_everything_everywhere():
     assert default_capacity(0, 32, 32) == 1
     assert default_capacity(350_000, 512, 512) == 1 << 22
     assert jnp.log2(default_capacity(100_000, 512, 512)) % 1 == 0
+
+
+@pytest.mark.parametrize("tiles", [7, 2**26, 2**26 + 1], ids=["few", "just 32 bits", "more than 32 bits"])
+@pytest.mark.parametrize("listed", [0, 41, 64, 90])
+def test_sort_by_tile_is_numpys(tiles, listed):
+    """Stable, with one key or two, and also where the last pair's key is the largest there is."""
+    tile = np.random.default_rng(0).integers(tiles - 7, tiles, 64).astype(np.int32)
+    tile[-1] = tiles - 1
+    sorted_tile, place = _sort_by_tile(jnp.asarray(tile)[None], jnp.asarray([listed]), tiles)
+    real = min(listed, 64)
+    order = np.argsort(tile[:real], kind="stable")
+    np.testing.assert_array_equal(place[0, :real], order)
+    np.testing.assert_array_equal(sorted_tile[0], [*tile[:real][order], *[tiles] * (64 - real)])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kernels import rasterize, suggest_capacity
-from tests.kernels.scenes import assert_gradients_close, load_scene
+from tests.kernels.scenes import load_scene
 
 pytestmark = pytest.mark.gpu
 SCENES = ["head_6k_128", "head_65k_256", "head_350k_512", "garden"]
@@ -56,15 +56,20 @@ def test_equals_gsplat(shared, implementation, name):
 
 @pytest.mark.parametrize("name", SCENES)
 def test_gradients_are_those_of_xla(shared, name):
-    """1 % of each number or of the leaf's mean square: pixels at the alpha threshold may decide differently."""
+    """1e-3 of each number or of the leaf's mean square, but for at most 1e-3 of the numbers, whose Gaussians have
+    pixels at the alpha threshold. (numba and xla differ so in 1e-4 of the garden's numbers, by 0.06 at most.)"""
     scene, options = workload(shared / "scenes" / f"{name}.npz")
-    (mine, overflow), (theirs, _) = (gradients(scene, options, name) for name in ("pallas_triton", "xla"))
+    (mine, overflow), (theirs, _) = (gradients(scene, options, one) for one in ("pallas_triton", "xla"))
     assert int(overflow.max()) == 0
-    assert_gradients_close(mine, theirs, rtol=1e-2)
+    for got, want in zip(jax.tree.leaves(mine), jax.tree.leaves(theirs), strict=True):
+        got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
+        error = np.abs(got - want) / (np.abs(want) + np.sqrt((want**2).mean()))
+        assert (error > 1e-3).mean() <= 1e-3
+        assert error.max() < 0.25
 
 
 def test_gradients_are_the_same_in_every_run(shared):
-    """Bit for bit: no atomics in the kernels. (Through ``vmap``-ed copies too, which other programs work on.)"""
+    """Bit for bit: there are no atomics in the kernels."""
     scene, options = workload(shared / "scenes" / "head_65k_256.npz")
     first, again = (gradients(scene, options, "pallas_triton")[0][0] for _ in range(2))
     jax.tree.map(np.testing.assert_array_equal, first, again)

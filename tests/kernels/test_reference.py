@@ -12,7 +12,12 @@ from tests.kernels.scenes import look, quickly_compiled, random_gaussians
 
 
 @pytest.mark.parametrize(
-    ("constants", "antialiased", "sh"), [("3dgs", False, None), ("gsplat", True, 16), ("gsplat-1.5", True, None)]
+    ("constants", "antialiased", "sh"),
+    [
+        ("3dgs", False, None),
+        ("gsplat", True, 16),
+        pytest.param("gsplat-1.5", True, None, marks=pytest.mark.slow),
+    ],
 )
 def test_gradient_agrees_with_finite_differences(constants, antialiased, sh):
     """Central differences along random directions, one operand after the other.

@@ -47,13 +47,12 @@ def test_lanes_change_nothing():
     settings = api.make_settings(40, 32, None, np.inf, 0.3, False, 0.0, "3dgs", None)
     splats = project(api.to_scene(gaussians, camera, None)[0], settings)
     bins, features = bin_splats(splats, settings), pack(splats)
-    one, some, all_tiles = (
+    one, some = (
         quickly_compiled(functools.partial(xla.composite, settings=settings, lanes=lanes))(features, bins)
-        for lanes in (1, 5, 4096)
+        for lanes in (1, 5)
     )
     assert float(one.light.min()) < 0.2
-    for other in (some, all_tiles):
-        jax.tree.map(np.testing.assert_array_equal, one, other)
+    jax.tree.map(np.testing.assert_array_equal, one, some)
 
 
 def temporary_bytes(count, size, capacity):
@@ -66,6 +65,7 @@ def temporary_bytes(count, size, capacity):
     return jax.jit(jax.grad(loss)).lower(gaussians).compile().memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.slow
 def test_memory_is_linear():
     """Of forward and backward, as the compiler plans it: twice of everything takes twice the room, not four times."""
     small, large = temporary_bytes(2000, 64, 1 << 14), temporary_bytes(8000, 128, 1 << 16)
