@@ -17,6 +17,8 @@ $(VENV)/.core: pyproject.toml
 $(VENV)/.test: $(VENV)/.core
 	$(BIN)/python -m pip install --quiet torch==2.13.0 $(TORCH_INDEX)
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	# MediaPipe brings an OpenCV that needs libGL and hides the headless one; put that back.
+	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps opencv-python-headless
 	touch $@
 
 demo: $(VENV)/.core

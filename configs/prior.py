@@ -34,15 +34,17 @@ def get_config() -> ConfigDict:
 
     c.render = ConfigDict()
     c.render.implementation = placeholder(str)
+    c.render.capacity = placeholder(int)
 
     c.loss = ConfigDict()
     c.loss.l1 = 1.0
     c.loss.ssim = 0.2
 
     c.train = ConfigDict()
-    c.train.steps = 40_000
+    c.train.steps = 10_000
     c.train.batch = 4
-    c.train.rate = 2e-3
+    c.train.rate = 6e-3
+    c.train.mapping_rate = 100.0  # times the rate; the mapping network's own multiplier is 0.01
     c.train.alpha = 0.5
     c.train.position = 0.02
 

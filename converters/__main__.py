@@ -2,6 +2,7 @@
 
 gghead RUN_FOLDER_OR_PKL OUT     convert a GGHead checkpoint
 gsgan PKL OUT                    convert a GSGAN checkpoint
+lpips alex|vgg BACKBONE LINEAR OUT   convert the weights of the perceptual loss
 inspect FILE                     list what a checkpoint holds
 verify OUT --golden io.npz       compare a converted prior with numbers of the original program; exit 1 beyond tolerance
 verify OUT --torch               compare it with the PyTorch port on the spot (needs torch)
@@ -72,6 +73,14 @@ def _parser() -> argparse.ArgumentParser:
     gsgan.add_argument("--foreground-only", action="store_true", help="leave the background sphere out of the scene")
     gsgan.set_defaults(make=_gsgan)
 
+    command = commands.add_parser("lpips", help="convert torchvision's network and the heads of LPIPS v0.1")
+    command.add_argument("net", choices=("alex", "vgg"))
+    command.add_argument("backbone", type=Path, help="torchvision's alexnet-….pth or vgg16-….pth")
+    command.add_argument("linear", type=Path, help="lpips/weights/v0.1/alex.pth or vgg.pth")
+    command.add_argument("out", type=Path, help="folder to write lpips.safetensors to")
+    command.add_argument("--overwrite", action="store_true", help="replace an existing lpips.safetensors")
+    command.set_defaults(run=_lpips)
+
     command = commands.add_parser("inspect", help="list what a checkpoint holds")
     command.add_argument("file", type=Path)
     command.set_defaults(run=_inspect)
@@ -108,6 +117,16 @@ def _convert(args: argparse.Namespace) -> int:
         f"{args.out}: {prior.kind}, {count(variables['params']):,} parameters, num_ws {prior.num_ws}, "
         f"{prior.num_gaussians:,} Gaussians; use it with --config.prior.path={args.out}"
     )
+    return 0
+
+
+def _lpips(args: argparse.Namespace) -> int:
+    from converters import lpips
+
+    with _Bar("reading") as bar:
+        arrays = lpips.convert(args.net, args.backbone, args.linear, bar)
+    path = lpips.save(args.out, arrays, overwrite=args.overwrite)
+    print(f"{path}; use it with --config.loss.lpips_weights={args.out} --config.loss.lpips=0.2")
     return 0
 
 

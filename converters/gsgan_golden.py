@@ -127,7 +127,7 @@ def _raster(prior: GSGAN, variables: Variables, io: Arrays, parts: Callable) -> 
                 "tanfov": np.full(2, HALF_TANGENT),
                 "bg": np.zeros(3),
                 "means3D": scene.mean[sample],
-                "shs": (scene.rgb[sample, :, None] - 0.5) / C0,
+                "shs": (np.asarray(scene.rgb)[sample, :, None] - 0.5) / C0,
                 "opacities": scene.opacity[sample, :, None],
                 "scales": scene.scale[sample],
                 "rotations": scene.quat[sample],

@@ -41,11 +41,17 @@ VIEWS = flags.DEFINE_multi_string("views", [], "a further camera for a procedura
 
 
 def main() -> None:
-    if bool(VIDEO.value) == bool(PROCEDURAL.value) or not OUT.value:
+    out, video, procedural = OUT.value, VIDEO.value, PROCEDURAL.value
+    if out and procedural and not video:
+        film(procedural, out)
+    elif out and video and not procedural:
+        prepare(video, out)
+    else:
         raise UserError("give --video or --procedural, and a clip folder with --out (see --help)")
-    if PROCEDURAL.value:
-        film()
-        return
+
+
+def prepare(video: str, out: str) -> None:
+    """The program for a person's video."""
     if VIEWS.value:
         raise UserError("--views: only a procedural person has further cameras; a video has the one that filmed it")
     options = Options(
@@ -61,20 +67,20 @@ def main() -> None:
         sound=SOUND.value,
         overwrite=OVERWRITE.value,
     )
-    done = prepare_clip(VIDEO.value, OUT.value, options)
+    done = prepare_clip(video, out, options)
     for warning in done.warnings:
         logging.warning("warning: %s", warning)
     print(f"{done.root}: {done.summary}")
     print(f"look at {done.root / 'contact_sheet.png'}")
 
 
-def film() -> None:
+def film(procedural: str, out: str) -> None:
     """The program for a procedural person."""
-    wanted = filming.parse_numbers(PROCEDURAL.value, seed=0.0, seconds=20.0)
+    wanted = filming.parse_numbers(procedural, seed=0.0, seconds=20.0)
     views = {text: filming.parse_numbers(text, yaw=0.0, pitch=0.0) for text in VIEWS.value}
     scene = filming.make_scene(int(wanted["seed"]), wanted["seconds"])
     clip = film_clip(
-        OUT.value,
+        out,
         scene,
         size=SIZE.value,
         source={"procedural": wanted},

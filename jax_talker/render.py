@@ -5,7 +5,9 @@ python -m jax_talker.render --run runs/may --audio test --camera clip --out held
 """
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
@@ -31,13 +33,13 @@ SEED = flags.DEFINE_integer("seed", 0, "Of the blinks that new speech gets.")
 
 def main() -> None:
     folder = RunFolder(Path(RUN.value))
-    config = ConfigDict(folder.config())
+    config: Any = ConfigDict(folder.config())
     clip = open_clip(config.data.clip) if Path(config.data.clip).is_dir() else None
     if AUDIO.value in ("test", "all"):
         if clip is None:
             raise UserError(f"--audio {AUDIO.value} needs the run's clip, and {config.data.clip} is not there")
         test = split(clip.frames, config.data.test_fraction).test
-        script = talking.script_of_clip(clip, test if AUDIO.value == "test" else range(clip.frames), CAMERA.value)
+        script = talking.script_of_clip(clip, test if AUDIO.value == "test" else np.arange(clip.frames), CAMERA.value)
     else:
         script = talking.script_for(load_sound(AUDIO.value), CAMERA.value, clip=clip, seed=SEED.value)
     speaker = navigating.open_speaker(config, folder)

@@ -1,5 +1,7 @@
 """From a configuration to objects. The configuration is opened here and in the programs, and nowhere deeper."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from jax_talker.data.audio import FeatureExtractor, LogMel, frame_windows
@@ -8,7 +10,9 @@ from jax_talker.data.dataset import ClipFrames
 from jax_talker.errors import UserError
 from jax_talker.models.deformation import DeformationField
 from jax_talker.models.talker import Talker
+from jax_talker.networks import lpips
 from jax_talker.priors.base import Prior
+from jax_talker.rendering import GrowingStep, Rasteriser
 from jax_talker.training.loop import Every
 from jax_talker.training.navigate_step import TalkingHead
 from jax_talker.training.objective import ImageLoss
@@ -43,14 +47,19 @@ def clip_frames(config: Any, of: Clip, sound_of: Clip, reach: int) -> ClipFrames
 def image_loss(config: Any) -> tuple[ImageLoss, str]:
     """The image loss, and a line that says what it is made of."""
     weights = config.loss
-    if weights.lpips:
-        raise UserError(
-            "config.loss.lpips: LPIPS needs config.loss.lpips_weights, a folder of python -m converters lpips; "
-            "set the weight to 0 to train with L1 and SSIM"
-        )
-    return ImageLoss(
-        weights.l1, weights.ssim
-    ), f"loss: {weights.l1:g}·L1 + {weights.ssim:g}·(1 − SSIM), no LPIPS weights given"
+    text = f"loss: {weights.l1:g}·L1 + {weights.ssim:g}·(1 − SSIM)"
+    if not weights.lpips_weights:
+        if weights.lpips:
+            raise UserError(
+                "config.loss.lpips: LPIPS needs config.loss.lpips_weights, a folder of python -m converters lpips; "
+                "set the weight to 0 to train with L1 and SSIM"
+            )
+        return ImageLoss(weights.l1, weights.ssim), f"{text}, no LPIPS weights given"
+    if not weights.lpips:
+        raise UserError("config.loss.lpips is 0, so config.loss.lpips_weights is unused; set one or unset the other")
+    net, arrays = lpips.load(weights.lpips_weights)
+    network = functools.partial(lpips.distance_map, net, arrays)
+    return ImageLoss(weights.l1, weights.ssim, weights.lpips, network), f"{text} + {weights.lpips:g}·LPIPS ({net})"
 
 
 def talking_head(config: Any, prior: Prior, gain: float) -> TalkingHead:
@@ -67,7 +76,17 @@ def talking_head(config: Any, prior: Prior, gain: float) -> TalkingHead:
         tuple(m.hidden),
         gain,
     )
-    return TalkingHead(prior, talker, DeformationField() if m.deformation else None, config.render.implementation)
+    return TalkingHead(prior, talker, DeformationField() if m.deformation else None, rasteriser(config))
+
+
+def rasteriser(config: Any) -> Rasteriser:
+    """The rasteriser's options."""
+    return Rasteriser(config.render.implementation, config.render.capacity)
+
+
+def growing_step(config: Any, prior: Prior, size: int, build: Callable[[Rasteriser], Callable]) -> GrowingStep:
+    """A training step at ``size``² whose rasteriser grows when something did not fit."""
+    return GrowingStep(build, rasteriser(config), num_gaussians=prior.num_gaussians, size=size)
 
 
 def every(config: Any) -> Every:

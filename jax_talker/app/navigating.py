@@ -1,6 +1,6 @@
 """Train a talker on a personalised run, and open a trained one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ from jax_talker.app.run_folder import Personal, RunFolder
 from jax_talker.data.dataset import ClipFrames, split
 from jax_talker.models.navigator import Coefficients
 from jax_talker.priors.base import Variables
+from jax_talker.rendering import Rasteriser
 from jax_talker.training import navigate_step as stage
 from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.log import Log
@@ -74,7 +75,12 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> Speaker:
     c = config.train
     optimiser = adam(c.rate, c.steps)
     weights = stage.NavigationWeights(c.upper, c.lower, c.outside, c.smooth, c.size)
-    step = stage.make_navigation_step(head, optimiser, loss, weights)
+
+    def build(rasteriser: Rasteriser):
+        step = stage.make_navigation_step(replace(head, rasteriser=rasteriser), optimiser, loss, weights)
+        return lambda s, batch: step(s, *batch)
+
+    step = builders.growing_step(config, prior, clip.size, build)
     anchor = jnp.asarray(personal.anchor)
     state = _initial(head, frames, optimiser, config.seed)
     sample = _sampler(head, variables, anchor, frames, indices)
@@ -86,7 +92,7 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> Speaker:
             STAGE,
             state,
             c.steps,
-            lambda s, batch: step(s, *batch),
+            step,
             ((variables, anchor, i, j) for i, j in pairs),
             log=log,
             every=builders.every(config),
@@ -94,7 +100,7 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> Speaker:
             config=config.to_dict(),
             sample=sample,
         )
-    return Speaker(head, variables, anchor, state.params)
+    return Speaker(replace(head, rasteriser=step.rasteriser), variables, anchor, state.params)
 
 
 def open_speaker(config: Any, folder: RunFolder) -> Speaker:

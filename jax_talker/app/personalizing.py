@@ -13,7 +13,7 @@ from jax_talker.app.run_folder import Personal, RunFolder
 from jax_talker.data.dataset import ClipFrames, split
 from jax_talker.data.selection import choose_frames
 from jax_talker.metrics import psnr
-from jax_talker.rendering import render
+from jax_talker.rendering import Rasteriser, render
 from jax_talker.training import personalize_step as stages
 from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.log import Log
@@ -67,9 +67,11 @@ def _invert(config, folder, log, prior, original, frames, chosen, loss, resume):
     spread = float(stages.latent_spread(prior, original, jax.random.key(config.seed)))
     optimiser = adam(c.invert_rate * spread, c.invert_steps, warmup=0.05, floor=0.02)
     weights = stages.InversionWeights(residual=c.residual, anchor=c.anchor)
-    step = stages.make_inversion_step(
-        prior, optimiser, loss, weights, spread=spread, implementation=config.render.implementation
-    )
+
+    def build(rasteriser: Rasteriser):
+        step = stages.make_inversion_step(prior, optimiser, loss, weights, spread=spread, rasteriser=rasteriser)
+        return lambda s, batch: step(s, batch[0], *batch[1])
+
     params = {
         "anchor": prior.mean_latent(original),
         "residual": jnp.zeros((len(chosen), prior.num_ws, prior.w_dim)),
@@ -82,7 +84,7 @@ def _invert(config, folder, log, prior, original, frames, chosen, loss, resume):
             "invert",
             state,
             c.invert_steps,
-            lambda s, batch: step(s, batch[0], *batch[1]),
+            builders.growing_step(config, prior, frames.clip.size, build),
             ((original, b) for b in _batches(frames, chosen, c.batch, config.seed, int(state.step))),
             log=log,
             every=builders.every(config),
@@ -97,13 +99,12 @@ def _invert(config, folder, log, prior, original, frames, chosen, loss, resume):
 def _tune(config, folder, log, prior, original, frames, chosen, latents, loss, resume):
     c = config.personalize
     optimiser = adam(c.tune_rate, c.tune_steps, warmup=0.05, floor=0.02)
-    step = stages.make_tuning_step(
-        prior,
-        optimiser,
-        loss,
-        stages.TuningWeights(locality=c.locality),
-        implementation=config.render.implementation,
-    )
+    weights = stages.TuningWeights(locality=c.locality)
+
+    def build(rasteriser: Rasteriser):
+        step = stages.make_tuning_step(prior, optimiser, loss, weights, rasteriser=rasteriser)
+        return lambda s, batch: step(s, batch[0], batch[1], *batch[2])
+
     state = create(original["params"], optimiser, config.seed)
     with Checkpoints(folder.checkpoints("tune"), keep=config.log.keep) as checkpoints:
         if resume and checkpoints.latest() is not None:
@@ -112,7 +113,7 @@ def _tune(config, folder, log, prior, original, frames, chosen, latents, loss, r
             "tune",
             state,
             c.tune_steps,
-            lambda s, batch: step(s, batch[0], batch[1], *batch[2]),
+            builders.growing_step(config, prior, frames.clip.size, build),
             ((original, latents, b) for b in _batches(frames, chosen, c.batch, config.seed, int(state.step))),
             log=log,
             every=builders.every(config),

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from jax_talker import geometry, priors
 from jax_talker.app import builders
@@ -65,10 +66,15 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
     log.say(f"prior: {count:,} parameters, {prior.num_gaussians} Gaussians, on {describe()}")
     loss = ImageLoss(config.loss.l1, config.loss.ssim)
     c = config.train
-    optimiser = adam(c.rate, c.steps, warmup=0.01, floor=0.02)
+    optimiser = optax.chain(adam(c.rate, c.steps, warmup=0.01, floor=0.02), stage.faster_mapping(c.mapping_rate))
     weights = stage.PriorWeights(c.alpha, c.position)
-    step = stage.make_prior_step(
-        prior, optimiser, loss, weights, size=spec.size, implementation=config.render.implementation
+    step = builders.growing_step(
+        config,
+        prior,
+        spec.size,
+        lambda rasteriser: stage.make_prior_step(
+            prior, optimiser, loss, weights, size=spec.size, rasteriser=rasteriser
+        ),
     )
     state = stage.initial_state(variables, optimiser, config.seed)
     started = time.time()

@@ -118,6 +118,7 @@ def save(
         safetensors.numpy.save_file(arrays, work / PARAMS, metadata={"format": str(FORMAT), "kind": prior.kind})
         (work / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
         (work / CARD).write_text(card)
+        (work / PARAMS).chmod((work / CONFIG).stat().st_mode)  # safetensors' own is for the owner's eyes only
         if folder.exists():
             shutil.rmtree(folder)
         work.rename(folder)

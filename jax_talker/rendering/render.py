@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 import kernels
+from jax_talker.rendering.rasteriser import FASTEST, Rasteriser
 from jax_talker.types import Camera, Gaussians, RenderOutput
 
 
@@ -15,14 +16,12 @@ def render_views(
     *,
     size: int,
     background: Sequence[float],
-    implementation: str | Sequence[str] | None = None,
-    capacity: int | None = None,
+    rasteriser: Rasteriser = FASTEST,
 ) -> RenderOutput:
     """Render B scenes [B, N, ·] from V cameras each [B, V, ·, ·]; leaves of the result are [B, V, …].
 
-    ``background`` is sRGB; pretrained heads were trained on theirs (``prior.background``). ``implementation=None`` is
-    the fastest for the platform; ``capacity`` bounds intersections where the implementation needs a static bound
-    (kernels.suggest_capacity), and what did not fit is counted in ``overflow``.
+    ``background`` is sRGB; pretrained heads were trained on theirs (``prior.background``). What did not fit the
+    rasteriser's capacity is counted in ``overflow``.
     """
     rendered = kernels.rasterize(
         kernels.Gaussians(
@@ -37,8 +36,8 @@ def render_views(
         width=size,
         height=size,
         background=jnp.asarray(background, jnp.float32),
-        implementation=implementation,
-        capacity=capacity,
+        implementation=rasteriser.implementation,
+        capacity=rasteriser.capacity,
     )
     return RenderOutput(rendered.image, rendered.alpha, rendered.depth, rendered.overflow)
 
@@ -49,12 +48,9 @@ def render(
     *,
     size: int,
     background: Sequence[float],
-    implementation: str | Sequence[str] | None = None,
-    capacity: int | None = None,
+    rasteriser: Rasteriser = FASTEST,
 ) -> RenderOutput:
     """Render B scenes [B, N, ·] from one camera each [B, ·, ·]; leaves of the result are [B, …]."""
     cameras = jax.tree.map(lambda x: x[:, None], camera)
-    seen = render_views(
-        gaussians, cameras, size=size, background=background, implementation=implementation, capacity=capacity
-    )
+    seen = render_views(gaussians, cameras, size=size, background=background, rasteriser=rasteriser)
     return jax.tree.map(lambda x: x[:, 0], seen)

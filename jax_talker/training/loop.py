@@ -7,10 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from jax_talker.rendering import GrowingStep
 from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.log import Log
 from jax_talker.training.state import TrainState
 
+Step = Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
 SKIPS_ALLOWED = 20  # non-finite steps in a row after which a run is called diverged
 
 
@@ -31,7 +33,7 @@ def run(
     stage: str,
     state: TrainState,
     steps: int,
-    step: Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]],
+    step: Step | GrowingStep,
     batches: Iterator[Any],
     *,
     log: Log,
@@ -43,9 +45,10 @@ def run(
     """Train from ``state.step`` to ``steps``. ``batches`` must start at the state's step.
 
     ``step`` is compiled here and its state donated. ``sample(state)`` gives pictures [H, W, 3] to log. Scalars are
-    means since the last record; ``overflow`` (what did not fit a kernel's capacity) and skipped steps are said aloud.
+    means since the last record (of ``overflow``, what did not fit the rasteriser's capacity, the most); overflow and
+    skipped steps are said aloud, and a growing step gets more room.
     """
-    compiled = jax.jit(step, donate_argnums=0)
+    compiled = _compile(step)
     first = int(state.step)
     waiting: list[dict[str, jax.Array]] = []
     skipped_in_a_row = 0
@@ -61,6 +64,8 @@ def run(
                 bar.set_postfix({k: f"{values[k]:.3g}" for k in ("loss", "psnr", "psnr_lower") if k in values})
                 skipped_in_a_row = skipped_in_a_row + len(skipped) if all(skipped) else 0
                 _warn(log, stage, number, values, skipped, skipped_in_a_row)
+                if values.get("overflow", 0) > 0:
+                    compiled = _more_room(log, stage, step, values["overflow"]) or compiled
             if sample is not None and (last or _due(number, every.images)):
                 for name, pixels in sample(state).items():
                     log.image(stage, number, name, pixels)
@@ -68,6 +73,19 @@ def run(
                 checkpoints.save(state, dict(config or {}))
             bar.update()
     return state
+
+
+def _compile(step: Step | GrowingStep) -> Step:
+    return jax.jit(step.build() if isinstance(step, GrowingStep) else step, donate_argnums=0)
+
+
+def _more_room(log: Log, stage: str, step: Step | GrowingStep, lost: float) -> Step | None:
+    said = f"{stage}: {lost:.0f} (tile, Gaussian) pairs of one step did not fit the rasteriser's capacity"
+    if not isinstance(step, GrowingStep):
+        log.say(f"{said}; raise it")
+        return None
+    log.say(f"{said}, which is {step.grow(lost)} from here on")
+    return _compile(step)
 
 
 def _due(number: int, interval: int) -> bool:
@@ -80,6 +98,8 @@ def _mean(waiting: list[dict[str, jax.Array]]) -> tuple[dict[str, float], list[b
     skipped = [bool(m["skipped"]) for m in fetched]
     good = [m for m, s in zip(fetched, skipped, strict=True) if not s] or fetched
     values = {name: float(np.mean([m[name] for m in good])) for name in fetched[0] if name != "skipped"}
+    if "overflow" in values:
+        values["overflow"] = float(np.max([m["overflow"] for m in fetched]))
     return values | {"skipped": float(sum(skipped))}, skipped
 
 
@@ -88,6 +108,3 @@ def _warn(log: Log, stage: str, number: int, values: Mapping[str, float], skippe
         log.say(f"{stage}: {sum(skipped)} steps with non-finite gradients before step {number} were not applied")
     if in_a_row >= SKIPS_ALLOWED:
         raise Diverged(f"{stage}: every gradient of the last {in_a_row} steps (to step {number}) was non-finite")
-    if values.get("overflow", 0) > 0:
-        lost = f"{values['overflow']:.0f} Gaussian-tile intersections a step"
-        log.say(f"{stage}: {lost} did not fit; raise --config.render.capacity")

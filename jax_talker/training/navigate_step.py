@@ -19,7 +19,7 @@ from jax_talker.models.deformation import DeformationField
 from jax_talker.models.navigator import Coefficients
 from jax_talker.models.talker import Talker
 from jax_talker.priors.base import Prior, Variables
-from jax_talker.rendering import render, render_views
+from jax_talker.rendering import FASTEST, Rasteriser, render, render_views
 from jax_talker.training.objective import ImageLoss
 from jax_talker.training.state import TrainState, descend
 from jax_talker.types import FrameBatch, Gaussians, Latent, RenderOutput
@@ -43,7 +43,7 @@ class TalkingHead:
     prior: Prior
     talker: Talker
     deformation: DeformationField | None = None
-    implementation: str | None = None
+    rasteriser: Rasteriser = FASTEST
 
     def init(self, key: Array, audio: Float[Array, "B A T F"]) -> Any:
         """Parameters of the talker and, when there is one, of the deformation field."""
@@ -88,9 +88,7 @@ class TalkingHead:
             moved: Any = self.deformation.apply({"params": params["deformation"]}, gaussians, motion, rotation)
             gaussians = moved
         camera = self.prior.camera(label, size)
-        return render(
-            gaussians, camera, size=size, background=self.prior.background, implementation=self.implementation
-        )
+        return render(gaussians, camera, size=size, background=self.prior.background, rasteriser=self.rasteriser)
 
     def show_twice(
         self,
@@ -107,9 +105,7 @@ class TalkingHead:
             return one, two
         gaussians = self.prior.gaussians(variables, latent)
         cameras = jax.tree.map(lambda *pair: jnp.stack(pair, 1), *(self.prior.camera(label, size) for label in labels))
-        seen = render_views(
-            gaussians, cameras, size=size, background=self.prior.background, implementation=self.implementation
-        )
+        seen = render_views(gaussians, cameras, size=size, background=self.prior.background, rasteriser=self.rasteriser)
         one, two = (jax.tree.map(lambda x, v=v: x[:, v], seen) for v in range(2))
         return one, two
 

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from jax_talker.losses import l1
 from jax_talker.priors.base import Prior, Variables
-from jax_talker.rendering import render
+from jax_talker.rendering import FASTEST, Rasteriser, render
 from jax_talker.training.objective import ImageLoss
 from jax_talker.training.state import TrainState, descend
 from jax_talker.types import FrameBatch, Gaussians, Latent
@@ -56,13 +56,13 @@ def face_loss(
     loss: ImageLoss,
     alpha_weight: float,
     *,
-    implementation: str | None,
+    rasteriser: Rasteriser,
 ) -> tuple[Array, dict[str, Array]]:
     """Render latents [B] from the frames' cameras and compare with the frames (heads on the prior's background)."""
     size = frames.image.shape[1]
     gaussians = prior.gaussians(variables, latent)
     camera = prior.camera(frames.label, size)
-    seen = render(gaussians, camera, size=size, background=prior.background, implementation=implementation)
+    seen = render(gaussians, camera, size=size, background=prior.background, rasteriser=rasteriser)
     image = loss(seen.image, frames.image)
     alpha = l1(seen.alpha[..., None], frames.head[..., None])
     mse = ((seen.image - frames.image) ** 2).mean((1, 2, 3))
@@ -77,7 +77,7 @@ def make_inversion_step(
     weights: InversionWeights,
     *,
     spread: float,
-    implementation: str | None = None,
+    rasteriser: Rasteriser = FASTEST,
 ) -> Step:
     """A step(state, variables, frames, which): params are {"anchor": [L, D], "residual": [K, L, D]}.
 
@@ -91,9 +91,7 @@ def make_inversion_step(
 
         def objective(params: Any) -> tuple[Array, dict[str, Array]]:
             latent = Latent(params["anchor"][None] + params["residual"][which])
-            value, measured = face_loss(
-                prior, variables, latent, frames, loss, weights.alpha, implementation=implementation
-            )
+            value, measured = face_loss(prior, variables, latent, frames, loss, weights.alpha, rasteriser=rasteriser)
             residual = (params["residual"] ** 2).mean() / spread**2
             away = ((params["anchor"] - center) ** 2).mean() / spread**2
             measured |= {"residual": residual, "anchor": away}
@@ -121,7 +119,7 @@ def make_tuning_step(
     weights: TuningWeights,
     *,
     neighbours: int = 2,
-    implementation: str | None = None,
+    rasteriser: Rasteriser = FASTEST,
 ) -> Step:
     """A step(state, original, latents, frames, which): params are the generator's, ``latents`` [K, L, D] stand still.
 
@@ -147,7 +145,7 @@ def make_tuning_step(
         def objective(params: Any) -> tuple[Array, dict[str, Array]]:
             variables = {**original, "params": params}
             value, measured = face_loss(
-                prior, variables, Latent(latents[which]), frames, loss, weights.alpha, implementation=implementation
+                prior, variables, Latent(latents[which]), frames, loss, weights.alpha, rasteriser=rasteriser
             )
             locality = attribute_distance(prior.gaussians(variables, between), kept)
             return value + weights.locality * locality, measured | {"locality": locality}

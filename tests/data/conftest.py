@@ -135,7 +135,10 @@ def drawn_head():
                 for upper, lower in (*IBUG.left_lids, *IBUG.right_lids):
                     moved[upper, 1] = moved[lower, 1] + 0.002
             points = _seen(moved, pose, crop)
-            head_top, neck = _seen(ANCHORS[:2].mean(0, keepdims=True) + [[0, -0.064, -0.1]], pose, crop)[0], points[8]
+            head_top, neck = (
+                _seen(ANCHORS[:2].mean(0, keepdims=True) + np.array([[0, -0.064, -0.1]]), pose, crop)[0],
+                points[8],
+            )
             alpha = np.zeros((height, width), np.uint8)
             unit = side * geometry.FOCAL / geometry.RADIUS  # px of a world unit
             radii = (round(0.235 * unit), round(0.26 * unit))

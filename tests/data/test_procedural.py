@@ -164,7 +164,9 @@ def test_rasteriser_depth_order_and_coverage():
     faces = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
     red, blue = (np.tile(np.array([c], np.float32), (4, 1)) for c in ((1, 0, 0), (0, 0, 1)))
     both = Mesh(
-        np.concatenate([square, square + [0, 0, 0.1]]), np.concatenate([faces, faces + 4]), np.concatenate([red, blue])
+        np.concatenate([square, square + np.array([0, 0, 0.1])]),
+        np.concatenate([faces, faces + 4]),
+        np.concatenate([red, blue]),
     )
     image, hit = render(both, label(), SIZE)
     assert (image[SIZE // 2, SIZE // 2] == (0, 0, 1)).all()  # z = 0.1 is nearer to the frontal camera
@@ -173,7 +175,7 @@ def test_rasteriser_depth_order_and_coverage():
 
 
 def test_sound_determines_the_mouth_and_nothing_else():
-    """A linear map from the spectrum, fitted on one text, reads the mouth off another; lids and brows it cannot read."""
+    """A linear map from the spectrum, fitted on one text, reads the mouth of another; lids and brows it cannot."""
     librosa = pytest.importorskip("librosa")
 
     def features(scene):

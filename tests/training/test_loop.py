@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jax_talker.errors import UserError
+from jax_talker.rendering import GrowingStep, Rasteriser
 from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.log import Log, read_scalars
 from jax_talker.training.loop import Diverged, Every, run
@@ -142,3 +143,28 @@ def test_learning_rate_warms_up_and_decays():
     assert sizes[0] == 0
     assert np.argmax(sizes) <= 3
     assert sizes[-1] < 0.2 * max(sizes)
+
+
+def test_overflow_is_said_and_gets_more_room(tmp_path, capsys):
+    """A step that loses pairs is built again with the next power of two that would have held them."""
+    built = []
+
+    def build(rasteriser):
+        built.append(rasteriser.capacity)
+
+        def roomy(state, target):
+            state, measured = step(state, target)
+            return state, measured | {"overflow": jnp.maximum(0, 900 - (rasteriser.capacity or 0))}
+
+        return roomy
+
+    growing = GrowingStep(build, Rasteriser(capacity=256), num_gaussians=10, size=32)
+    with Log(tmp_path) as log:
+        run("toy", fresh(), 6, growing, targets(), log=log, every=Every(2, 0, 0))
+    assert built == [256, 1024]
+    assert growing.rasteriser.capacity == 1024
+    said = capsys.readouterr()
+    assert "644 (tile, Gaussian) pairs of one step did not fit" in said.out + said.err
+    overflow = read_scalars(tmp_path)["toy"]["overflow"]
+    assert overflow[1][0] == 644
+    assert overflow[1][-1] == 0
