@@ -5,6 +5,7 @@ further cameras a generous yardstick: the model was never shown them).
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +19,29 @@ from jax_talker.data.clip import Clip
 from jax_talker.data.dataset import ClipFrames, batches, split
 from jax_talker.metrics import psnr, ssim
 from jax_talker.training.log import progress, read_scalars
+from jax_talker.types import FrameBatch
 
 BATCH = 8
 YARDSTICKS = ("model", "anchor_only", "mean_frame")
+Score = Callable[[FrameBatch, np.ndarray], dict[str, dict[str, jax.Array]]]
 
 
 def evaluate(config: Any, speaker: Speaker, clip: Clip) -> dict[str, Any]:
     """Scores of the model and both yardsticks: psnr, ssim, psnr_mouth (inside the lower-face mask), and ``views``."""
     test = split(clip.frames, config.data.test_fraction).test
-    scores: dict[str, Any] = _camera(config, speaker, clip, clip)
+    score = _scorer(speaker)
+    scores: dict[str, Any] = _camera(config, score, speaker.reach, clip, clip)
     for name in clip.view_names:
-        for yardstick, values in _camera(config, speaker, clip.view(name), clip).items():
+        for yardstick, values in _camera(config, score, speaker.reach, clip.view(name), clip).items():
             scores[yardstick].setdefault("views", {})[name] = values
     return {**scores, "frames": len(test), "size": clip.size, "clip": clip.root.name}
 
 
-def _camera(config: Any, speaker: Speaker, seen: Clip, clip: Clip) -> dict[str, dict[str, float]]:
-    frames = builders.clip_frames(config, seen, clip, speaker.reach)
-    indices = split(clip.frames, config.data.test_fraction)
-    mean = _mean_frame(frames, indices.train)
+def _scorer(speaker: Speaker) -> Score:
+    """Scores [B] of a batch for the model and both yardsticks; compiled once for all cameras."""
 
     @jax.jit
-    def score(batch):
+    def score(batch, mean):
         size = batch.image.shape[1]
         shown = {
             "model": speaker(batch.audio, batch.blink, batch.label, size),
@@ -55,10 +57,17 @@ def _camera(config: Any, speaker: Speaker, seen: Clip, clip: Clip) -> dict[str, 
             for name, image in shown.items()
         }
 
+    return score
+
+
+def _camera(config: Any, score: Score, reach: int, seen: Clip, clip: Clip) -> dict[str, dict[str, float]]:
+    frames = builders.clip_frames(config, seen, clip, reach)
+    indices = split(clip.frames, config.data.test_fraction)
+    mean = _mean_frame(frames, indices.train)
     found: list[dict] = []
     total = -(-len(indices.test) // BATCH)
     for batch, count in progress(batches(frames, indices.test, BATCH), total=total, desc="evaluate", unit="batch"):
-        found.append(jax.tree.map(lambda x, count=count: np.asarray(x[:count]), score(batch)))
+        found.append(jax.tree.map(lambda x, count=count: np.asarray(x[:count]), score(batch, mean)))
     # A frame whose mouth the camera does not see has no mouth score.
     return jax.tree.map(lambda *parts: float(np.nanmean(np.concatenate(parts))), *found)
 
