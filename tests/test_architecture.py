@@ -40,7 +40,7 @@ ONE_IMPORTER = {
     "orbax": ("jax_talker/training/checkpoint.py",),
     "ml_collections": ("configs/",),
     "mediapipe": ("jax_talker/data/faces.py",),
-    "torch": ("converters/",),
+    "torch": ("converters/", "kernels/peers.py"),  # peers: gsplat is measured beside ours where it is installed
     "jax.experimental.pallas.triton": ("kernels/pallas_triton.py",),
     "numba": ("kernels/", "jax_talker/data/procedural"),
     "jax._src": (),

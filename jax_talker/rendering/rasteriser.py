@@ -15,7 +15,7 @@ class Rasteriser:
     where the implementation needs a static bound; None guesses from the sizes.
     """
 
-    implementation: str | Sequence[str] | None = None
+    implementation: kernels.Implementation | Sequence[kernels.Implementation] | None = None
     capacity: int | None = None
 
     def grown(self, num_gaussians: int, size: int, lost: float) -> "Rasteriser":
