@@ -43,6 +43,7 @@ def get_config() -> ConfigDict:
     c.personalize.invert_rate = 0.03
     c.personalize.residual = 1e-3  # how strongly a frame's latent is kept near the anchor
     c.personalize.anchor = 1e-4  # how strongly the anchor is kept near the prior's centre
+    c.personalize.delta = 3e-2  # how strongly the rows of the anchor are kept alike, near W: unseen sides gain
     c.personalize.tune_steps = 300
     c.personalize.tune_rate = 1e-3
     c.personalize.locality = 0.1  # how strongly the generator stays itself away from the person

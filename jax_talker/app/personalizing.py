@@ -66,7 +66,7 @@ def _invert(config, folder, log, prior, original, frames, chosen, loss, resume):
     c = config.personalize
     spread = float(stages.latent_spread(prior, original, jax.random.key(config.seed)))
     optimiser = adam(c.invert_rate * spread, c.invert_steps, warmup=0.05, floor=0.02)
-    weights = stages.InversionWeights(residual=c.residual, anchor=c.anchor)
+    weights = stages.InversionWeights(residual=c.residual, anchor=c.anchor, delta=c.delta)
 
     def build(rasteriser: Rasteriser):
         step = stages.make_inversion_step(prior, optimiser, loss, weights, spread=spread, rasteriser=rasteriser)

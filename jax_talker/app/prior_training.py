@@ -16,7 +16,7 @@ from jax_talker.app import builders
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.data.procedural.corpus import Corpus, CorpusSpec, load_or_make
 from jax_talker.data.procedural.head import Head, picture
-from jax_talker.data.procedural.identity import Z_SIZE, Motion, random_identity
+from jax_talker.data.procedural.identity import Z_SIZE, Identity, Motion, random_identity
 from jax_talker.data.procedural.template import template
 from jax_talker.metrics import psnr
 from jax_talker.priors import GGHeadConfig, make_gghead
@@ -36,6 +36,7 @@ from jax_talker.types import FrameBatch, Latent
 STAGE = "prior"
 STRANGERS_SEED = 20_261_122  # people no corpus holds: another random stream
 SIDE_YAW = 30.0
+INVERSION = personalize_step.InversionWeights()
 
 CARD = """# The small prior
 
@@ -94,7 +95,7 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
             sample=_sampler(prior, corpus),
         )
     variables = stage.averaged(state.params)
-    scores = score_inversion(prior, variables, loss, size=spec.size, log=log)
+    scores = score_inversion(prior, variables, loss, strangers(), size=spec.size, log=log)
     card = CARD.format(
         parameters=count,
         gaussians=prior.num_gaussians,
@@ -160,22 +161,31 @@ def _sampler(prior: Prior, corpus: Corpus):
     return sample
 
 
+def strangers(count: int = 10) -> list[tuple[Identity, Motion]]:
+    """People that no corpus holds, in the middle of saying something."""
+    rng = np.random.default_rng(STRANGERS_SEED)
+    found = []
+    for _ in range(count):
+        motion = Motion(jaw=float(rng.uniform(0, 0.8)), lip_width=float(rng.uniform(-1, 1)))
+        found.append((random_identity(rng), motion))
+    return found
+
+
 def score_inversion(
     prior: Prior,
     variables: Variables,
     loss: ImageLoss,
+    people: list[tuple[Identity, Motion]],
     *,
     size: int,
     log: Log,
-    strangers: int = 10,
+    weights: personalize_step.InversionWeights = INVERSION,
     steps: int = 400,
     rate: float = 0.03,
 ) -> dict[str, float]:
-    """Invert unseen procedural people from one front view in W+; PSNR there and at 30° yaw, which was never shown."""
-    rng = np.random.default_rng(STRANGERS_SEED)
+    """Invert ``people`` from one front view each, in W+; PSNR there and at 30° yaw, which was never shown."""
     spread = float(personalize_step.latent_spread(prior, variables, jax.random.key(0)))
     optimiser = adam(rate * spread, steps, warmup=0.05, floor=0.02)
-    weights = personalize_step.InversionWeights()
     one = jax.jit(personalize_step.make_inversion_step(prior, optimiser, loss, weights, spread=spread))
     labels = jnp.asarray(np.stack([geometry.make_label(geometry.orbit(yaw, 0)) for yaw in (0.0, SIDE_YAW)]))
 
@@ -186,9 +196,8 @@ def score_inversion(
         return psnr(jnp.clip(seen.image, 0, 1), truth)
 
     found = []
-    for _ in range(strangers):
-        motion = Motion(jaw=float(rng.uniform(0, 0.8)), lip_width=float(rng.uniform(-1, 1)))
-        mesh = Head(random_identity(rng)).mesh(motion)
+    for identity, motion in people:
+        mesh = Head(identity).mesh(motion)
         shots = [picture(mesh, np.asarray(label), size) for label in labels]
         images = jnp.asarray(np.stack([image for image, _ in shots]), jnp.float32) / 255
         head = jnp.asarray(np.stack([masks[..., 2] for _, masks in shots]), jnp.float32) / 255
@@ -214,7 +223,7 @@ def score_inversion(
         log.say(f"  person {len(found)}: front {found[-1][0]:.2f} dB, {SIDE_YAW:.0f}° {found[-1][1]:.2f} dB")
     scores = np.array(found)
     return {
-        "strangers": strangers,
+        "strangers": len(people),
         "front": float(scores[:, 0].mean()),
         "front_low": float(scores[:, 0].min()),
         "side": float(scores[:, 1].mean()),

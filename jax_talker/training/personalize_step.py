@@ -30,6 +30,7 @@ class InversionWeights:
 
     residual: float = 1e-3  # squared residuals, per W+ number, in units of the prior's spread
     anchor: float = 1e-4  # squared distance of the anchor from the centre, in the same units
+    delta: float = 3e-2  # squared distance of the anchor's rows from one another: near W, where unseen sides are right
     alpha: float = 0.3  # coverage against the head mask
 
 
@@ -94,8 +95,12 @@ def make_inversion_step(
             value, measured = face_loss(prior, variables, latent, frames, loss, weights.alpha, rasteriser=rasteriser)
             residual = (params["residual"] ** 2).mean() / spread**2
             away = ((params["anchor"] - center) ** 2).mean() / spread**2
-            measured |= {"residual": residual, "anchor": away}
-            return value + weights.residual * residual + weights.anchor * away, measured
+            # As e4e's delta regulariser (Tov et al. 2021, arXiv 2102.02766): a latent of W+ far from W fits what is
+            # seen and is free to be wrong elsewhere.
+            delta = ((params["anchor"] - params["anchor"].mean(0, keepdims=True)) ** 2).mean() / spread**2
+            measured |= {"residual": residual, "anchor": away, "delta": delta}
+            kept = weights.residual * residual + weights.anchor * away + weights.delta * delta
+            return value + kept, measured
 
         return descend(state, optimiser, objective)
 
