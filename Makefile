@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # On a machine whose index holds only CUDA builds of torch: make test TORCH_INDEX="--index-url https://download.pytorch.org/whl/cpu"
 TORCH_INDEX ?=
+# Test files run side by side, this many at once (each takes up to 4 GiB); one file stays in one process.
+JOBS ?= 2
 
 .PHONY: demo test test-all lint clean gpu-check
 .DEFAULT_GOAL := test
@@ -25,7 +27,7 @@ demo: $(VENV)/.core
 	$(BIN)/python -m jax_talker.demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test-all: $(VENV)/.test
 	$(BIN)/python -m pytest -m ""

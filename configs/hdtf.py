@@ -22,6 +22,7 @@ def get_config() -> ConfigDict:
     c.personalize.invert_steps = 1000
     c.personalize.tune_steps = 800
     c.personalize.tune_rate = 3e-4
+    c.personalize.locality = 0.1
     c.model.hidden = (256, 256)
     c.train.steps = 20_000
     c.train.batch = 8

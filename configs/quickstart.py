@@ -44,9 +44,9 @@ def get_config() -> ConfigDict:
     c.personalize.residual = 1e-3  # how strongly a frame's latent is kept near the anchor
     c.personalize.anchor = 1e-4  # how strongly the anchor is kept near the prior's centre
     c.personalize.delta = 3e-2  # how strongly the rows of the anchor are kept alike, near W: unseen sides gain
-    c.personalize.tune_steps = 300
-    c.personalize.tune_rate = 1e-3
-    c.personalize.locality = 0.1  # how strongly the generator stays itself away from the person
+    c.personalize.tune_steps = 800
+    c.personalize.tune_rate = 4e-3
+    c.personalize.locality = 0.03  # how strongly the generator stays itself away from the person
 
     c.model = ConfigDict()
     c.model.expressions = 20  # k_e
@@ -58,7 +58,7 @@ def get_config() -> ConfigDict:
     c.model.deformation = False  # the residual field; off in the paper's method
 
     c.train = ConfigDict()
-    c.train.steps = 1500
+    c.train.steps = 1000
     c.train.batch = 4  # even: successive frames come in couples
     c.train.rate = 2e-3
     c.train.swap = 0.5  # share of couples whose lips hear another frame than the upper face

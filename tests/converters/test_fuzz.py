@@ -25,7 +25,7 @@ SEEDS = {
     "tensor": modules_with_storage(storage_stream(np.arange(2, dtype=np.float32))),
 }
 WATCH = fuzz.Watch()
-ANY = settings(max_examples=1500, deadline=20_000, suppress_health_check=list(HealthCheck), database=None)
+ANY = settings(max_examples=1500, deadline=60_000, suppress_health_check=list(HealthCheck), database=None)
 
 
 def read_or_refuse(data: bytes) -> None:

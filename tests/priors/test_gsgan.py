@@ -82,8 +82,14 @@ def random_variables(prior, seed=0):
     )
 
 
+QUICK = ("fewest levels", "three children, no encoding")  # each of the others compiles for most of a minute
+
+
 @pytest.mark.torch
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param(OPTIONS[name], id=name, marks=() if name in QUICK else pytest.mark.slow) for name in OPTIONS],
+)
 def test_other_options_agree_with_torch(options):
     torch = pytest.importorskip("torch")
     from converters.torch_reference import gsgan as port
@@ -112,6 +118,7 @@ def test_other_options_agree_with_torch(options):
             assert np.mean(difference > atol) <= (0 if part == "bg" else 2e-3), f"{part} {head} {difference.max()}"
 
 
+@pytest.mark.slow
 def test_slices_of_fine_levels_change_nothing(golden, monkeypatch):
     """Fine levels are computed a few parents at a time, with a remainder; the numbers are those of one piece."""
     prior, variables, io = golden
@@ -171,7 +178,7 @@ class TestCamera:
         np.testing.assert_allclose(camera.intrinsics[:2, 2], 256)
 
     def test_turned_cameras_are_mirrored_in_x(self):
-        label = jnp.asarray(geometry.make_label(geometry.orbit(math.degrees(0.4), 0)))
+        label = jnp.asarray(geometry.make_label(geometry.orbit(math.degrees(0.4), 0, pivot=geometry.EG3D_PIVOT)))
         camera, plain = make_gsgan(MINI).camera(label, 512), geometry.camera_from_label(label, 512)
         difference = np.asarray(camera.cam_from_world - plain.cam_from_world)
         assert abs(difference[0, 3]) == pytest.approx(2 * 0.0836, abs=2e-3)  # spec section 11
@@ -193,7 +200,7 @@ class TestPrior:
         frozen = jax.jit(prior.gaussians)(variables, latent)
         seen = jax.jit(prior.gaussians_for_view)(variables, latent, jnp.asarray(io["c"]))
         np.testing.assert_array_equal(frozen.mean, seen.mean)
-        assert np.abs(np.asarray(frozen.rgb - seen.rgb)).max() > 0.1
+        assert np.abs(np.asarray(frozen.rgb - seen.rgb)).max() > 0.01  # far beyond rounding
         front = jnp.asarray(geometry.make_label(geometry.orbit(0, 0)))[None].repeat(2, 0)
         again = jax.jit(prior.gaussians_for_view)(variables, latent, front)
         np.testing.assert_allclose(again.rgb, frozen.rgb, atol=1e-6)

@@ -26,7 +26,7 @@ def scene(batch=2, count=20):
 
 
 def cameras(*angles):
-    labels = jnp.asarray(geometry.make_label(np.stack([geometry.orbit(*a) for a in angles])))
+    labels = jnp.asarray(geometry.make_label(np.stack([geometry.orbit(*a, pivot=geometry.EG3D_PIVOT) for a in angles])))
     return geometry.camera_from_label(labels, SIZE)
 
 
