@@ -37,7 +37,8 @@ def test_invert_rigid_undoes():
 
 def test_frontal_camera_is_eg3ds():
     np.testing.assert_allclose(
-        geometry.orbit(0, 0, pivot=geometry.EG3D_PIVOT), np.diag([1, -1, -1, 1]) + 2.7 * np.eye(4)[2][:, None] * np.eye(4)[3]
+        geometry.orbit(0, 0, pivot=geometry.EG3D_PIVOT),
+        np.diag([1, -1, -1, 1]) + 2.7 * np.eye(4)[2][:, None] * np.eye(4)[3],
     )
 
 

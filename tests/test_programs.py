@@ -4,14 +4,19 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import av
+import jax
 import numpy as np
 import pytest
 import soundfile
 
+from jax_talker import priors
 from jax_talker.data.procedural import filming
+from jax_talker.priors import GGHeadConfig
+from jax_talker.priors import template as templates
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 32
@@ -26,10 +31,14 @@ SMALL = [  # a run of seconds: what is tested is that everything fits together
 ]
 
 
+# Programs of one session compile the same things.
+CACHE = {"JAX_COMPILATION_CACHE_DIR": tempfile.mkdtemp(), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
+
+
 def program(name, *flags, cwd=ROOT):
     """Run ``python -m jax_talker.<name>``; returns the finished process with its output as text."""
     command = [sys.executable, "-m", f"jax_talker.{name}", *map(str, flags)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"} | CACHE
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False)
 
 
@@ -59,10 +68,30 @@ def clip(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def run(clip):
+def prior(tmp_path_factory):
+    """A generator that compiles in seconds; the bundled one goes through the same programs in ``make demo``."""
+    baked = templates.bake(templates.ellipsoid(), plane_resolution=16, uv_samples=24, register=False)
+    config = GGHeadConfig.for_template(
+        baked, z_dim=8, w_dim=16, c_dim=0, mapping_layers=1, channel_base=128, channel_max=8, uv_samples=24,
+        sh_degree=0, use_flame_to_bfm_registration=False,
+    )  # fmt: skip
+    made = priors.make_gghead(config)
+    folder = tmp_path_factory.mktemp("programs") / "prior"
+    priors.save(folder, made, made.init(jax.random.key(0), baked), card="random\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small(prior):
+    """Flags of a small run."""
+    return [*SMALL, f"--config.prior.path={prior}"]
+
+
+@pytest.fixture(scope="session")
+def run(clip, small):
     """A trained run: personalised by itself, then trained."""
     folder = clip.parent / "run"
-    flags = ["--config", "configs/quickstart.py", f"--config.data.clip={clip}", "--workdir", folder, *SMALL]
+    flags = ["--config", "configs/quickstart.py", f"--config.data.clip={clip}", "--workdir", folder, *small]
     succeeds("personalize", *flags)
     assert (folder / "personal" / "anchor.safetensors").is_file()
     assert not (folder / "checkpoints" / "navigate").exists()
@@ -85,15 +114,15 @@ def test_train_writes_what_it_promises(run):
     assert stages == {"invert", "tune", "navigate"}
 
 
-def test_train_resumes_and_refuses_to_overwrite(run, clip):
-    flags = ["--config", "configs/quickstart.py", f"--config.data.clip={clip}", "--workdir", run, *SMALL]
+def test_train_resumes_and_refuses_to_overwrite(run, clip, small):
+    flags = ["--config", "configs/quickstart.py", f"--config.data.clip={clip}", "--workdir", run, *small]
     refuses("pass --resume to go on", "train", *flags)
     done = succeeds("train", *flags, "--config.train.steps=6", "--resume")
     assert "resuming with another train.steps: 4 then, 6 now" in done.stderr + done.stdout
     assert (run / "checkpoints" / "navigate" / "6").is_dir()
 
 
-@pytest.mark.parametrize("camera", ["front", "yaw=20,pitch=-10", "spiral", "clip"])
+@pytest.mark.parametrize("camera", ["yaw=20,pitch=-10", "spiral"])
 def test_render_any_sound_from_any_camera(run, tmp_path, camera):
     rng = np.random.default_rng(0)
     soundfile.write(tmp_path / "speech.wav", 0.1 * rng.standard_normal((22050, 2)), 22050)  # 1 s, stereo, another rate
