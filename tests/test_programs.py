@@ -165,10 +165,6 @@ def test_bad_input_is_one_clear_line(run, clip, tmp_path):
             "--config.prior.path=nowhere", "--workdir", tmp_path / "d")  # fmt: skip
     refuses("LPIPS needs config.loss.lpips_weights", "train", *quickstart, f"--config.data.clip={clip}",
             "--config.loss.lpips=1.0", "--workdir", tmp_path / "e")  # fmt: skip
-    refuses("not a run folder", "render", "--run", tmp_path, "--audio", "x.wav", "--out", tmp_path / "o.mp4")
-    refuses("x.wav", "render", "--run", run, "--audio", tmp_path / "x.wav", "--out", tmp_path / "o.mp4")
-    (tmp_path / "empty.wav").touch()
-    refuses("empty.wav", "render", "--run", run, "--audio", tmp_path / "empty.wav", "--out", tmp_path / "o.mp4")
     soundfile.write(tmp_path / "silence.wav", np.zeros(0), 16000)
     refuses("silence.wav", "render", "--run", run, "--audio", tmp_path / "silence.wav", "--out", tmp_path / "o.mp4")
     refuses("--camera 'sideways'", "render", "--run", run, "--audio", "test", "--camera", "sideways",
@@ -177,7 +173,11 @@ def test_bad_input_is_one_clear_line(run, clip, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "source"), [("gghead", "gghead/run/GGHEAD-1_tiny"), ("gsgan", "gsgan/gsgan_mini_cuda0.pkl")]
+    ("kind", "source"),
+    [
+        ("gghead", "gghead/run/GGHEAD-1_tiny"),
+        pytest.param("gsgan", "gsgan/gsgan_mini_cuda0.pkl", marks=pytest.mark.slow),  # minutes of compilation
+    ],
 )
 def test_converted_checkpoint_drives_the_programs(shared, clip, tmp_path, kind, source):
     """A user's own checkpoint (one saved on a GPU as well): convert, train, render a picture."""
