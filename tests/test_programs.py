@@ -172,12 +172,9 @@ def test_bad_input_is_one_clear_line(run, clip, tmp_path):
     assert not list(tmp_path.glob("*.mp4")), "nothing half-written is left"
 
 
+@pytest.mark.slow  # minutes of compilation
 @pytest.mark.parametrize(
-    ("kind", "source"),
-    [
-        ("gghead", "gghead/run/GGHEAD-1_tiny"),
-        pytest.param("gsgan", "gsgan/gsgan_mini_cuda0.pkl", marks=pytest.mark.slow),  # minutes of compilation
-    ],
+    ("kind", "source"), [("gghead", "gghead/run/GGHEAD-1_tiny"), ("gsgan", "gsgan/gsgan_mini_cuda0.pkl")]
 )
 def test_converted_checkpoint_drives_the_programs(shared, clip, tmp_path, kind, source):
     """A user's own checkpoint (one saved on a GPU as well): convert, train, render a picture."""
