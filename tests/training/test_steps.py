@@ -1,5 +1,6 @@
 """The three stages' steps, by what they must and must not depend on."""
 
+import functools
 from dataclasses import replace
 
 import jax
@@ -32,11 +33,17 @@ def stirred(params, seed=5):
     return tree.unflatten([x + 0.1 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)])
 
 
+@functools.cache
+def compiled(head, weights):
+    """Compiled once for all tests that use it."""
+    return jax.jit(navigate_step.make_navigation_step(head, OPTIMISER, LOSS, weights))
+
+
 def navigate(head, small_prior, i, j, weights=None, params=None):
     """One navigation step from the same state; returns (state before, state after, measured)."""
     prior, variables = small_prior
     weights = weights or navigate_step.NavigationWeights()
-    step = jax.jit(navigate_step.make_navigation_step(head, OPTIMISER, LOSS, weights))
+    step = compiled(head, weights)
     params = head.init(jax.random.key(1), i.audio) if params is None else params
     before = create(params, OPTIMISER, 0)
     after, measured = step(before, variables, prior.mean_latent(variables), i, j)
