@@ -12,7 +12,8 @@ from jax_talker.models.deformation import DeformationField
 from jax_talker.models.talker import Talker
 from jax_talker.networks import lpips
 from jax_talker.priors.base import Prior
-from jax_talker.rendering import GrowingStep, Rasteriser
+from jax_talker.rendering import Rasteriser
+from jax_talker.training.growing import GrowingStep
 from jax_talker.training.loop import Every
 from jax_talker.training.navigate_step import TalkingHead
 from jax_talker.training.objective import ImageLoss

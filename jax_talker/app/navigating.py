@@ -85,8 +85,7 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> Speaker:
     state = _initial(head, frames, optimiser, config.seed)
     sample = _sampler(head, variables, anchor, frames, indices)
     with Checkpoints(folder.checkpoints(STAGE), keep=config.log.keep) as checkpoints:
-        if resume and checkpoints.latest() is not None:
-            state, _ = checkpoints.restore(state)
+        state = checkpoints.resumed(state, resume)
         pairs = frames.pairs(indices.train, c.batch, c.swap, config.seed, int(state.step))
         state = run(
             STAGE,

@@ -78,8 +78,7 @@ def _invert(config, folder, log, prior, original, frames, chosen, loss, resume):
     }
     state = create(params, optimiser, config.seed)
     with Checkpoints(folder.checkpoints("invert"), keep=config.log.keep) as checkpoints:
-        if resume and checkpoints.latest() is not None:
-            state, _ = checkpoints.restore(state)
+        state = checkpoints.resumed(state, resume)
         state = run(
             "invert",
             state,
@@ -107,8 +106,7 @@ def _tune(config, folder, log, prior, original, frames, chosen, latents, loss, r
 
     state = create(original["params"], optimiser, config.seed)
     with Checkpoints(folder.checkpoints("tune"), keep=config.log.keep) as checkpoints:
-        if resume and checkpoints.latest() is not None:
-            state, _ = checkpoints.restore(state)
+        state = checkpoints.resumed(state, resume)
         state = run(
             "tune",
             state,

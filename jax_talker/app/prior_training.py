@@ -80,8 +80,7 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
     state = stage.initial_state(variables, optimiser, config.seed)
     started = time.time()
     with Checkpoints(folder.checkpoints(STAGE), keep=config.log.keep) as checkpoints:
-        if resume and checkpoints.latest() is not None:
-            state, _ = checkpoints.restore(state)
+        state = checkpoints.resumed(state, resume)
         state = run(
             STAGE,
             state,

@@ -1,8 +1,7 @@
-"""Which rasteriser a run uses, how much room it has, and how it gets more."""
+"""Which rasteriser a run uses, and how much room it has."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import kernels
 
@@ -25,25 +24,3 @@ class Rasteriser:
 
 
 FASTEST = Rasteriser()
-
-
-class GrowingStep:
-    """A training step that is built again with more room when pairs were lost.
-
-    Shapes are static under ``jit``, so it is the host that notices the overflow count and grows.
-    """
-
-    def __init__(
-        self, build: Callable[[Rasteriser], Callable[..., Any]], start: Rasteriser, *, num_gaussians: int, size: int
-    ):
-        self.rasteriser = start
-        self._build, self._sizes = build, (num_gaussians, size)
-
-    def build(self) -> Callable[..., Any]:
-        """The step with today's room."""
-        return self._build(self.rasteriser)
-
-    def grow(self, lost: float) -> int:
-        """Make room for what was lost; returns the new capacity. Build the step again afterwards."""
-        self.rasteriser = self.rasteriser.grown(*self._sizes, lost)
-        return self.rasteriser.capacity or 0

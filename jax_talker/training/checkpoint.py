@@ -56,6 +56,10 @@ class Checkpoints:
         state = restored["state"]
         return TrainState(**state | {"key": jax.random.wrap_key_data(state["key"])}), restored["config"]
 
+    def resumed(self, state: TrainState, wanted: bool) -> TrainState:
+        """The newest saved state if one is ``wanted`` and there, else ``state`` as it is."""
+        return self.restore(state)[0] if wanted and self.latest() is not None else state
+
     def _check(self, target: dict[str, Any], step: int) -> None:
         """Orbax casts dtypes in silence and its messages on shapes are long, so compare here first."""
         with ocp.StandardCheckpointer() as reader:

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jax_talker.rendering import GrowingStep
 from jax_talker.training.checkpoint import Checkpoints
+from jax_talker.training.growing import GrowingStep
 from jax_talker.training.log import Log
 from jax_talker.training.state import TrainState
 

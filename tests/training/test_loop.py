@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from jax_talker.errors import UserError
-from jax_talker.rendering import GrowingStep, Rasteriser
+from jax_talker.rendering import Rasteriser
 from jax_talker.training.checkpoint import Checkpoints
+from jax_talker.training.growing import GrowingStep
 from jax_talker.training.log import Log, read_scalars
 from jax_talker.training.loop import Diverged, Every, run
 from jax_talker.training.state import adam, create, descend
