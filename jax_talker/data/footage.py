@@ -1,0 +1,93 @@
+"""What one camera recorded: pictures at 25 fps and the sound with them. Where they come from is its own business."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from jax_talker.data.audio import load_sound
+from jax_talker.data.clip import FPS, SAMPLE_RATE
+from jax_talker.data.video import VideoInfo, probe, read_frames
+
+
+class Footage(Protocol):
+    """A recording that can be read again and again, always alike."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        ...
+
+    @property
+    def start(self) -> float:
+        """Seconds of the source at which the first picture is shown; time codes count from the source's beginning."""
+        ...
+
+    @property
+    def expected_frames(self) -> int | None:
+        """How many pictures there will be, as far as headers tell; for progress bars only."""
+        ...
+
+    @property
+    def joins(self) -> tuple[int, ...]:
+        """Numbers of pictures with which a new recording begins, where footage is joined from several; 0 excluded."""
+        ...
+
+    def pictures(self, first: int = 0) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+        """The pictures at 25 fps from number ``first`` on, [H, W, 3] sRGB."""
+        ...
+
+    def sound(self) -> Float32[np.ndarray, " samples"]:
+        """16 kHz mono in [−1, 1], its time zero at picture 0."""
+        ...
+
+    def describe(self) -> Mapping[str, object]:
+        """What clip.json says about the source. File names only: folders are nobody else's business."""
+        ...
+
+
+@dataclass(frozen=True)
+class VideoFootage:
+    """(A part of) a video file, with its own sound or another file's."""
+
+    path: Path
+    start: float = 0.0  # s
+    duration: float | None = None  # s; None: to the end
+    sound_path: Path | None = None  # a file with the video's sound, when the video has none of its own
+    info: VideoInfo = field(init=False)
+    joins: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        object.__setattr__(self, "info", probe(self.path))
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    @property
+    def expected_frames(self) -> int | None:
+        if not self.info.duration:
+            return None
+        left = self.info.duration - self.start
+        return max(1, round(min(left, self.duration if self.duration is not None else left) * FPS))
+
+    def pictures(self, first: int = 0) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+        skipped = first / FPS
+        duration = None if self.duration is None else self.duration - skipped
+        return read_frames(self.path, start=self.start + skipped, duration=duration)
+
+    def sound(self) -> Float32[np.ndarray, " samples"]:
+        return load_sound(self.sound_path or self.path)[round(self.start * SAMPLE_RATE) :]
+
+    def describe(self) -> Mapping[str, object]:
+        return {
+            "video": self.path.name,
+            "fps": self.info.fps,
+            "size": list(self.info.size),
+            "start": self.start,
+            "duration": self.duration,
+            "sound": (self.sound_path or self.path).name,
+        }
