@@ -17,7 +17,7 @@ from converters.torch_files import read_modules
 
 sys.path.insert(0, str(Path(__file__).parent))
 import fuzz
-from test_reader import modules_with_storage, storage_stream
+from streams import modules_with_storage, storage_stream
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = {
