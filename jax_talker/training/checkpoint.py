@@ -18,7 +18,8 @@ class Checkpoints:
     def __init__(self, folder: str | Path, *, keep: int = 2):
         self.folder = Path(folder).resolve()
         options = ocp.CheckpointManagerOptions(preservation_policy=ocp.checkpoint_managers.LatestN(keep))
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        handlers = {"state": ocp.StandardCheckpointHandler(), "config": ocp.JsonCheckpointHandler()}
+        self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -62,8 +63,7 @@ class Checkpoints:
 
     def _check(self, target: dict[str, Any], step: int) -> None:
         """Orbax casts dtypes in silence and its messages on shapes are long, so compare here first."""
-        with ocp.StandardCheckpointer() as reader:
-            stored = dict(reader.metadata(self.folder / str(step) / "state").item_metadata)
+        stored = self._manager.item_metadata(step)["state"].tree
         have = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(_plain(stored))}
         want = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(_plain(target))}
         problems = [f"{name} is missing" for name in want.keys() - have.keys()]
