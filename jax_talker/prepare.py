@@ -2,17 +2,36 @@
 
     python -m jax_talker.prepare --video clip.mp4 --out data/may --landmark-model face_landmarker.task
 
-Or film a procedural person, with as many true side cameras as wanted:
+One actor of MEAD, all recordings of some cameras as one clip:
 
-    python -m jax_talker.prepare --procedural seed=3,seconds=20 --views yaw=-30 --views yaw=20,pitch=10 --out data/p3
+    python -m jax_talker.prepare --mead MEAD --identity M003 --views front,left_30,right_30 --out data/m003 \\
+        --landmark-model face_landmarker.task
+
+A procedural person, filmed by as many true side cameras as wanted:
+
+    python -m jax_talker.prepare --procedural seed=3,seconds=20 --camera yaw=-30 --camera yaw=20,pitch=10 --out data/p3
+
+What is good and bad about a clip (also said at the end of the above):
+
+    python -m jax_talker.prepare --check data/may
+
+Interrupted, the same command goes on where it was.
 """
 
 import logging
+from collections.abc import Iterable
+from pathlib import Path
 
 from absl import flags
 
 from jax_talker import cli
-from jax_talker.data.preparation import Options, prepare_clip
+from jax_talker.data.clip import open_clip
+from jax_talker.data.cutting import Parser
+from jax_talker.data.findings import Finding
+from jax_talker.data.footage import VideoFootage
+from jax_talker.data.mead import open_mead
+from jax_talker.data.options import Options
+from jax_talker.data.preparation import Prepared, check_clip, prepare_clip
 from jax_talker.data.procedural import filming
 from jax_talker.data.procedural.sheet import film_clip
 from jax_talker.errors import UserError
@@ -21,66 +40,73 @@ DEFAULT = Options()
 
 VIDEO = flags.DEFINE_string("video", None, "the person's video: any rate, size and format, with sound")
 OUT = flags.DEFINE_string("out", None, "clip folder to write, for example data/may")
-LANDMARKS = flags.DEFINE_string(
-    "landmarks", DEFAULT.landmarks, "mediapipe, or an .npz file of landmarks (docs/prepare.md)"
+CHECK = flags.DEFINE_string(
+    "check", None, "clip folder to examine: is every part whole, and what is wrong with the clip"
 )
-LANDMARK_MODEL = flags.DEFINE_string("landmark_model", None, "path of MediaPipe's face_landmarker.task")
+LANDMARKS = flags.DEFINE_string(
+    "landmarks",
+    DEFAULT.landmarks,
+    "auto, face-alignment, mediapipe, or an .npz file of landmarks (docs/prepare.md); for MEAD a folder of VIEW.npz",
+)
+LANDMARK_MODEL = flags.DEFINE_string(
+    "landmark_model", None, "MediaPipe's face_landmarker.task, or the folder of face-alignment's weights"
+)
 SIZE = flags.DEFINE_integer("size", DEFAULT.size, "width and height of the frames, pixels")
-START = flags.DEFINE_float("start", DEFAULT.start, "where the clip begins, seconds")
+START = flags.DEFINE_float("start", 0.0, "where the clip begins, seconds")
 DURATION = flags.DEFINE_float("duration", None, "how long it is, seconds (default: to the end)")
 FOCAL = flags.DEFINE_float("focal", DEFAULT.focal, "focal length of the cameras over the image size; less shows more")
 SMOOTH = flags.DEFINE_float(
     "smooth", DEFAULT.smooth, "width of the temporal filter on crop and pose, frames; 0 for none"
 )
 MATTE = flags.DEFINE_string("matte", DEFAULT.matte, "auto, none, or a folder of alpha pictures or a video of them")
+PARSING = flags.DEFINE_string(
+    "parsing", None, "face parser for pixel-wise masks: what python -m converters bisenet wrote"
+)
 BLINK = flags.DEFINE_string("blink", None, "OpenFace CSV whose AU45_r is the blink (default: eyelid landmarks)")
 SOUND = flags.DEFINE_string("sound", None, "file with the video's sound, when the video has none")
+WORKERS = flags.DEFINE_integer("workers", DEFAULT.workers, "threads (default: one for each core)")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "replace an existing clip folder")
+MEAD = flags.DEFINE_string("mead", None, "folder of the MEAD dataset, instead of a video")
+IDENTITY = flags.DEFINE_string("identity", None, "MEAD: which actor, for example M003")
+VIEWS = flags.DEFINE_list("views", ["front"], "MEAD: cameras, the front first")
+EMOTIONS = flags.DEFINE_list("emotions", [], "MEAD: only these (default: all)")
+LEVELS = flags.DEFINE_list("levels", [], "MEAD: only these levels of emotion, 1 to 3 (default: all)")
 PROCEDURAL = flags.DEFINE_string("procedural", None, "film a procedural person instead: seed=3,seconds=20")
-VIEWS = flags.DEFINE_multi_string("views", [], "a further camera for a procedural person: yaw=30,pitch=10 (repeat)")
+CAMERA = flags.DEFINE_multi_string("camera", [], "a further camera for a procedural person: yaw=30,pitch=10 (repeat)")
 
 
 def main() -> None:
-    out, video, procedural = OUT.value, VIDEO.value, PROCEDURAL.value
-    if out and procedural and not video:
-        film(procedural, out)
-    elif out and video and not procedural:
-        prepare(video, out)
-    else:
-        raise UserError("give --video or --procedural, and a clip folder with --out (see --help)")
+    modes = {"--video": VIDEO.value, "--mead": MEAD.value, "--procedural": PROCEDURAL.value, "--check": CHECK.value}
+    chosen = [name for name, value in modes.items() if value]
+    if len(chosen) != 1 or (OUT.value is None) != (chosen == ["--check"]):
+        raise UserError(f"give one of {', '.join(modes)}, and (but for --check) a clip folder with --out (see --help)")
+    if CAMERA.value and not PROCEDURAL.value:
+        raise UserError("--camera: only a procedural person has further cameras; MEAD's are chosen with --views")
+    {"--video": video, "--mead": mead, "--procedural": film, "--check": check}[chosen[0]]()
 
 
-def prepare(video: str, out: str) -> None:
+def video() -> None:
     """The program for a person's video."""
-    if VIEWS.value:
-        raise UserError("--views: only a procedural person has further cameras; a video has the one that filmed it")
-    options = Options(
-        landmarks=LANDMARKS.value,
-        landmark_model=LANDMARK_MODEL.value,
-        size=SIZE.value,
-        start=START.value,
-        duration=DURATION.value,
-        focal=FOCAL.value,
-        smooth=SMOOTH.value,
-        matte=MATTE.value,
-        blink=BLINK.value,
-        sound=SOUND.value,
-        overwrite=OVERWRITE.value,
-    )
-    done = prepare_clip(video, out, options)
-    for warning in done.warnings:
-        logging.warning("warning: %s", warning)
-    print(f"{done.root}: {done.summary}")
-    print(f"look at {done.root / 'contact_sheet.png'}")
+    sound = Path(SOUND.value) if SOUND.value else None
+    footage = VideoFootage(Path(VIDEO.value), START.value, DURATION.value, sound)
+    say(prepare_clip({"front": footage}, OUT.value, options(), parser=parser()))
 
 
-def film(procedural: str, out: str) -> None:
+def mead() -> None:
+    """The program for one actor of MEAD."""
+    if not IDENTITY.value:
+        raise UserError("--mead needs an actor: --identity M003")
+    session = open_mead(MEAD.value, IDENTITY.value, views=VIEWS.value, emotions=EMOTIONS.value, levels=LEVELS.value)
+    say(prepare_clip(session.footage, OUT.value, options(), parser=parser(), findings=session.findings))
+
+
+def film() -> None:
     """The program for a procedural person."""
-    wanted = filming.parse_numbers(procedural, seed=0.0, seconds=20.0)
-    views = {text: filming.parse_numbers(text, yaw=0.0, pitch=0.0) for text in VIEWS.value}
+    wanted = filming.parse_numbers(PROCEDURAL.value, seed=0.0, seconds=20.0)
+    views = {text: filming.parse_numbers(text, yaw=0.0, pitch=0.0) for text in CAMERA.value}
     scene = filming.make_scene(int(wanted["seed"]), wanted["seconds"])
     clip = film_clip(
-        out,
+        OUT.value,
         scene,
         size=SIZE.value,
         source={"procedural": wanted},
@@ -89,6 +115,49 @@ def film(procedural: str, out: str) -> None:
     )
     print(f"{clip.root}: {clip.frames} frames at {clip.size}², {1 + len(views)} cameras")
     print(f"look at {clip.root / 'contact_sheet.png'}")
+
+
+def check() -> None:
+    """The program that examines a clip folder."""
+    tell(check_clip(CHECK.value))
+    print(f"{CHECK.value}: examined; every part is whole")
+
+
+def options() -> Options:
+    return Options(
+        landmarks=LANDMARKS.value,
+        landmark_model=LANDMARK_MODEL.value,
+        size=SIZE.value,
+        focal=FOCAL.value,
+        smooth=SMOOTH.value,
+        matte=MATTE.value,
+        parsing=PARSING.value,
+        blink=BLINK.value,
+        overwrite=OVERWRITE.value,
+        workers=WORKERS.value,
+    )
+
+
+def parser() -> Parser | None:
+    if PARSING.value is None:
+        return None
+    from jax_talker.networks.bisenet import load_parser  # here, for it takes a second to import
+
+    return load_parser(PARSING.value)
+
+
+def say(done: Prepared) -> None:
+    """What became of it, for the terminal."""
+    tell(done.findings)
+    print(f"{done.root}: {done.summary}")
+    if not done.new:
+        print("it was there already, made alike of the same files; nothing was done (--overwrite makes it anew)")
+    print(f"look at {done.root / 'contact_sheet.png'} and {done.root / 'report.html'}")
+
+
+def tell(findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        logging.warning("%s", finding.line())
 
 
 if __name__ == "__main__":

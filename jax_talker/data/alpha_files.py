@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from jax_talker.data.clip import FPS
-from jax_talker.data.matte import HeadView
+from jax_talker.data.matte import Cutter, HeadView
 from jax_talker.data.video import read_frames
 from jax_talker.errors import UserError
 
@@ -19,42 +19,69 @@ class AlphaFiles:
     """Alpha of each 25 fps frame from a folder of pictures, one per frame in the order of their names, or from a video.
 
     Pictures have the source's size; an alpha channel is used where there is one, else the brightness (white is head).
-    A video is read like the source, by time. Called once per frame, in order.
+    A video is read like the source, by time.
     """
 
-    def __init__(self, path: str | Path, *, frames: int, start: float, duration: float | None):
-        self._path = Path(path)
+    warm_up = 0
+
+    def __init__(self, path: str | Path, *, frames: int, start: float):
+        """``frames``: how many pictures the source has from ``start`` (seconds) on."""
+        self._path, self._start = Path(path), start
+        self._names: list[Path] | None = None
+        self._next = 0
+        self._alphas: Iterator[np.ndarray] = iter(())
         if self._path.is_dir():
-            names = sorted(p for p in self._path.iterdir() if p.suffix.lower() in IMAGES)
-            if len(names) != frames:
+            self._names = sorted(p for p in self._path.iterdir() if p.suffix.lower() in IMAGES)
+            if len(self._names) != frames:
                 raise UserError(
-                    f"{path}: holds {len(names)} pictures, but the clip has {frames} frames at {FPS} fps; a matte "
+                    f"{path}: holds {len(self._names)} pictures, but the source has {frames} at {FPS} fps; a matte "
                     "folder needs one picture per frame (or give the matte as a video)"
                 )
-            self._alphas: Iterator[np.ndarray] = map(_read_alpha, names)
-        else:
-            self._alphas = (frame[..., 1] for frame in read_frames(path, start=start, duration=duration))
 
-    def __call__(
-        self, picture: UInt8[np.ndarray, "H W 3"], view: HeadView, seen: UInt8[np.ndarray, "S S 3"]
-    ) -> Float32[np.ndarray, "S S"]:
-        alpha = next(self._alphas, None)
-        if alpha is None:
-            raise UserError(f"{self._path}: the matte ends before the picture does")
+    def look(self, index: int, picture: UInt8[np.ndarray, "H W 3"], view: HeadView) -> UInt8[np.ndarray, "H W"]:
+        """Alpha of picture ``index``, which counts from ``start``."""
+        alpha = _read_alpha(self._names[index]) if self._names is not None else self._from_video(index)
         if alpha.shape != picture.shape[:2]:
             raise UserError(
                 f"{self._path}: mattes are {alpha.shape[1]}×{alpha.shape[0]}, "
                 f"the video is {picture.shape[1]}×{picture.shape[0]}; both must have the same size"
             )
-        cut = view.crop.cut(np.ascontiguousarray(alpha[..., None]), len(seen))[..., 0] / 255
-        return (cut * view.crop.inside(picture.shape, len(seen))).astype(np.float32)
+        return alpha
+
+    def _from_video(self, index: int) -> UInt8[np.ndarray, "H W"]:
+        if index != self._next or index == 0:
+            self._alphas = (frame[..., 1] for frame in read_frames(self._path, start=self._start + index / FPS))
+        self._next = index + 1
+        alpha = next(self._alphas, None)
+        if alpha is None:
+            raise UserError(f"{self._path}: the matte ends before the picture does")
+        return alpha
+
+    def cutter(self) -> Cutter:
+        return _cut_alpha
 
 
-def whole_crop(
-    picture: UInt8[np.ndarray, "H W 3"], view: HeadView, seen: UInt8[np.ndarray, "S S 3"]
+class NoMatte:
+    """Nothing is cut out; only what lies outside the source picture is not there."""
+
+    warm_up = 0
+
+    def look(self, index: int, picture: UInt8[np.ndarray, "H W 3"], view: HeadView) -> tuple[int, ...]:
+        return picture.shape
+
+    def cutter(self) -> Cutter:
+        return _whole
+
+
+def _cut_alpha(
+    looked: UInt8[np.ndarray, "H W"], view: HeadView, seen: UInt8[np.ndarray, "S S 3"]
 ) -> Float32[np.ndarray, "S S"]:
-    """No matte: the background stays; only what lies outside the source picture is not there."""
-    return view.crop.inside(picture.shape, len(seen)).astype(np.float32)
+    cut = view.crop.cut(np.ascontiguousarray(looked[..., None]), len(seen))[..., 0] / 255
+    return (cut * view.crop.inside(looked.shape, len(seen))).astype(np.float32)
+
+
+def _whole(looked: tuple[int, ...], view: HeadView, seen: UInt8[np.ndarray, "S S 3"]) -> Float32[np.ndarray, "S S"]:
+    return view.crop.inside(looked, len(seen)).astype(np.float32)
 
 
 def _read_alpha(path: Path) -> UInt8[np.ndarray, "H W"]:

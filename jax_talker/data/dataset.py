@@ -3,8 +3,8 @@
 Which frames a batch holds is a pure function of (seed, step), so that a resumed run sees what an unbroken one would.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import jax
 import numpy as np
@@ -13,7 +13,7 @@ from jax_talker.data.clip import Clip
 from jax_talker.types import FrameBatch
 
 TEST_FRACTION = 1 / 11  # the field's split: the last eleventh, contiguous
-CACHE_LIMIT = 4 * 2**30  # bytes of decoded frames kept in memory; longer clips are read from disk each time
+CACHE_LIMIT = 2**30  # bytes of decoded frames and masks kept in memory; the rest is read from disk each time
 
 
 @dataclass(frozen=True)
@@ -32,32 +32,32 @@ def split(frames: int, test_fraction: float = TEST_FRACTION) -> Split:
     return Split(np.arange(frames - test), np.arange(frames - test, frames))
 
 
-@dataclass
 class FrameStore:
-    """Frames and masks of one camera, decoded on first use and kept while they fit."""
+    """Frames and masks of one camera, decoded when they are asked for and kept while they fit into ``limit`` bytes.
 
-    clip: Clip
-    _images: dict[int, np.ndarray] = field(default_factory=dict)
-    _masks: dict[int, np.ndarray] = field(default_factory=dict)
+    So a clip of any length trains in the same memory; what does not fit costs a few milliseconds each time.
+    """
 
-    def __post_init__(self):
-        self._keep = 6 * self.clip.size**2 * self.clip.frames <= CACHE_LIMIT
+    def __init__(self, clip: Clip, limit: int = CACHE_LIMIT):
+        self.clip, self._left = clip, limit
+        self._kept: dict[tuple[str, int], np.ndarray] = {}
 
     def images(self, indices: np.ndarray) -> np.ndarray:
         """[B, H, W, 3] uint8."""
-        return np.stack([self._get(self._images, self.clip.image, int(i)) for i in indices])
+        return np.stack([self._get("image", self.clip.image, int(i)) for i in indices])
 
     def masks(self, indices: np.ndarray) -> np.ndarray:
         """[B, H, W, 3] uint8: upper, lower, head."""
-        return np.stack([self._get(self._masks, self.clip.masks, int(i)) for i in indices])
+        return np.stack([self._get("masks", self.clip.masks, int(i)) for i in indices])
 
-    def _get(self, cache, read, index: int) -> np.ndarray:
-        if index in cache:
-            return cache[index]
-        value = read(index)
-        if self._keep:
-            cache[index] = value
-        return value
+    def _get(self, kind: str, read: Callable[[int], np.ndarray], index: int) -> np.ndarray:
+        if (kind, index) not in self._kept:
+            value = read(index)
+            if value.nbytes > self._left:
+                return value
+            self._left -= value.nbytes
+            self._kept[kind, index] = value
+        return self._kept[kind, index]
 
 
 class ClipFrames:
@@ -98,7 +98,7 @@ class ClipFrames:
         """
         if batch % 2:
             raise ValueError(f"the batch must be even (successive frames come in couples), got {batch}")
-        starts = indices[:-1]
+        starts = indices[:-1][~np.isin(indices[1:], self.clip.joins)]  # a join's two frames are not successive
         while True:
             rng = np.random.default_rng((seed, step))
             first = rng.choice(starts, size=batch // 2)

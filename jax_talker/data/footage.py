@@ -44,6 +44,10 @@ class Footage(Protocol):
         """16 kHz mono in [−1, 1], its time zero at picture 0."""
         ...
 
+    def files(self) -> tuple[Path, ...]:
+        """The files that are read; a job that finds them changed begins anew."""
+        ...
+
     def describe(self) -> Mapping[str, object]:
         """What clip.json says about the source. File names only: folders are nobody else's business."""
         ...
@@ -58,7 +62,7 @@ class VideoFootage:
     duration: float | None = None  # s; None: to the end
     sound_path: Path | None = None  # a file with the video's sound, when the video has none of its own
     info: VideoInfo = field(init=False)
-    joins: tuple[int, ...] = ()
+    joins: tuple[int, ...] = field(default=(), init=False)
 
     def __post_init__(self):
         object.__setattr__(self, "info", probe(self.path))
@@ -81,6 +85,9 @@ class VideoFootage:
 
     def sound(self) -> Float32[np.ndarray, " samples"]:
         return load_sound(self.sound_path or self.path)[round(self.start * SAMPLE_RATE) :]
+
+    def files(self) -> tuple[Path, ...]:
+        return (self.path,) if self.sound_path is None else (self.path, self.sound_path)
 
     def describe(self) -> Mapping[str, object]:
         return {

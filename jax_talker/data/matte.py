@@ -17,6 +17,7 @@ the face. Users with a matting network give its alpha instead (``--matte FOLDER`
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -54,6 +55,35 @@ class HeadView:
 
 
 @dataclass(frozen=True)
+class Looked:
+    """What is kept of a full picture until its head is cut out: the head's surroundings, small."""
+
+    wide: UInt8[np.ndarray, "s s 3"]
+    shape: tuple[int, ...]  # of the full picture
+
+
+class Cutter(Protocol):
+    """Cuts out the head of successive frames: alpha of the head in the view's crop ``seen``."""
+
+    def __call__(self, looked: Any, view: HeadView, seen: UInt8[np.ndarray, "S S 3"]) -> Float32[np.ndarray, "S S"]: ...
+
+
+class Matte(Protocol):
+    """Where heads' alphas come from. ``look`` is called once per picture and in order, cutters from several threads."""
+
+    @property
+    def warm_up(self) -> int:
+        """How many frames before the first that matters a cutter should be given."""
+        ...
+
+    def look(self, index: int, picture: UInt8[np.ndarray, "H W 3"], view: HeadView) -> Any:
+        """What a cutter needs of picture ``index``."""
+        ...
+
+    def cutter(self) -> Cutter: ...
+
+
+@dataclass(frozen=True)
 class _Place:
     """Where each pixel of a square lies as seen from the face, in world units."""
 
@@ -63,7 +93,9 @@ class _Place:
 
 
 class HeadMatte:
-    """Learns a clip's colours, then cuts out the head frame by frame, in order."""
+    """Learns a clip's colours, then cuts out the head frame by frame."""
+
+    warm_up = 4  # frames; a frame's say halves from one to the next
 
     def __init__(
         self,
@@ -73,9 +105,10 @@ class HeadMatte:
         focal: float = geometry.FOCAL,
     ):
         """``pictures`` are source frames spread over the clip, ``views`` the head in each of them."""
-        self._scheme, self._focal, self._before = scheme, focal, None
+        self._scheme, self._focal = scheme, focal
         self._plate: Plate | None = None
-        samples = [self._look(picture, view) for picture, view in zip(pictures, views, strict=True)]
+        looks = [self.look(0, picture, view) for picture, view in zip(pictures, views, strict=True)]
+        samples = [self._sample(x.wide, x.shape, view) for x, view in zip(looks, views, strict=True)]
         differences = [((s.lab[:, 1:] - s.lab[:, :-1]) ** 2).sum(-1).mean() for s in samples]
         self._spread = float(max(np.mean(differences), 4.0))
         grid = SourceGrid(pictures[0].shape, SIZE)
@@ -93,27 +126,39 @@ class HeadMatte:
             guesses = [_smoothstep(0.3, 0.7, w) for w in walks]
             self._plate = Plate(grid, labs, crops, [s.clear(w) for s, w in zip(samples, walks, strict=True)])
 
-    def __call__(
-        self, picture: UInt8[np.ndarray, "H W 3"], view: HeadView, seen: UInt8[np.ndarray, "S S 3"]
-    ) -> Float32[np.ndarray, "S S"]:
-        """Alpha of the head in the view's crop; ``seen`` is that crop of the picture."""
+    def look(self, index: int, picture: UInt8[np.ndarray, "H W 3"], view: HeadView) -> "Looked":
+        """What ``cutter`` needs of a full picture."""
+        wide = view.crop.widened(CONTEXT)
+        return Looked(wide.cut(picture, SIZE), picture.shape)
+
+    def cutter(self) -> Cutter:
+        """Cuts out successive frames with a memory of the one before; the first few warm it up."""
+        before: tuple[np.ndarray, np.ndarray] | None = None
+
+        def cut(looked: Looked, view: HeadView, seen: UInt8[np.ndarray, "S S 3"]) -> Float32[np.ndarray, "S S"]:
+            nonlocal before
+            sample = self._sample(looked.wide, looked.shape, view)
+            walk = self._walk(sample, before)
+            before = sample.lab, walk
+            return self._fine(walk, looked.shape, view, seen)
+
+        return cut
+
+    def _fine(self, walk: np.ndarray, shape: tuple[int, ...], view: HeadView, seen: np.ndarray) -> np.ndarray:
         size = len(seen)
-        sample = self._look(picture, view)
-        walk = self._walk(sample, self._before)
-        self._before = sample.lab, walk
         alpha = _smoothstep(0.35, 0.65, walk) * _solid(walk)
         middle = Crop(np.full(2, SIZE / 2), SIZE / CONTEXT)
         fine = middle.cut(np.round(alpha * 255).astype(np.uint8)[..., None], size)[..., 0] / np.float32(255)
         fine = _guided(cv2.cvtColor(seen, cv2.COLOR_RGB2GRAY) / np.float32(255), fine)
         down, _ = self._down_and_aside(view, view.crop, size)
         fade = 1 - _smoothstep(FADE_FROM, FADE_TO, down)
-        return (np.clip(fine, 0, 1) * fade * view.crop.inside(picture.shape, size)).astype(np.float32)
+        return (np.clip(fine, 0, 1) * fade * view.crop.inside(shape, size)).astype(np.float32)
 
-    def _look(self, picture: np.ndarray, view: HeadView) -> "_Sample":
-        wide = view.crop.widened(CONTEXT)
-        lab = cv2.cvtColor(wide.cut(picture, SIZE), cv2.COLOR_RGB2LAB)
+    def _sample(self, wide: np.ndarray, shape: tuple[int, ...], view: HeadView) -> "_Sample":
+        crop = view.crop.widened(CONTEXT)
+        lab = cv2.cvtColor(wide, cv2.COLOR_RGB2LAB)
         return _Sample(
-            lab.astype(np.float32), _bins(lab), self._place(view, wide, SIZE), wide.inside(picture.shape, SIZE), wide
+            lab.astype(np.float32), _bins(lab), self._place(view, crop, SIZE), crop.inside(shape, SIZE), crop
         )
 
     def _place(self, view: HeadView, crop: Crop, size: int) -> _Place:

@@ -1,66 +1,46 @@
-"""From a person's video to a clip folder: what ``python -m jax_talker.prepare`` does.
+"""From recordings to a clip folder: what ``python -m jax_talker.prepare`` does.
 
-The video is decoded twice, so that memory does not grow with its pictures: once for landmarks, from which head poses
-and crops follow, and once to cut out the heads.
+A recording is read three times, so that memory does not grow with its pictures: for faces, from which head poses and
+crops follow; for the colours that the matte learns; and to cut out the heads. What is finished is kept in the clip's
+unfinished folder, and the same command goes on there after an interruption.
 """
 
-import itertools
-import math
-from collections.abc import Callable, Iterable
+import functools
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 from tqdm import tqdm
 
-from jax_talker import geometry
-from jax_talker.data.alpha_files import AlphaFiles, whole_crop
-from jax_talker.data.audio import load_sound, num_video_frames
-from jax_talker.data.blink import blink_from_openness, eye_openness, read_openface_blink
-from jax_talker.data.clip import FPS, SAMPLE_RATE, ClipWriter, check_output
+from jax_talker.data.alpha_files import AlphaFiles, NoMatte
+from jax_talker.data.audio import num_video_frames
+from jax_talker.data.camera import CameraTrack, track_camera
+from jax_talker.data.clip import FPS, SAMPLE_RATE, open_clip
+from jax_talker.data.clip_writer import ClipWriter, check_output
 from jax_talker.data.contact_sheet import SheetFrame, contact_sheet, project_axes
-from jax_talker.data.crop import Crop
-from jax_talker.data.faces import Face, FaceTrack, fill_gaps, make_landmarker
-from jax_talker.data.landmarks import LandmarkScheme, scheme_of
-from jax_talker.data.masks import region_masks
-from jax_talker.data.matte import HeadMatte, HeadView, on_white
-from jax_talker.data.pose import HeadTrack, track_head, world_landmarks
+from jax_talker.data.cutting import Knife, Parser, cut_out, shown_picture
+from jax_talker.data.detection import detect
+from jax_talker.data.doctor import examine
+from jax_talker.data.findings import Finding, Severity
+from jax_talker.data.following import follow_face
+from jax_talker.data.footage import Footage
+from jax_talker.data.landmarkers import make_landmarker
+from jax_talker.data.matte import HeadMatte, Matte
+from jax_talker.data.options import Options
 from jax_talker.data.quality import Quality
-from jax_talker.data.video import VideoInfo, probe, read_frames
+from jax_talker.data.report import html_report
+from jax_talker.data.shots import find_cuts
 from jax_talker.errors import UserError
 
 MATTE_SAMPLES = 32  # frames from which a clip's colours are learnt
 SHEET_FRAMES = 6  # evenly spread over the clip; the extremes of yaw and pitch join them
 SOUND_MISSING = 0.2  # s; a clip whose sound ends this much earlier ends with it, below that silence is added
-SMALLEST_SIZE = 32  # px
-MATTES = ("auto", "none")
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a video is prepared; the flags of ``python -m jax_talker.prepare`` say the same."""
-
-    landmarks: str = "mediapipe"  # or a file of landmarks
-    landmark_model: str | Path | None = None
-    size: int = 512  # px
-    start: float = 0.0  # s
-    duration: float | None = None  # s; None: to the end
-    focal: float = geometry.FOCAL  # of the labels; smaller shows more around the face
-    smooth: float = 1.0  # frames; width of the temporal filter on the landmarks that carry crop and pose
-    matte: str = "auto"  # auto, none, or a folder of alpha pictures or a video of them
-    blink: str | Path | None = None  # an OpenFace CSV instead of eyelid landmarks
-    sound: str | Path | None = None  # a file with the video's sound, when the video has none of its own
-    overwrite: bool = False
-
-    def __post_init__(self):
-        if self.size < SMALLEST_SIZE or self.focal <= 0 or self.smooth < 0:
-            raise UserError(
-                f"size must be at least {SMALLEST_SIZE}, focal positive and smooth not negative; "
-                f"got {self.size}, {self.focal:g} and {self.smooth:g}"
-            )
+MOST_WORKERS = 8  # threads; with more, decoding is what takes the time
 
 
 @dataclass(frozen=True)
@@ -70,186 +50,179 @@ class Prepared:
     root: Path
     frames: int
     summary: str
-    warnings: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    new: bool  # False: the clip was there already, made alike of the same files
 
 
-def prepare_clip(video: str | Path, out: str | Path, options: Options | None = None, *, bars: bool = True) -> Prepared:
-    """Write the clip folder ``out`` from ``video``; docs/prepare.md says what it holds.
+def prepare_clip(
+    footage: Footage,
+    out: str | Path,
+    options: Options | None = None,
+    *,
+    parser: Parser | None = None,
+    bars: bool = True,
+) -> Prepared:
+    """Write the clip folder ``out`` from one camera's recording; docs/prepare.md says what it holds.
 
-    UserError says what is wrong with the video or an option; nothing is left at ``out`` then.
+    ``parser`` gives each pixel's class, where ``options.parsing`` names one. UserError says what is wrong with the
+    recording or an option; nothing is left at ``out`` then. Interrupted, it goes on where it was when called again, and
+    where the same clip is there already it does nothing.
     """
-    video, out, options = Path(video), Path(out), options or Options()
-    check_output(out, options.overwrite)
-    info = probe(video)
-    sound = load_sound(options.sound or video)[round(options.start * SAMPLE_RATE) :]
-    samples = _Spread(MATTE_SAMPLES)
-    faces, score_names = _find_faces(video, info, options, samples, bars)
-    warnings: list[str] = []
-    frames = _frames_with_sound(len(faces), sound, video, options, warnings)
-    track = fill_gaps(faces[:frames], fps=FPS, start=options.start, where=str(video))
-    scheme = scheme_of(track.points.shape[1])
-    head = track_head(
-        track.points, scheme, depth=track.depth, rotation=track.rotation, smooth=options.smooth, focal=options.focal
-    )
-    arrays = _arrays(track, scheme, head, options)
-    samples_length = frames * SAMPLE_RATE // FPS
-    sound = np.pad(sound, (0, max(0, samples_length - len(sound))))[:samples_length]
-    source = _source(video, info, options, scheme, score_names)
-    with ClipWriter(out, size=options.size, source=source, overwrite=options.overwrite) as writer:
-        shown, outside = _cut_out(writer, video, options, track, scheme, head, arrays, samples, bars)
-        quality = Quality(head, arrays["blink"], track.detected, outside, sound, options.size)
-        summary = quality.summary()
-        title = f"{video.name}: {summary}"
-        sheet = contact_sheet(shown, scheme, title=title, tracks=quality.tracks(), sound=sound)
+    out, options = Path(out), options or Options()
+    job = options.job(dict(footage.describe()), footage.files())
+    if (done := _already(out, job, options.overwrite)) is not None:
+        return done
+    sound = footage.sound()
+    with ClipWriter(out, size=options.size, source={}, overwrite=options.overwrite, job=job) as writer:
+        work = _Work(writer, footage, options, parser, _Bars(bars))
+        camera, short = work.follow(sound)
+        arrays = {**camera.arrays, **work.cut_out(camera)}
+        begin = camera.first * SAMPLE_RATE // FPS
+        samples = camera.frames * SAMPLE_RATE // FPS
+        sound = np.pad(sound, (0, max(0, begin + samples - len(sound))))[begin : begin + samples]
+        quality = Quality(camera.head, arrays["blink"], camera.track.detected, arrays["outside"], sound, options.size)
+        writer.finish(arrays, sound, source=work.describe(camera, quality))
+        clip = open_clip(writer.folder)
+        findings = (*short, *camera.findings, *examine(clip))
+        writer.write_findings(findings)
+        shown, title = work.shown(camera), f"{Path(footage.name).name}: {quality.summary()}"
+        sheet = contact_sheet(shown, camera.scheme, title=title, tracks=quality.tracks(), sound=sound)
         cv2.imwrite(str(writer.folder / "contact_sheet.png"), sheet[..., ::-1])
-        writer.finish(arrays, sound)
-    return Prepared(out, frames, summary, (*warnings, *quality.warnings()))
+        (writer.folder / "report.html").write_text(html_report(clip, findings, shown), encoding="utf-8")
+    return Prepared(out, camera.frames, quality.summary(), findings, new=True)
 
 
-def _find_faces(
-    video: Path, info: VideoInfo, options: Options, samples: "_Spread", bars: bool
-) -> tuple[list[Face | None], tuple[str, ...]]:
-    expected = None
-    if info.duration:
-        expected = max(1, round(min(info.duration - options.start, options.duration or math.inf) * FPS))
-    pictures = read_frames(video, start=options.start, duration=options.duration)
-    with make_landmarker(options.landmarks, model=options.landmark_model) as landmarker:
-        faces = []
-        for picture in _bar(pictures, "finding the face", expected, bars):
-            samples.offer(picture)
-            faces.append(landmarker(picture))
-        return faces, landmarker.score_names
+def _already(out: Path, job: str, overwrite: bool) -> Prepared | None:
+    """The clip at ``out`` if the same job made it and every part is whole; UserError if it may not be replaced."""
+    if overwrite or not (out / "clip.json").is_file():
+        check_output(out, overwrite)
+        return None
+    clip = open_clip(out)
+    if clip.job != job:
+        raise UserError(
+            f"{out}: exists already, made of other files or with other options; pass --overwrite or choose another folder"
+        )
+    for name in clip.files.damaged():
+        raise UserError(f"{out / name}: damaged or missing; prepare the clip again with --overwrite")
+    return Prepared(out, clip.frames, str(clip.source["summary"]), clip.findings(), new=False)
 
 
-def _frames_with_sound(frames: int, sound: np.ndarray, video: Path, options: Options, warnings: list[str]) -> int:
+class _Work:
+    """The steps of one clip, with what they share."""
+
+    def __init__(self, writer: ClipWriter, footage: Footage, options: Options, parser: Parser | None, bar: "_Bars"):
+        self._writer, self._footage, self._options, self._parser, self._bar = writer, footage, options, parser, bar
+        self._workers = options.workers or min(os.cpu_count() or 1, MOST_WORKERS)
+
+    def follow(self, sound: Float32[np.ndarray, " samples"]) -> tuple[CameraTrack, tuple[Finding, ...]]:
+        """Find the face in all pictures and follow it."""
+        footage, options = self._footage, self._options
+        make = functools.partial(make_landmarker, options.landmarks, model=options.landmark_model)
+        folder = self._writer.progress / "found"
+        self._found = found = detect(footage, make, folder, workers=self._workers, bar=self._bar)
+        frames, short = _frames_with_sound(len(found.faces), sound, footage)
+        followed = follow_face(
+            found.faces[:frames],
+            find_cuts(found.signatures[:frames]),
+            joins=footage.joins,
+            picture_size=found.picture_size,
+            fps=FPS,
+            start=footage.start,
+            where=footage.name,
+        )
+        return track_camera(followed, options, start=footage.start), short
+
+    def cut_out(self, camera: CameraTrack) -> dict[str, np.ndarray]:
+        """Write frames and masks; returns what was measured in them."""
+        options, parsed = self._options, self._parser is not None and self._options.matte == "auto"
+        knife = Knife(options.size, NoMatte() if parsed else self._matte(camera), self._parser, parser_alpha=parsed)
+        shown = set(self._worth_showing(camera))
+        return cut_out(
+            self._writer,
+            self._footage,
+            camera.heads(),
+            knife,
+            view=None,
+            shown=shown,
+            workers=self._workers,
+            bar=self._bar,
+        )
+
+    def _matte(self, camera: CameraTrack) -> Matte:
+        options = self._options
+        if options.matte == "none":
+            return NoMatte()
+        if options.matte != "auto":
+            return AlphaFiles(options.matte, frames=len(self._found.faces), start=self._footage.start)
+        wanted = np.unique(np.linspace(0, camera.frames - 1, MATTE_SAMPLES).astype(int)).tolist()
+        pictures, views = [], camera.heads().views
+        stream = self._footage.pictures(camera.first)
+        for index, picture in enumerate(self._bar(stream, "learning colours", wanted[-1] + 1, 0)):
+            if index in wanted:
+                pictures.append(picture)
+            if index == wanted[-1]:
+                break
+        return HeadMatte(pictures, [views[i] for i in wanted], camera.scheme, options.focal)
+
+    def _worth_showing(self, camera: CameraTrack) -> list[int]:
+        even = np.linspace(0, camera.frames - 1, SHEET_FRAMES).astype(int).tolist()
+        extremes = [int(f(camera.head.euler[:, i])) for i in (0, 1) for f in (np.argmin, np.argmax)]
+        return sorted({*even, *extremes})
+
+    def shown(self, camera: CameraTrack) -> list[SheetFrame]:
+        """Frames for people to look at, once the clip is written."""
+        clip, views, size = open_clip(self._writer.folder), camera.heads().views, self._options.size
+        frames = []
+        for index in self._worth_showing(camera):
+            picture, crop = shown_picture(self._writer, None, index), views[index].crop
+            axes = project_axes(camera.head.cam_from_world[index], camera.head.nose_tip, self._options.focal, size)
+            landmarks = camera.arrays["landmarks"][index].astype(np.float64)
+            seen = crop.cut(picture, size)
+            frames.append(SheetFrame(index, picture, crop, seen, clip.image(index), clip.masks(index), landmarks, axes))
+        return frames
+
+    def describe(self, camera: CameraTrack, quality: Quality) -> dict[str, object]:
+        """How the clip was made, for its clip.json. File names only: folders are nobody else's business."""
+
+        def name(path: str | Path | None, otherwise: str) -> str:
+            return otherwise if path is None else Path(path).name
+
+        options, footage = self._options, self._footage
+        return {
+            **footage.describe(),
+            "start": footage.start + camera.first / FPS,  # of the clip's first frame
+            "landmarks": name(options.landmarks, ""),
+            "landmark_scheme": camera.scheme.name,
+            "expression_names": list(self._found.score_names),
+            "matte": name(options.matte, ""),
+            "parsing": name(options.parsing, "none"),
+            "blink": name(options.blink, "eyelid landmarks"),
+            "focal": options.focal,
+            "smooth": options.smooth,
+            "joins": [join - camera.first for join in footage.joins if 0 < join - camera.first < camera.frames],
+            "summary": quality.summary(),
+        }
+
+
+def _frames_with_sound(
+    frames: int, sound: Float32[np.ndarray, " samples"], footage: Footage
+) -> tuple[int, tuple[Finding, ...]]:
     missing = frames - num_video_frames(len(sound))
     if missing <= SOUND_MISSING * FPS:
-        return frames
+        return frames, ()
     if missing >= frames:
-        raise UserError(f"{options.sound or video}: its sound ends before {options.start:g} s, where the clip begins")
-    warnings.append(f"the sound ends {missing / FPS:.2f} s before the picture, and the clip ends with it")
-    return frames - missing
+        raise UserError(f"{footage.name}: its sound ends before {footage.start:g} s, where the clip begins")
+    end = footage.start + frames / FPS
+    message = f"the sound ends {missing / FPS:.2f} s before the picture, and the clip ends with it"
+    advice = "give the whole sound with --sound if there is more of it"
+    return frames - missing, (Finding("short_sound", Severity.WARNING, end - missing / FPS, end, message, advice),)
 
 
-def _arrays(track: FaceTrack, scheme: LandmarkScheme, head: HeadTrack, options: Options) -> dict[str, np.ndarray]:
-    """What is known of every frame, as it is stored."""
-    openness = eye_openness(track.points, scheme, head.side, head.euler[:, 1])
-    blink = blink_from_openness(openness)
-    if options.blink is not None:
-        blink = read_openface_blink(options.blink, len(openness), fps=FPS, start=options.start)
-    size = options.size
-    landmarks = (track.points - head.centre[:, None]) * (size / head.side)[:, None, None] + size / 2
-    arrays = {
-        "label": head.label,
-        "blink": blink,
-        "landmarks": landmarks,
-        "pose": head.euler,
-        "crop": np.column_stack([head.centre, head.side]),
-        "confidence": track.detected,
-        "eye_openness": openness,
-        "fit_error": head.error * size,
-    }
-    if track.depth is not None:
-        arrays["landmarks_3d"] = world_landmarks(track.points, track.depth, head, options.focal)
-    if track.scores is not None:
-        arrays["expression"] = track.scores
-    return {name: values.astype(np.float32) for name, values in arrays.items()}
+class _Bars:
+    """Progress: (things, label, total, already done) → the things, with a bar while they are used."""
 
+    def __init__(self, shown: bool):
+        self._shown = shown
 
-def _source(
-    video: Path, info: VideoInfo, options: Options, scheme: LandmarkScheme, score_names: tuple[str, ...]
-) -> dict[str, object]:
-    """How the clip was made, for its clip.json. File names only: folders are nobody else's business."""
-
-    def name(path: str | Path | None, otherwise: str) -> str:
-        return otherwise if path is None else Path(path).name
-
-    return {
-        "video": video.name,
-        "fps": info.fps,
-        "size": list(info.size),
-        "start": options.start,
-        "duration": options.duration,
-        "landmarks": name(options.landmarks, ""),
-        "landmark_scheme": scheme.name,
-        "expression_names": list(score_names),
-        "matte": name(options.matte, ""),
-        "blink": name(options.blink, "eyelid landmarks"),
-        "sound": name(options.sound, video.name),
-        "focal": options.focal,
-        "smooth": options.smooth,
-    }
-
-
-def _cut_out(
-    writer: ClipWriter,
-    video: Path,
-    options: Options,
-    track: FaceTrack,
-    scheme: LandmarkScheme,
-    head: HeadTrack,
-    arrays: dict[str, np.ndarray],
-    samples: "_Spread",
-    bars: bool,
-) -> tuple[list[SheetFrame], Float32[np.ndarray, " T"]]:
-    """Write every frame and its masks; returns the frames of the contact sheet and how much of each crop was unseen."""
-    frames, size = len(head.side), options.size
-    views = [_view(track, head, t) for t in range(frames)]
-    matte = _matte(options, samples, views, scheme)
-    worth_showing = {int(i) for i in np.linspace(0, frames - 1, SHEET_FRAMES)}
-    worth_showing |= {int(f(head.euler[:, i])) for i in (0, 1) for f in (np.argmin, np.argmax)}
-    shown, outside = [], []
-    pictures = itertools.islice(read_frames(video, start=options.start, duration=options.duration), frames)
-    for index, picture in enumerate(_bar(pictures, "cutting it out", frames, bars)):
-        view, landmarks = views[index], arrays["landmarks"][index]
-        seen = view.crop.cut(picture, size)
-        alpha = matte(picture, view, seen)
-        image = on_white(seen, alpha)
-        regions = region_masks(landmarks, scheme, size)
-        masks = np.dstack([*regions, np.round(alpha * 255).astype(np.uint8)])
-        writer.add(image, masks)
-        outside.append(1 - view.crop.inside(picture.shape, SMALLEST_SIZE).mean())
-        if index in worth_showing:
-            axes = project_axes(head.cam_from_world[index], head.nose_tip, options.focal, size)
-            shown.append(SheetFrame(index, picture, view.crop, seen, image, masks, landmarks, axes))
-    if len(outside) != frames:
-        raise UserError(f"{video}: gave {frames} frames first and {len(outside)} when read again; is it being written?")
-    return shown, np.array(outside, np.float32)
-
-
-def _view(track: FaceTrack, head: HeadTrack, t: int) -> HeadView:
-    up = head.cam_from_world[t, :2, 1]
-    return HeadView(Crop(head.centre[t], float(head.side[t])), track.points[t], up / np.linalg.norm(up))
-
-
-def _matte(
-    options: Options, samples: "_Spread", views: list[HeadView], scheme: LandmarkScheme
-) -> Callable[[np.ndarray, HeadView, np.ndarray], np.ndarray]:
-    if options.matte == "none":
-        return whole_crop
-    if options.matte != "auto":
-        if not Path(options.matte).exists():
-            raise UserError(f"--matte={options.matte}: neither {' nor '.join(MATTES)} nor a folder or video of alphas")
-        return AlphaFiles(options.matte, frames=len(views), start=options.start, duration=options.duration)
-    usable = [(picture, views[i]) for i, picture in samples.kept.items() if i < len(views)]
-    return HeadMatte([p for p, _ in usable], [v for _, v in usable], scheme, options.focal)
-
-
-def _bar(pictures: Iterable[Any], label: str, total: int | None, shown: bool) -> Iterable[Any]:
-    return tqdm(pictures, desc=label, total=total, unit="frame", disable=not shown)
-
-
-class _Spread:
-    """Keeps between half of ``most`` and ``most`` pictures, evenly spread over a sequence of unknown length."""
-
-    def __init__(self, most: int):
-        self._most, self._stride, self._seen = most, 1, 0
-        self.kept: dict[int, UInt8[np.ndarray, "H W 3"]] = {}
-
-    def offer(self, picture: UInt8[np.ndarray, "H W 3"]) -> None:
-        if self._seen % self._stride == 0:
-            self.kept[self._seen] = picture
-            if len(self.kept) > self._most:
-                self._stride *= 2
-                self.kept = {i: p for i, p in self.kept.items() if i % self._stride == 0}
-        self._seen += 1
+    def __call__(self, things: Iterable[Any], label: str, total: int | None, done: int) -> Iterable[Any]:
+        return tqdm(things, desc=label, total=total, initial=done, unit="frame", disable=not self._shown)

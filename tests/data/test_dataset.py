@@ -1,9 +1,12 @@
 """Batches: split, neighbourhoods, couples, and repeatability."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from jax_talker.data.clip import ClipWriter, open_clip
+from jax_talker.data.clip import open_clip
+from jax_talker.data.clip_writer import ClipWriter
 from jax_talker.data.dataset import ClipFrames, FrameStore, batches, neighbourhoods, split
 from jax_talker.data.selection import choose_frames, expression_features
 
@@ -103,6 +106,26 @@ def test_store_reads_each_frame_once(clip, monkeypatch):
     store.images(np.array([1, 2, 1]))
     store.images(np.array([2]))
     assert reads == [1, 2]
+
+
+def test_store_keeps_what_fits_and_reads_the_rest_each_time(clip, monkeypatch):
+    reads = []
+    original = type(clip).image
+    monkeypatch.setattr(type(clip), "image", lambda self, i: reads.append(i) or original(self, i))
+    store = FrameStore(clip, limit=2 * SIZE * SIZE * 3 + 1)
+    for _ in range(2):
+        np.testing.assert_array_equal(store.images(np.array([0, 1, 2]))[:, 0, 0, 0], [0, 10, 20])
+    assert reads == [0, 1, 2, 2]
+
+
+def test_pairs_do_not_cross_a_join(clip):
+    joined = replace(clip, source={"joins": [5, 9]})
+    frames = ClipFrames(joined, np.zeros((FRAMES, 16, 1), np.float32), REACH)
+    pairs = [next(frames.pairs(np.arange(15), 8, 0.5, seed=1, step=k)) for k in range(40)]
+    for side in (0, 1):
+        first = np.concatenate([np.asarray(pair[side].index)[::2] for pair in pairs])
+        assert not set(first.tolist()) & {4, 8}
+        assert set(first.tolist()) == set(range(14)) - {4, 8}
 
 
 def test_windows_must_fit_the_clip(clip):

@@ -13,7 +13,8 @@ import pytest
 
 from jax_talker import geometry
 from jax_talker.data.blink import count_blinks
-from jax_talker.data.clip import ClipWriter, open_clip
+from jax_talker.data.clip import open_clip
+from jax_talker.data.clip_writer import ClipWriter
 from jax_talker.data.landmarks import IBUG, MEDIAPIPE
 from jax_talker.data.pose import euler_angles
 from jax_talker.data.preparation import Options, prepare_clip

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from jax_talker import geometry
-from jax_talker.data.clip import FPS, ClipWriter
+from jax_talker.data.clip import FPS
+from jax_talker.data.clip_writer import ClipWriter
 from jax_talker.data.procedural import motion, speech
 from jax_talker.data.procedural.head import Head, picture
 from jax_talker.data.procedural.identity import Identity, Motion, random_identity, vector
