@@ -25,7 +25,6 @@ from pathlib import Path
 from absl import flags
 
 from jax_talker import cli
-from jax_talker.data.clip import open_clip
 from jax_talker.data.cutting import Parser
 from jax_talker.data.findings import Finding
 from jax_talker.data.footage import VideoFootage

@@ -1,17 +1,21 @@
-"""One camera of a recording: from the faces that were found to where the head is in every frame, as it is stored."""
+"""A recording's cameras: from the faces that were found to where the head is in every frame, as it is stored."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from jax_talker.data.blink import blink_from_openness, eye_openness, read_openface_blink
+from jax_talker.data.calibration import Calibrated, calibrate
 from jax_talker.data.clip import FPS
 from jax_talker.data.crop import Crop
 from jax_talker.data.cutting import Heads
+from jax_talker.data.faces import Face, box_of, side_of
 from jax_talker.data.findings import Finding
-from jax_talker.data.following import FaceTrack, Followed
+from jax_talker.data.following import Followed
+from jax_talker.data.gaze import gaze
 from jax_talker.data.landmarks import LandmarkScheme, scheme_of
 from jax_talker.data.matte import HeadView
 from jax_talker.data.options import Options
@@ -20,18 +24,18 @@ from jax_talker.data.pose import HeadTrack, track_head, world_landmarks
 
 @dataclass(frozen=True)
 class CameraTrack:
-    """What is known of T frames before any of them is cut out."""
+    """What is known of one camera's T frames before any of them is cut out."""
 
     first: int  # number of the footage's picture that is frame 0
-    track: FaceTrack
+    points: Float64[np.ndarray, "T P 2"]  # px of the source
     scheme: LandmarkScheme
     head: HeadTrack
-    arrays: dict[str, Float32[np.ndarray, "T ..."]]
+    arrays: dict[str, np.ndarray]  # float32, first axis T
     findings: tuple[Finding, ...]
 
     @property
     def frames(self) -> int:
-        return len(self.head.side)
+        return len(self.points)
 
     def heads(self) -> Heads:
         """For cutting them out."""
@@ -39,37 +43,81 @@ class CameraTrack:
         for t in range(self.frames):
             up = self.head.cam_from_world[t, :2, 1]
             crop = Crop(self.head.centre[t], float(self.head.side[t]))
-            views.append(HeadView(crop, self.track.points[t], up / np.linalg.norm(up)))
+            views.append(HeadView(crop, self.points[t], up / np.linalg.norm(up)))
         return Heads(self.first, views, self.arrays["landmarks"].astype(np.float64), self.scheme)
 
 
-def track_camera(followed: Followed, options: Options, *, start: float) -> CameraTrack:
-    """Head pose, crop and blink of the face that was followed; ``start`` is the footage's, in seconds."""
+def track_front(followed: Followed, options: Options, *, start: float) -> CameraTrack:
+    """Head pose, crop, blink and gaze of the face that was followed; ``start`` is the footage's, in seconds."""
     track = followed.track
     scheme = scheme_of(track.points.shape[1])
     head = track_head(
-        track.points, scheme, depth=track.depth, rotation=track.rotation, smooth=options.smooth, focal=options.focal
+        track.points,
+        scheme,
+        depth=track.depth,
+        rotation=track.rotation,
+        smooth=options.smooth,
+        focal=options.focal,
+        weight=track.detected,
     )
-    openness = eye_openness(track.points, scheme, head.side, head.euler[:, 1])
+    openness = eye_openness(track.points, scheme, head.side, head.euler)
     if options.blink is None:
         blink = blink_from_openness(openness)
     else:
         begin = start + followed.first / FPS
         blink = read_openface_blink(Path(options.blink), len(openness), fps=FPS, start=begin)
-    size = options.size
-    arrays = {
-        "label": head.label,
+    arrays = _placed(track.points, head, options) | {
         "blink": blink,
-        "landmarks": (track.points - head.centre[:, None]) * (size / head.side)[:, None, None] + size / 2,
-        "pose": head.euler,
-        "crop": np.column_stack([head.centre, head.side]),
         "confidence": track.detected,
         "eye_openness": openness,
-        "fit_error": head.error * size,
     }
     if track.depth is not None:
         arrays["landmarks_3d"] = world_landmarks(track.points, track.depth, head, options.focal)
     if track.scores is not None:
         arrays["expression"] = track.scores
-    stored = {name: values.astype(np.float32) for name, values in arrays.items()}
-    return CameraTrack(followed.first, track, scheme, head, stored, followed.findings)
+    if (looking := gaze(track.points, scheme, head)) is not None:
+        arrays["gaze"] = looking
+    return CameraTrack(followed.first, track.points, scheme, head, _stored(arrays), followed.findings)
+
+
+def track_sides(
+    front: CameraTrack, found: Mapping[str, Sequence[Sequence[Face]]], options: Options, *, joins: Sequence[int]
+) -> dict[str, CameraTrack]:
+    """The synchronised cameras beside the front one, from the faces in all their pictures; their blink is the front's."""
+    kept = slice(front.first, front.first + front.frames)
+    points = {name: largest_faces(faces[kept], front.points.shape[1]) for name, faces in found.items()}
+    calibrated = calibrate(
+        front.head, front.points, points, front.scheme, focal=options.focal, smooth=options.smooth, joins=joins
+    )
+    return {name: _side(front, side, options) for name, side in calibrated.items()}
+
+
+def largest_faces(found: Sequence[Sequence[Face]], count: int) -> Float64[np.ndarray, "T count 2"]:
+    """Landmarks of the largest face in every picture, NaN where there is none."""
+    points = np.full((len(found), count, 2), np.nan)
+    for t, faces in enumerate(found):
+        if faces:
+            points[t] = max((face.points for face in faces), key=lambda p: float(side_of(box_of(p))))
+    return points
+
+
+def _side(front: CameraTrack, side: Calibrated, options: Options) -> CameraTrack:
+    arrays = _placed(side.points, side.head, options)
+    arrays["blink"] = front.arrays["blink"]
+    arrays["confidence"] = side.seen.astype(np.float32)
+    return CameraTrack(front.first, side.points, front.scheme, side.head, _stored(arrays), side.findings)
+
+
+def _placed(points: np.ndarray, head: HeadTrack, options: Options) -> dict[str, np.ndarray]:
+    scale = (options.size / head.side)[:, None, None]
+    return {
+        "label": head.label,
+        "landmarks": (points - head.centre[:, None]) * scale + options.size / 2,
+        "pose": head.euler,
+        "crop": np.column_stack([head.centre, head.side]),
+        "fit_error": head.error * options.size,
+    }
+
+
+def _stored(arrays: Mapping[str, np.ndarray]) -> dict[str, Float32[np.ndarray, "T ..."]]:
+    return {name: values.astype(np.float32) for name, values in arrays.items()}

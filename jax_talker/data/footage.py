@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -13,6 +13,7 @@ from jax_talker.data.clip import FPS, SAMPLE_RATE
 from jax_talker.data.video import VideoInfo, probe, read_frames
 
 
+@runtime_checkable
 class Footage(Protocol):
     """A recording that can be read again and again, always alike."""
 

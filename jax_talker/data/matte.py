@@ -17,7 +17,7 @@ the face. Users with a matting network give its alpha instead (``--matte FOLDER`
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -62,12 +62,14 @@ class Looked:
     shape: tuple[int, ...]  # of the full picture
 
 
+@runtime_checkable
 class Cutter(Protocol):
     """Cuts out the head of successive frames: alpha of the head in the view's crop ``seen``."""
 
     def __call__(self, looked: Any, view: HeadView, seen: UInt8[np.ndarray, "S S 3"]) -> Float32[np.ndarray, "S S"]: ...
 
 
+@runtime_checkable
 class Matte(Protocol):
     """Where heads' alphas come from. ``look`` is called once per picture and in order, cutters from several threads."""
 

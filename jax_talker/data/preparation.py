@@ -7,7 +7,7 @@ unfinished folder, and the same command goes on there after an interruption.
 
 import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,16 @@ from tqdm import tqdm
 
 from jax_talker.data.alpha_files import AlphaFiles, NoMatte
 from jax_talker.data.audio import num_video_frames
-from jax_talker.data.camera import CameraTrack, track_camera
-from jax_talker.data.clip import FPS, SAMPLE_RATE, open_clip
+from jax_talker.data.camera import CameraTrack, track_front, track_sides
+from jax_talker.data.clip import FPS, SAMPLE_RATE, Clip, open_clip
 from jax_talker.data.clip_writer import ClipWriter, check_output
 from jax_talker.data.contact_sheet import SheetFrame, contact_sheet, project_axes
 from jax_talker.data.cutting import Knife, Parser, cut_out, shown_picture
 from jax_talker.data.detection import detect
 from jax_talker.data.doctor import examine
+from jax_talker.data.faces import Face
 from jax_talker.data.findings import Finding, Severity
-from jax_talker.data.following import follow_face
+from jax_talker.data.following import Followed, follow_face
 from jax_talker.data.footage import Footage
 from jax_talker.data.landmarkers import make_landmarker
 from jax_talker.data.matte import HeadMatte, Matte
@@ -37,6 +38,7 @@ from jax_talker.data.report import html_report
 from jax_talker.data.shots import find_cuts
 from jax_talker.errors import UserError
 
+FRONT = "front"
 MATTE_SAMPLES = 32  # frames from which a clip's colours are learnt
 SHEET_FRAMES = 6  # evenly spread over the clip; the extremes of yaw and pitch join them
 SOUND_MISSING = 0.2  # s; a clip whose sound ends this much earlier ends with it, below that silence is added
@@ -55,41 +57,75 @@ class Prepared:
 
 
 def prepare_clip(
-    footage: Footage,
+    footage: Footage | Mapping[str, Footage],
     out: str | Path,
     options: Options | None = None,
     *,
     parser: Parser | None = None,
+    findings: Iterable[Finding] = (),
     bars: bool = True,
 ) -> Prepared:
-    """Write the clip folder ``out`` from one camera's recording; docs/prepare.md says what it holds.
+    """Write the clip folder ``out`` from one camera's recording, or from those of several, named, the front one first.
 
-    ``parser`` gives each pixel's class, where ``options.parsing`` names one. UserError says what is wrong with the
-    recording or an option; nothing is left at ``out`` then. Interrupted, it goes on where it was when called again, and
-    where the same clip is there already it does nothing.
+    docs/prepare.md says what it holds. ``parser`` gives each pixel's class, where ``options.parsing`` names one;
+    ``findings`` join what is found here. UserError says what is wrong with the recording or an option; nothing is left
+    at ``out`` then. Interrupted, it goes on where it was when called again, and where the same clip is there already it
+    does nothing.
     """
     out, options = Path(out), options or Options()
-    job = options.job(dict(footage.describe()), footage.files())
+    cameras = dict(footage) if isinstance(footage, Mapping) else {FRONT: footage}
+    job = options.job([f.describe() for f in cameras.values()], [p for f in cameras.values() for p in f.files()])
     if (done := _already(out, job, options.overwrite)) is not None:
         return done
-    sound = footage.sound()
+    if len(cameras) > 1 and options.matte not in ("auto", "none"):
+        raise UserError(f"--matte={options.matte}: with several cameras use auto or none")
+    front, *_ = cameras.values()
+    sound = front.sound()
     with ClipWriter(out, size=options.size, source={}, overwrite=options.overwrite, job=job) as writer:
-        work = _Work(writer, footage, options, parser, _Bars(bars))
-        camera, short = work.follow(sound)
-        arrays = {**camera.arrays, **work.cut_out(camera)}
-        begin = camera.first * SAMPLE_RATE // FPS
-        samples = camera.frames * SAMPLE_RATE // FPS
+        work = {name: _Work(name, writer, f, options, parser, _Bars(bars)) for name, f in cameras.items()}
+        tracks, short = _track(work, sound, options)
+        arrays = {name: {**track.arrays, **work[name].cut_out(track)} for name, track in tracks.items()}
+        camera, own = tracks.pop(FRONT), arrays.pop(FRONT)
+        begin, samples = (n * SAMPLE_RATE // FPS for n in (camera.first, camera.frames))
         sound = np.pad(sound, (0, max(0, begin + samples - len(sound))))[begin : begin + samples]
-        quality = Quality(camera.head, arrays["blink"], camera.track.detected, arrays["outside"], sound, options.size)
-        writer.finish(arrays, sound, source=work.describe(camera, quality))
+        quality = Quality(camera.head, own["blink"], own["confidence"], own["outside"], sound, options.size)
+        source = work[FRONT].describe(camera) | {"summary": quality.summary()}
+        writer.finish(own, sound, views=arrays, source=source)
+        made = (*findings, *short, *camera.findings, *(f for side in tracks.values() for f in side.findings))
+        writer.write_findings(made)
         clip = open_clip(writer.folder)
-        findings = (*short, *camera.findings, *examine(clip))
-        writer.write_findings(findings)
-        shown, title = work.shown(camera), f"{Path(footage.name).name}: {quality.summary()}"
-        sheet = contact_sheet(shown, camera.scheme, title=title, tracks=quality.tracks(), sound=sound)
+        found, shown = (*made, *examine(clip)), work[FRONT].shown(camera, clip)
+        beside = [frame for name, side in tracks.items() for frame in work[name].shown(side, clip.view(name))]
+        title = f"{Path(front.name).name}: {quality.summary()}"
+        sheet = contact_sheet([*shown, *beside], camera.scheme, title=title, tracks=quality.tracks(), sound=sound)
         cv2.imwrite(str(writer.folder / "contact_sheet.png"), sheet[..., ::-1])
-        (writer.folder / "report.html").write_text(html_report(clip, findings, shown), encoding="utf-8")
-    return Prepared(out, camera.frames, quality.summary(), findings, new=True)
+        (writer.folder / "report.html").write_text(html_report(clip, found, shown), encoding="utf-8")
+    return Prepared(out, camera.frames, quality.summary(), found, new=True)
+
+
+def check_clip(root: str | Path) -> tuple[Finding, ...]:
+    """What there is to know about a clip folder: what was found when it was made, and what the doctor finds now.
+
+    UserError names the first part that is damaged or missing.
+    """
+    clip = open_clip(root)
+    for name in clip.files.damaged():
+        raise UserError(f"{clip.root / name}: damaged or missing; prepare the clip again with --overwrite")
+    return (*clip.findings(), *examine(clip))
+
+
+def _track(
+    work: "dict[str, _Work]", sound: Float32[np.ndarray, " samples"], options: Options
+) -> tuple[dict[str, CameraTrack], tuple[Finding, ...]]:
+    """Every camera's track, the front one's first, and what is to be said about the sound."""
+    front = work[FRONT]
+    faces = {name: one.find() for name, one in work.items()}
+    followed, short = front.follow(sound)
+    camera = track_front(followed, options, start=front.footage.start)
+    sides = {name: found for name, found in faces.items() if name != FRONT}
+    joins = [join - camera.first for join in front.footage.joins if 0 < join - camera.first < camera.frames]
+    tracks = track_sides(camera, sides, options, joins=joins) if sides else {}
+    return {FRONT: camera, **tracks}, short
 
 
 def _already(out: Path, job: str, overwrite: bool) -> Prepared | None:
@@ -102,24 +138,33 @@ def _already(out: Path, job: str, overwrite: bool) -> Prepared | None:
         raise UserError(
             f"{out}: exists already, made of other files or with other options; pass --overwrite or choose another folder"
         )
-    for name in clip.files.damaged():
-        raise UserError(f"{out / name}: damaged or missing; prepare the clip again with --overwrite")
-    return Prepared(out, clip.frames, str(clip.source["summary"]), clip.findings(), new=False)
+    return Prepared(out, clip.frames, str(clip.source["summary"]), check_clip(out), new=False)
 
 
 class _Work:
-    """The steps of one clip, with what they share."""
+    """The steps of one camera, with what they share."""
 
-    def __init__(self, writer: ClipWriter, footage: Footage, options: Options, parser: Parser | None, bar: "_Bars"):
-        self._writer, self._footage, self._options, self._parser, self._bar = writer, footage, options, parser, bar
+    def __init__(
+        self, name: str, writer: ClipWriter, footage: Footage, options: Options, parser: Parser | None, bar: "_Bars"
+    ):
+        self._name, self._writer, self.footage, self._options = name, writer, footage, options
+        self._parser, self._bar = parser, bar
+        self._view = None if name == FRONT else name
         self._workers = options.workers or min(os.cpu_count() or 1, MOST_WORKERS)
 
-    def follow(self, sound: Float32[np.ndarray, " samples"]) -> tuple[CameraTrack, tuple[Finding, ...]]:
-        """Find the face in all pictures and follow it."""
-        footage, options = self._footage, self._options
-        make = functools.partial(make_landmarker, options.landmarks, model=options.landmark_model)
-        folder = self._writer.progress / "found"
-        self._found = found = detect(footage, make, folder, workers=self._workers, bar=self._bar)
+    def find(self) -> list[list[Face]]:
+        """Faces in all pictures."""
+        kind = self._options.landmarks
+        if Path(kind).is_dir():  # several cameras' landmark files
+            kind = str(Path(kind) / f"{self._name}.npz")
+        make = functools.partial(make_landmarker, kind, model=self._options.landmark_model)
+        folder = self._writer.progress / "found" / self._name
+        self._found = detect(self.footage, make, folder, workers=self._workers, bar=self._bar)
+        return self._found.faces
+
+    def follow(self, sound: Float32[np.ndarray, " samples"]) -> tuple[Followed, tuple[Finding, ...]]:
+        """One face through the pictures that have sound; and what is to be said about the sound."""
+        footage, found = self.footage, self._found
         frames, short = _frames_with_sound(len(found.faces), sound, footage)
         followed = follow_face(
             found.faces[:frames],
@@ -130,20 +175,19 @@ class _Work:
             start=footage.start,
             where=footage.name,
         )
-        return track_camera(followed, options, start=footage.start), short
+        return followed, short
 
     def cut_out(self, camera: CameraTrack) -> dict[str, np.ndarray]:
         """Write frames and masks; returns what was measured in them."""
-        options, parsed = self._options, self._parser is not None and self._options.matte == "auto"
-        knife = Knife(options.size, NoMatte() if parsed else self._matte(camera), self._parser, parser_alpha=parsed)
-        shown = set(self._worth_showing(camera))
+        parsed = self._parser is not None and self._options.matte == "auto"
+        matte = NoMatte() if parsed else self._matte(camera)
         return cut_out(
             self._writer,
-            self._footage,
+            self.footage,
             camera.heads(),
-            knife,
-            view=None,
-            shown=shown,
+            Knife(self._options.size, matte, self._parser, parser_alpha=parsed),
+            view=self._view,
+            shown=set(self._worth_showing(camera)),
             workers=self._workers,
             bar=self._bar,
         )
@@ -153,10 +197,10 @@ class _Work:
         if options.matte == "none":
             return NoMatte()
         if options.matte != "auto":
-            return AlphaFiles(options.matte, frames=len(self._found.faces), start=self._footage.start)
+            return AlphaFiles(options.matte, frames=len(self._found.faces), start=self.footage.start)
         wanted = np.unique(np.linspace(0, camera.frames - 1, MATTE_SAMPLES).astype(int)).tolist()
         pictures, views = [], camera.heads().views
-        stream = self._footage.pictures(camera.first)
+        stream = self.footage.pictures(camera.first)
         for index, picture in enumerate(self._bar(stream, "learning colours", wanted[-1] + 1, 0)):
             if index in wanted:
                 pictures.append(picture)
@@ -165,29 +209,31 @@ class _Work:
         return HeadMatte(pictures, [views[i] for i in wanted], camera.scheme, options.focal)
 
     def _worth_showing(self, camera: CameraTrack) -> list[int]:
+        if self._view:
+            return [camera.frames // 2]
         even = np.linspace(0, camera.frames - 1, SHEET_FRAMES).astype(int).tolist()
         extremes = [int(f(camera.head.euler[:, i])) for i in (0, 1) for f in (np.argmin, np.argmax)]
         return sorted({*even, *extremes})
 
-    def shown(self, camera: CameraTrack) -> list[SheetFrame]:
+    def shown(self, camera: CameraTrack, clip: Clip) -> list[SheetFrame]:
         """Frames for people to look at, once the clip is written."""
-        clip, views, size = open_clip(self._writer.folder), camera.heads().views, self._options.size
-        frames = []
+        views, size, frames = camera.heads().views, self._options.size, []
         for index in self._worth_showing(camera):
-            picture, crop = shown_picture(self._writer, None, index), views[index].crop
+            picture, crop = shown_picture(self._writer, self._view, index), views[index].crop
             axes = project_axes(camera.head.cam_from_world[index], camera.head.nose_tip, self._options.focal, size)
             landmarks = camera.arrays["landmarks"][index].astype(np.float64)
             seen = crop.cut(picture, size)
             frames.append(SheetFrame(index, picture, crop, seen, clip.image(index), clip.masks(index), landmarks, axes))
         return frames
 
-    def describe(self, camera: CameraTrack, quality: Quality) -> dict[str, object]:
+    def describe(self, camera: CameraTrack) -> dict[str, object]:
         """How the clip was made, for its clip.json. File names only: folders are nobody else's business."""
 
         def name(path: str | Path | None, otherwise: str) -> str:
             return otherwise if path is None else Path(path).name
 
-        options, footage = self._options, self._footage
+        options, footage = self._options, self.footage
+        raw, steady = camera.head.jitter_raw, camera.head.jitter
         return {
             **footage.describe(),
             "start": footage.start + camera.first / FPS,  # of the clip's first frame
@@ -199,8 +245,11 @@ class _Work:
             "blink": name(options.blink, "eyelid landmarks"),
             "focal": options.focal,
             "smooth": options.smooth,
+            "jitter": {
+                "before": {"degrees": raw.degrees.tolist(), "pixels": raw.pixels.tolist()},
+                "after": {"degrees": steady.degrees.tolist(), "pixels": steady.pixels.tolist()},
+            },
             "joins": [join - camera.first for join in footage.joins if 0 < join - camera.first < camera.frames],
-            "summary": quality.summary(),
         }
 
 

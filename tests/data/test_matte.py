@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from jax_talker.data.alpha_files import AlphaFiles, whole_crop
+from jax_talker.data.alpha_files import AlphaFiles, NoMatte
 from jax_talker.data.crop import Crop
 from jax_talker.data.landmarks import IBUG
 from jax_talker.data.matte import HeadMatte, HeadView, on_white
@@ -30,8 +30,20 @@ def views(clip):
 
 @pytest.fixture(scope="module")
 def alphas(clip, views):
-    matte = HeadMatte(clip.frames[::3], views[::3], IBUG)
-    return [matte(f, v, v.crop.cut(f, SIZE)) for f, v in zip(clip.frames, views, strict=True)]
+    return cut_all(HeadMatte(clip.frames[::3], views[::3], IBUG), clip, views)
+
+
+def cut_all(matte, clip, views, first=0):
+    cut = matte.cutter()
+    found = []
+    for t in range(first, len(views)):
+        looked = matte.look(t, clip.frames[t], views[t])
+        found.append(cut(looked, views[t], views[t].crop.cut(clip.frames[t], SIZE)))
+    return found
+
+
+def cut_one(matte, t, frame, view):
+    return matte.cutter()(matte.look(t, frame, view), view, view.crop.cut(frame, SIZE))
 
 
 def true_alpha(clip, views, t):
@@ -62,14 +74,23 @@ def test_the_matte_is_steady(alphas):
     assert np.mean(changes) < 0.012  # a rolling head's own change is 0.006
 
 
+def test_a_piece_hardly_depends_on_where_it_begins(clip, views, alphas):
+    """After the warm-up, the memory of what was before has faded to less than a grey level on average."""
+    matte, first = HeadMatte(clip.frames[::3], views[::3], IBUG), 20
+    again = cut_all(matte, clip, views, first)
+    cold = np.abs(again[0] - alphas[first]).mean()
+    warm = np.abs(again[matte.warm_up] - alphas[first + matte.warm_up]).mean()
+    assert warm < 1 / 255
+    assert warm < cold / 3
+
+
 def test_nothing_is_seen_beyond_the_source(clip, views):
     t, far = 3, Crop(views[3].crop.centre, views[3].crop.side * 3)
     view = HeadView(far, views[t].landmarks, views[t].up)
     outside = far.inside(clip.frames[t].shape, SIZE) == 0
     assert outside.mean() > 0.3
-    seen = far.cut(clip.frames[t], SIZE)
-    assert HeadMatte(clip.frames[:2], views[:2], IBUG)(clip.frames[t], view, seen)[outside].max() == 0
-    kept = whole_crop(clip.frames[t], view, seen)
+    assert cut_one(HeadMatte(clip.frames[:2], views[:2], IBUG), t, clip.frames[t], view)[outside].max() == 0
+    kept = cut_one(NoMatte(), t, clip.frames[t], view)
     assert kept[outside].max() == 0
     assert kept[~outside].min() > 0
 
@@ -99,9 +120,9 @@ def test_mattes_of_ones_own(tmp_path, clip, views):
             cv2.imwrite(str(folder / f"{t:04d}.png"), alpha.astype(np.uint16) * 257)
     video = write_video(tmp_path / "alphas.mp4", (np.repeat(a[..., None], 3, 2) for a in clip.alpha))
     for path, tolerance in ((folder, 1e-6), (video, 0.03)):  # H.264 rounds
-        given = AlphaFiles(path, frames=len(views), start=0, duration=None)
+        given = AlphaFiles(path, frames=len(views), start=0)
         for t, view in enumerate(views):
-            alpha = given(clip.frames[t], view, view.crop.cut(clip.frames[t], SIZE))
+            alpha = cut_one(given, t, clip.frames[t], view)
             inside = view.crop.inside(clip.frames[t].shape, SIZE)
             assert np.abs(alpha - true_alpha(clip, views, t) * inside).mean() <= tolerance
 
@@ -109,18 +130,18 @@ def test_mattes_of_ones_own(tmp_path, clip, views):
 def test_bad_mattes_say_why(tmp_path, clip, views):
     (tmp_path / "few").mkdir()
     cv2.imwrite(str(tmp_path / "few" / "0.png"), clip.alpha[0])
-    with pytest.raises(UserError, match="holds 1 pictures, but the clip has 48 frames"):
-        AlphaFiles(tmp_path / "few", frames=48, start=0, duration=None)
+    with pytest.raises(UserError, match="holds 1 pictures, but the source has 48"):
+        AlphaFiles(tmp_path / "few", frames=48, start=0)
     cv2.imwrite(str(tmp_path / "few" / "0.png"), clip.alpha[0][::2])
-    seen = views[0].crop.cut(clip.frames[0], SIZE)
     with pytest.raises(UserError, match="mattes are 320×120, the video is 320×240"):
-        AlphaFiles(tmp_path / "few", frames=1, start=0, duration=None)(clip.frames[0], views[0], seen)
+        AlphaFiles(tmp_path / "few", frames=1, start=0).look(0, clip.frames[0], views[0])
     (tmp_path / "few" / "0.png").write_text("no picture")
     with pytest.raises(UserError, match="not a picture"):
-        AlphaFiles(tmp_path / "few", frames=1, start=0, duration=None)(clip.frames[0], views[0], seen)
+        AlphaFiles(tmp_path / "few", frames=1, start=0).look(0, clip.frames[0], views[0])
     short = write_video(tmp_path / "short.mp4", [np.zeros((240, 320, 3), np.uint8)] * 2)
-    given = AlphaFiles(short, frames=48, start=0, duration=None)
-    for _ in range(2):
-        given(clip.frames[0], views[0], seen)
+    given = AlphaFiles(short, frames=48, start=0)
+    for t in range(2):
+        given.look(t, clip.frames[t], views[t])
     with pytest.raises(UserError, match="ends before the picture does"):
-        given(clip.frames[0], views[0], seen)
+        given.look(2, clip.frames[2], views[2])
+    given.look(1, clip.frames[1], views[1])  # a picture again, as after an interruption
