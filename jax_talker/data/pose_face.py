@@ -8,6 +8,9 @@ from jax_talker.data.landmarks import LandmarkScheme
 from jax_talker.data.pose_fit import ANCHORS, Fit, Seen, in_camera, landmark_noise, linearised, robust_weights
 
 SPREAD = 0.01  # world units, 3.5 mm: how far a person's landmarks are expected to lie from the first guess
+# Landmarkers err alike in like frames (the mean face draws them, expressions move them), so a clip says no more about
+# the face than this many independent frames; without the bound, small turns of a head get exaggerated.
+INDEPENDENT_FRAMES = 25
 
 
 def mean_shape(head: Float64[np.ndarray, "T K 3"]) -> Float64[np.ndarray, "K 3"]:
@@ -59,6 +62,7 @@ def refine_face(
     noise = landmark_noise(seen, face, fit)
     weight = robust_weights(seen, face, fit, noise)[0] / fit.side[:, None] ** 2  # 1/px²
     frames, count = weight.shape
+    weight = weight * min(1.0, INDEPENDENT_FRAMES / frames)
     turn = np.broadcast_to(np.eye(3), (frames, 3, 3))
     residual, by_pose = linearised(seen, face, fit, turn, 6)
     x, z = in_camera(face, fit.rotation)
