@@ -12,6 +12,10 @@ from jax_talker.errors import UserError
 OPEN_PERCENTILE = 80  # of a clip's lid gaps: people's eyes are open most of the time
 CLOSED_PERCENTILE = 1
 CLOSED_AT_MOST = 0.4  # of the open gap; a clip without a blink must not stretch its noise to a full range
+LOWERED = 0.7  # of the open gap; below this an eye says nothing about how far the open one opens
+CALIBRATION_ROUNDS = 8
+PITCH_UNIT, YAW_UNIT = 20.0, 30.0  # degrees
+POSE_PRIOR = 0.1  # squared ratio of the open gap's scatter (10 %) to what a pose unit may change it by (30 %)
 AU45_FULL = 2.0  # ER-NeRF and its successors clip AU45's intensity to [0, 2] and halve it
 
 
@@ -20,22 +24,57 @@ def eye_openness(
     scheme: LandmarkScheme,
     side: Float64[np.ndarray, " T"],
     pitch: Float64[np.ndarray, " T"],
+    *,
+    up: Float64[np.ndarray, "T 2"] | None = None,
 ) -> Float64[np.ndarray, " T"]:
     """Mean gap between the lids of both eyes, as a share of the crop's ``side``, as seen from straight ahead.
 
     Unlike the eye aspect ratio it is divided by the size of the head, not by the width of the eye, which a turn of the
-    head shortens; the gap itself is foreshortened by ``pitch`` (degrees) only.
+    head shortens; the gap itself is foreshortened by ``pitch`` (degrees) only. With ``up`` (the head's up direction in
+    the picture, y down) gaps are measured along it, so that noise across it does not keep a closed eye open.
     """
     pairs = np.array([*scheme.left_lids, *scheme.right_lids])
-    gaps = np.linalg.norm(points[:, pairs[:, 0]] - points[:, pairs[:, 1]], axis=-1).mean(1)
-    return gaps / side / np.cos(np.radians(pitch))
+    between = points[:, pairs[:, 0]] - points[:, pairs[:, 1]]
+    if up is None:
+        gaps = np.linalg.norm(between, axis=-1)
+    else:
+        gaps = np.einsum("tpi,ti->tp", between, up / np.linalg.norm(up, axis=1, keepdims=True))
+    return gaps.mean(1) / side / np.cos(np.radians(pitch))
 
 
-def blink_from_openness(openness: Float64[np.ndarray, " T"]) -> Float32[np.ndarray, " T"]:
-    """0 open … 1 closed, relative to this person in this clip."""
+def blink_from_openness(
+    openness: Float64[np.ndarray, " T"], pose: Float[np.ndarray, "T D"] | None = None
+) -> Float32[np.ndarray, " T"]:
+    """0 open … 1 closed, relative to this person in this clip.
+
+    With ``pose`` (degrees: yaw, pitch, …) what a pose does to the gap of open eyes, lids that follow a lowered gaze
+    included, is found in the clip and taken out first.
+    """
+    if pose is not None:
+        openness = openness / _open_at(openness, pose)
     open_gap = np.percentile(openness, OPEN_PERCENTILE)
     closed_gap = min(float(np.percentile(openness, CLOSED_PERCENTILE)), CLOSED_AT_MOST * float(open_gap))
     return np.clip((open_gap - openness) / (open_gap - closed_gap), 0, 1).astype(np.float32)
+
+
+def _open_at(openness: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """The open eyes' gap at each frame's pose [T], relative to that at the clip's mean pose.
+
+    Linear in pitch and in the squares of pitch and yaw; frames with lowered lids drop out in a few rounds.
+    """
+    yaw, pitch = pose[:, 0] / YAW_UNIT, pose[:, 1] / PITCH_UNIT
+    terms = np.stack([pitch, pitch**2, yaw**2], 1)
+    terms -= terms.mean(0)
+    level, change = float(np.percentile(openness, OPEN_PERCENTILE)), np.zeros(3)
+    for _ in range(CALIBRATION_ROUNDS):
+        expected = np.maximum(1 + terms @ change, 0.5)
+        kept = openness > LOWERED * level * expected
+        if not kept.any():
+            return np.ones(len(openness))
+        rows, relative = terms[kept], openness[kept] / level - 1
+        change = np.linalg.solve(rows.T @ rows + POSE_PRIOR * np.eye(3), rows.T @ relative)
+        level *= 1 + float(np.median(relative - rows @ change))
+    return np.maximum(1 + terms @ change, 0.5)
 
 
 def count_blinks(blink: Float[np.ndarray, " T"]) -> int:

@@ -14,10 +14,10 @@ from jax_talker.data.pose import (
     PIVOT,
     euler_angles,
     jitter,
-    smooth_in_time,
     track_head,
     world_landmarks,
 )
+from jax_talker.data.smoothing import smooth_in_time
 
 FRAMES = 60
 
