@@ -1,0 +1,285 @@
+"""Side cameras from a front camera: no calibration is published with MEAD, but its cameras stand still.
+
+One rotation per side view is estimated from the landmarks of many frames (``data.rig``). A side camera then moves around
+the head exactly as the front one does, so its landmarks are needed in enough frames only: where a face is seen from
+too far aside to be found, label and crop follow the front camera.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64
+from scipy.ndimage import median_filter
+from scipy.spatial.transform import Rotation
+
+from jax_talker import geometry
+from jax_talker.data.clip import FPS
+from jax_talker.data.findings import Finding, Severity
+from jax_talker.data.landmarks import MOVING, LandmarkScheme
+from jax_talker.data.pose import PIVOT, HeadTrack, euler_angles, smooth_in_time
+from jax_talker.data.rig import Rig, distance, fit_crops, mean_rotation, project, solve_rig
+from jax_talker.errors import UserError
+
+LEAST_FRAMES = 10  # with a face in them; fewer do not say how a camera is turned
+SAMPLE = 160  # frames from which the cameras are estimated, evenly spread over those that a side camera sees
+LARGE_RESIDUAL = 3.0  # degrees; a usual frame's, above which the calibration is doubtful
+OUT_OF_STEP = 3.0  # times the usual residual, for a whole recording: not synchronous, or the camera was moved
+SIDE_MEDIAN, SIDE_SMOOTH = 25, 5.0  # frames, as in data.pose
+FOLLOW = 5.0  # frames' worth of trust that a crop stays where it is, against moving as the front camera's does
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A side camera through the T frames of the clip."""
+
+    head: HeadTrack  # label, crop and angles as the front camera's; ``error`` is NaN where the face was not found
+    points: Float64[np.ndarray, "T P 2"]  # px; the person's mean face, projected, where it was not found
+    seen: Bool[np.ndarray, " T"]  # whether landmarks were given
+    side_from_front: Float64[np.ndarray, "3 3"]  # rotation between the cameras, where both see the head at its usual place
+    residual: Float64[np.ndarray, " T"]  # degrees between this and the frame's own landmarks; NaN where not seen
+    findings: tuple[Finding, ...]
+
+
+def calibrate(
+    front: HeadTrack,
+    front_points: Float[np.ndarray, "T P 2"],
+    sides: Mapping[str, Float[np.ndarray, "T P 2"]],
+    scheme: LandmarkScheme,
+    *,
+    focal: float = geometry.FOCAL,
+    smooth: float = 1.0,
+    joins: Sequence[int] = (),
+) -> dict[str, Calibrated]:
+    """Calibrate side cameras against the front one; all are estimated together, which helps each.
+
+    ``front`` is ``track_head`` of ``front_points``; ``sides`` are landmarks of the same moments in px of each camera's
+    own picture, NaN where no face was found. ``joins``: frames with which a new recording begins; nothing is smoothed
+    across them. Labels follow the convention of ``data.pose`` (radius 2.7, EG3D's "orig"), crops take up the rest.
+
+    UserError names a view whose face was found in too few frames.
+    """
+    names = list(sides)
+    points = np.stack([np.asarray(front_points, np.float64), *(np.asarray(sides[n], np.float64) for n in names)])
+    seen = np.isfinite(points).all((2, 3))
+    seen[0] &= np.isfinite(front.centre).all(1)
+    for name, found in zip(names, seen[1:], strict=True):
+        if found.sum() < LEAST_FRAMES:
+            raise UserError(
+                f"view {name}: a face was found in {found.sum()} of {len(found)} frames, at least {LEAST_FRAMES} are "
+                "needed to find out where this camera stands; leave the view out"
+            )
+    rigid = list(front.indices[: -len(MOVING)])
+    rig = _rig(front, np.where(seen[..., None, None], points, np.nan), seen, rigid, focal)
+    face = _mean_face(front, points, seen, rig, focal)
+    return {
+        name: _side(front, points[v], seen[v], v, rig, rigid, face, focal, smooth, joins, name)
+        for v, name in enumerate(names, start=1)
+    }
+
+
+def _rig(front: HeadTrack, points: np.ndarray, seen: np.ndarray, rigid: list[int], focal: float) -> Rig:
+    """Robust first guesses of every camera by itself, then all together."""
+    face, rotation = front.face[: len(rigid)], front.cam_from_world[:, :3, :3]
+    views = len(points)
+    turns, references, bends = [np.eye(3)], [front.centre.mean(0)], [1 / (focal * front.side.mean())]
+    used = _even(np.flatnonzero(seen[1:].any(0)), SAMPLE)
+    for v in range(1, views):
+        own = _even(np.flatnonzero(seen[v]), SAMPLE)
+        used = np.union1d(used, _even(own, SAMPLE // views))
+        guess = _affine_rotation(points[v][own][:, rigid], face)
+        turns.append(mean_rotation(guess @ rotation[own].swapaxes(1, 2)))
+        centre, side = fit_crops(
+            points[v][own][:, rigid], project(face, turns[v] @ rotation[own], focal), np.ones((len(own), len(rigid)))
+        )
+        references.append(np.median(centre, 0))
+        # A camera as far away as the label's would have this focal length; the truth is of this order.
+        bends.append(1 / (focal * np.median(side)))
+    start = Rig(np.stack(turns), np.array(bends), np.stack(references), face)
+    return solve_rig(points[:, used][:, :, rigid], start, rotation[used], focal=focal)
+
+
+def _side(
+    front: HeadTrack,
+    points: np.ndarray,
+    seen: np.ndarray,
+    view: int,
+    rig: Rig,
+    rigid: list[int],
+    face: np.ndarray,
+    focal: float,
+    smooth: float,
+    joins: Sequence[int],
+    name: str,
+) -> Calibrated:
+    front_rotation = front.cam_from_world[:, :3, :3]
+    centre = np.broadcast_to(rig.reference[view], front.centre.shape)
+    side = front.side
+    rotation = rig.rotation(front_rotation, front.centre, view, centre)
+    for _ in range(2):  # where the head is seen turns the label a little, and that moves the crop a little
+        centre, side = _crops(front, points[:, rigid], seen, project(rig.face, rotation, focal), smooth, joins)
+        rotation = rig.rotation(front_rotation, front.centre, view, centre)
+    image = project(rig.face, rotation, focal)
+    away = points[:, rigid] - centre[:, None] - side[:, None, None] * image
+    filled = points.copy()
+    filled[~seen] = (centre[:, None] + side[:, None, None] * project(face, rotation, focal))[~seen]
+    cam_from_world = _camera(rotation)
+    residual = np.full(len(seen), np.nan)
+    residual[seen] = _own_turn(points[seen][:, rigid], rig.face, rotation[seen], focal)
+    head = replace(
+        front,
+        label=geometry.make_label(np.linalg.inv(cam_from_world), focal).astype(np.float32),
+        cam_from_world=cam_from_world,
+        centre=centre,
+        side=side,
+        euler=euler_angles(rotation),
+        face=np.concatenate([rig.face, front.face[len(rigid) :]]),
+        error=np.where(seen, np.linalg.norm(away, axis=-1).mean(1) / side, np.nan),
+    )
+    return Calibrated(
+        head, filled, seen, rig.side_from_front[view], residual, _findings(name, seen, residual, joins)
+    )
+
+
+def _crops(
+    front: HeadTrack,
+    points: np.ndarray,
+    seen: np.ndarray,
+    image: np.ndarray,
+    smooth: float,
+    joins: Sequence[int],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Centre [T, 2] and side [T] of the crops, steady in time; where the face is unseen, they move as the front's do."""
+    weight = np.ones(points.shape[:2])
+    centre, side = np.zeros((len(seen), 2)), np.ones(len(seen))
+    for _ in range(3):  # Cauchy weights
+        centre[seen], side[seen] = fit_crops(points[seen], image[seen], weight[seen])
+        away = np.linalg.norm(points - centre[:, None] - side[:, None, None] * image, axis=-1) / side[:, None]
+        noise = max(1.4826 * float(np.median(away[seen])), 1e-6)
+        weight = 1 / (1 + (away / (2 * noise)) ** 2)
+    crop = np.column_stack([centre, np.log(np.maximum(side, 1e-6))])
+    crop = _follow(np.column_stack([front.centre, np.log(front.side)]), crop, seen, joins)
+    for begin, end in _segments(len(seen), joins):
+        size = median_filter(crop[begin:end, 2], min(SIDE_MEDIAN, (end - begin - 1) // 2 * 2 + 1), mode="nearest")
+        crop[begin:end, 2] = smooth_in_time(size, SIDE_SMOOTH) if smooth else crop[begin:end, 2]
+    side = np.exp(crop[:, 2])
+    total = np.maximum(weight.sum(1, keepdims=True), 1e-12)
+    exact = (weight[..., None] * (points - side[:, None, None] * image)).sum(1) / total  # given the steady side
+    crop[seen, :2] = exact[seen]
+    for begin, end in _segments(len(seen), joins):
+        crop[begin:end, :2] = smooth_in_time(crop[begin:end, :2], smooth)
+    return crop[:, :2], side
+
+
+def _follow(front: np.ndarray, crop: np.ndarray, seen: np.ndarray, joins: Sequence[int]) -> np.ndarray:
+    """Fill unseen rows of ``crop`` [T, 3]: linear in the front's, plus what neighbours in the recording differ by."""
+    mean, scale = front[seen].mean(0), np.maximum(front[seen].std(0), 1e-9)
+    known = (front - mean) / scale
+    normal = known[seen].T @ known[seen] + FOLLOW * np.eye(3)
+    slope = np.linalg.solve(normal, known[seen].T @ (crop[seen] - crop[seen].mean(0)))
+    predicted = crop[seen].mean(0) + known @ slope
+    filled = predicted.copy()
+    filled[seen] = crop[seen]
+    for begin, end in _segments(len(seen), joins):
+        here = np.flatnonzero(seen[begin:end]) + begin
+        blind = np.flatnonzero(~seen[begin:end]) + begin
+        if len(here) and len(blind):
+            differs = crop[here] - predicted[here]
+            filled[blind] += np.stack([np.interp(blind, here, column) for column in differs.T], 1)
+    return filled
+
+
+def _mean_face(front: HeadTrack, points: np.ndarray, seen: np.ndarray, rig: Rig, focal: float) -> np.ndarray:
+    """All P landmarks in the world [P, 3]: triangulated from every camera, expressions averaged."""
+    count = points.shape[2]
+    normal, right = np.zeros((count, 3, 3)), np.zeros((count, 3))
+    rigid = list(front.indices[: -len(MOVING)])
+    for v in range(len(points)):
+        own = _even(np.flatnonzero(seen[v]), SAMPLE)
+        rotation = front.cam_from_world[own, :3, :3]
+        if v:
+            rotation = rig.rotation(rotation, front.centre[own], v, np.broadcast_to(rig.reference[v], (len(own), 2)))
+        image = project(rig.face, rotation, focal)
+        centre, side = fit_crops(points[v][own][:, rigid], image, np.ones(image.shape[:2]))
+        ray = (points[v][own] - centre[:, None]) / side[:, None, None] / focal  # [T, P, 2] = x.xy / x.z
+        rows = rotation[:, None, :2] - ray[..., None] * rotation[:, None, 2:]
+        values = ray * distance(rotation)[:, None, None]
+        normal += np.einsum("tpia,tpib->pab", rows, rows)
+        right += np.einsum("tpia,tpi->pa", rows, values)
+    return PIVOT + np.linalg.solve(normal, right[..., None])[..., 0]
+
+
+def _findings(name: str, seen: np.ndarray, residual: np.ndarray, joins: Sequence[int]) -> tuple[Finding, ...]:
+    found = []
+    usual, end = float(np.nanmedian(residual)), len(seen) / FPS
+    if usual > LARGE_RESIDUAL:
+        message = f"view {name}: its landmarks disagree with the calibrated camera by {usual:.1f}° in a usual frame"
+        advice = "look at its overlays; leave the view out of evaluations if they are off"
+        found.append(Finding("calibration", Severity.WARNING, 0, end, message, advice))
+    for begin, stop in _segments(len(seen), joins):
+        if not seen[begin:stop].any():
+            message = f"view {name}: no face found in this recording; its camera follows the front one"
+            found.append(Finding("face_unseen", Severity.NOTE, begin / FPS, stop / FPS, message))
+            continue
+        here = float(np.nanmedian(residual[begin:stop]))
+        if here > max(LARGE_RESIDUAL, OUT_OF_STEP * usual):
+            message = f"view {name}: {here:.1f}° off the calibrated camera, elsewhere {usual:.1f}°"
+            advice = "the views of this recording are not synchronous, or the camera was moved; leave it out"
+            found.append(Finding("out_of_step", Severity.WARNING, begin / FPS, stop / FPS, message, advice))
+    return tuple(found)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _own_turn(seen: np.ndarray, face: np.ndarray, rotation: np.ndarray, focal: float) -> np.ndarray:
+    """Degrees [T] by which each frame's own landmarks would turn its camera: Gauss–Newton by finite differences."""
+    turned = rotation
+    for _ in range(4):
+        base, crops = _explained(seen, face, turned, focal)
+        columns = []
+        for axis in np.eye(3):
+            nudged, _ = _explained(seen, face, Rotation.from_rotvec(1e-4 * axis).as_matrix() @ turned, focal)
+            columns.append((base - nudged) / 1e-4)
+        jacobian = np.stack(columns, -1)  # [T, 2K, 3]
+        normal = jacobian.swapaxes(1, 2) @ jacobian + 1e-9 * np.eye(3)
+        step = np.linalg.solve(normal, jacobian.swapaxes(1, 2) @ base[..., None])[..., 0]
+        turned = Rotation.from_rotvec(np.clip(step, -0.2, 0.2)).as_matrix() @ turned
+    return np.degrees(Rotation.from_matrix(turned @ rotation.swapaxes(1, 2)).magnitude())
+
+
+def _explained(seen: np.ndarray, face: np.ndarray, rotation: np.ndarray, focal: float) -> tuple[np.ndarray, np.ndarray]:
+    """Residuals [T, 2K] in crop sides with the best crop of every frame, and the sides."""
+    image = project(face, rotation, focal)
+    centre, side = fit_crops(seen, image, np.ones(image.shape[:2]))
+    left = (seen - centre[:, None]) / side[:, None, None] - image
+    return left.reshape(len(seen), -1), side
+
+
+def _affine_rotation(seen: np.ndarray, face: np.ndarray) -> np.ndarray:
+    """Rotations [T, 3, 3] by scaled orthography: the affine fit's nearest rotation."""
+    centred = face - face.mean(0)
+    rows = np.einsum("tki,kj->tij", seen - seen.mean(1, keepdims=True), np.linalg.pinv(centred).T)
+    u, _, vt = np.linalg.svd(rows, full_matrices=False)
+    two = u @ vt
+    return np.concatenate([two, np.cross(two[:, 0], two[:, 1])[:, None]], 1)
+
+
+def _camera(rotation: np.ndarray) -> np.ndarray:
+    """cam_from_world [T, 4, 4] of the label with this rotation."""
+    pose = np.tile(np.eye(4), (len(rotation), 1, 1))
+    pose[:, :3, :3] = rotation
+    pose[:, :3, 3] = -rotation @ PIVOT
+    pose[:, 2, 3] += distance(rotation)
+    return pose
+
+
+def _segments(frames: int, joins: Sequence[int]) -> list[tuple[int, int]]:
+    """[begin, end) of every recording."""
+    edges = [0, *sorted({j for j in joins if 0 < j < frames}), frames]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def _even(indices: np.ndarray, most: int) -> np.ndarray:
+    """At most ``most`` of the indices, evenly spread."""
+    return indices if len(indices) <= most else indices[np.linspace(0, len(indices) - 1, most).astype(int)]
