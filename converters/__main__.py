@@ -3,6 +3,7 @@
 gghead RUN_FOLDER_OR_PKL OUT     convert a GGHead checkpoint
 gsgan PKL OUT                    convert a GSGAN checkpoint
 lpips alex|vgg BACKBONE LINEAR OUT   convert the weights of the perceptual loss
+bisenet 79999_iter.pth OUT       convert the weights of face parsing
 inspect FILE                     list what a checkpoint holds
 verify OUT --golden io.npz       compare a converted prior with numbers of the original program; exit 1 beyond tolerance
 verify OUT --torch               compare it with the PyTorch port on the spot (needs torch)
@@ -81,6 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--overwrite", action="store_true", help="replace an existing lpips.safetensors")
     command.set_defaults(run=_lpips)
 
+    command = commands.add_parser("bisenet", help="convert the face parsing weights of face-parsing.PyTorch")
+    command.add_argument("source", type=Path, help="79999_iter.pth")
+    command.add_argument("out", type=Path, help="folder to write bisenet.safetensors to")
+    command.add_argument("--overwrite", action="store_true", help="replace an existing bisenet.safetensors")
+    command.set_defaults(run=_bisenet)
+
     command = commands.add_parser("inspect", help="list what a checkpoint holds")
     command.add_argument("file", type=Path)
     command.set_defaults(run=_inspect)
@@ -127,6 +134,16 @@ def _lpips(args: argparse.Namespace) -> int:
         arrays = lpips.convert(args.net, args.backbone, args.linear, bar)
     path = lpips.save(args.out, arrays, overwrite=args.overwrite)
     print(f"{path}; use it with --config.loss.lpips_weights={args.out} --config.loss.lpips=0.2")
+    return 0
+
+
+def _bisenet(args: argparse.Namespace) -> int:
+    from converters import bisenet
+
+    with _Bar("reading") as bar:
+        arrays = bisenet.convert(args.source, bar)
+    path = bisenet.save(args.out, arrays, overwrite=args.overwrite)
+    print(f"{path}; use it with python -m jax_talker.prepare --parsing {args.out}")
     return 0
 
 

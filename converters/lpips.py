@@ -4,17 +4,15 @@ Kernels are stored as JAX convolves (height, width, in, out); what the compariso
 named here and left out.
 """
 
-import os
 import re
 from pathlib import Path
 
 import numpy as np
-import safetensors.numpy
 
 from converters import checkpoint as checkpoints
 from converters.checkpoint import Checkpoint, Progress
 from converters.errors import CheckpointError
-from converters.tensors import Tensor
+from converters.weights import take, write
 from jax_talker.errors import UserError
 from jax_talker.networks.lpips import NETWORKS, shapes
 
@@ -57,24 +55,10 @@ def convert(
 
 
 def _take(source: Checkpoint, names: dict[str, str]) -> dict[str, np.ndarray]:
-    stored = source.value
-    if not isinstance(stored, dict):
-        raise CheckpointError(f"{source.path}: holds no dictionary of tensors")
-    if missing := [name for name in names if not isinstance(stored.get(name), Tensor)]:
-        raise CheckpointError(f"{source.path}: has no tensor {', '.join(missing[:3])}; is it the right file?")
-    if more := sorted(str(n) for n in stored if n not in names and not UNUSED.fullmatch(str(n))):
-        raise CheckpointError(f"{source.path}: has tensors that nothing uses: {', '.join(more[:3])}")
-    tensors = {names[name]: stored[name] for name in names}
-    return checkpoints.arrays(tensors, source)
+    """The tensors under the names that they have here."""
+    return {names[name]: array for name, array in take(source, names, UNUSED).items()}
 
 
 def save(folder: str | Path, arrays: dict[str, np.ndarray], *, overwrite: bool = False) -> Path:
     """Write ``folder``/lpips.safetensors, whole or not at all."""
-    path = Path(folder) / FILE
-    if path.exists() and not overwrite:
-        raise UserError(f"{path}: exists already; remove it, choose another folder or pass --overwrite")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(safetensors.numpy.save(arrays))
-    os.replace(partial, path)
-    return path
+    return write(Path(folder) / FILE, arrays, overwrite=overwrite)
