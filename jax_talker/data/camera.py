@@ -60,9 +60,9 @@ def track_front(followed: Followed, options: Options, *, start: float) -> Camera
         focal=options.focal,
         weight=track.detected,
     )
-    openness = eye_openness(track.points, scheme, head.side, head.euler)
+    openness = eye_openness(track.points, scheme, head.side, head.euler[:, 1], up=head.cam_from_world[:, :2, 1])
     if options.blink is None:
-        blink = blink_from_openness(openness)
+        blink = blink_from_openness(openness, head.euler)
     else:
         begin = start + followed.first / FPS
         blink = read_openface_blink(Path(options.blink), len(openness), fps=FPS, start=begin)
@@ -75,7 +75,10 @@ def track_front(followed: Followed, options: Options, *, start: float) -> Camera
         arrays["landmarks_3d"] = world_landmarks(track.points, track.depth, head, options.focal)
     if track.scores is not None:
         arrays["expression"] = track.scores
-    if (looking := gaze(track.points, scheme, head)) is not None:
+    looking = gaze(
+        track.points, scheme, rotation=head.cam_from_world[:, :3, :3], side=head.side, focal=options.focal, blink=blink
+    )
+    if looking is not None:
         arrays["gaze"] = looking
     return CameraTrack(followed.first, track.points, scheme, head, _stored(arrays), followed.findings)
 
@@ -83,7 +86,7 @@ def track_front(followed: Followed, options: Options, *, start: float) -> Camera
 def track_sides(
     front: CameraTrack, found: Mapping[str, Sequence[Sequence[Face]]], options: Options, *, joins: Sequence[int]
 ) -> dict[str, CameraTrack]:
-    """The synchronised cameras beside the front one, from the faces in all their pictures; their blink is the front's."""
+    """The synchronised cameras beside the front one, from the faces in all their pictures; blink is the front's."""
     kept = slice(front.first, front.first + front.frames)
     points = {name: largest_faces(faces[kept], front.points.shape[1]) for name, faces in found.items()}
     calibrated = calibrate(

@@ -68,5 +68,6 @@ def _content(path: Path) -> bytes:
 
 def _damaged(path: Path) -> UserError:
     return UserError(
-        f"{path}: damaged or changed since it was prepared (its checksum differs); prepare the clip again with --overwrite"
+        f"{path}: damaged or changed since it was prepared (its checksum differs); prepare the clip again with "
+        "--overwrite"
     )

@@ -1,8 +1,8 @@
 """Cuts the heads out of a recording and writes frames and masks, in pieces that several threads work on.
 
-Pictures are read in order and at once made small (the crop, and what the matte needs of the rest), so memory holds a few
-pieces of crops, however long the recording is. A piece's result does not depend on who works on it or on what was done
-before: each begins with a few frames that only warm up the matte. So work that was interrupted ends as it would have.
+Pictures are read in order and at once made small (the crop, and what the matte needs of the rest), so memory holds a
+few pieces of crops, however long the recording is. A piece's result does not depend on who works on it or on what was
+done before: each begins with a few frames that only warm up the matte. So interrupted work ends as it would have.
 """
 
 import itertools

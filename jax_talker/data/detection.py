@@ -52,18 +52,22 @@ def detect(
         known = pieces.count() * PIECE
         with _Team(make, workers) as team:
             pictures = bar(footage.pictures(known), "finding the face", footage.expected_frames, known)
-            _fill(pieces, team.look_at(pictures, known), team)
+            frames = known + _fill(pieces, team.look_at(pictures, known), team)
+            team.check_length(frames)
     return _joined(pieces)
 
 
-def _fill(pieces: Pieces, looks: Iterable["_Look"], team: "_Team") -> None:
+def _fill(pieces: Pieces, looks: Iterable["_Look"], team: "_Team") -> int:
+    """Keep looks in pieces; returns how many there were."""
     waiting: list[_Look] = []
-    for look in looks:
+    count = 0
+    for count, look in enumerate(looks, 1):  # noqa: B007
         waiting.append(look)
         if len(waiting) == PIECE:
             pieces.add(_packed(waiting))
             waiting = []
     pieces.add(_packed(waiting), last=True, names=np.array(team.score_names, dtype=str))
+    return count
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,10 @@ class _Team:
     @property
     def score_names(self) -> tuple[str, ...]:
         return next((one.score_names for one in self._all if one.score_names), ())
+
+    def check_length(self, frames: int) -> None:
+        for landmarker in self._all:
+            landmarker.check_length(frames)
 
     def look_at(self, pictures: Iterable[UInt8[np.ndarray, "H W 3"]], first: int) -> Iterator[_Look]:
         waiting: deque[Future[_Look]] = deque()

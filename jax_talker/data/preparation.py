@@ -136,7 +136,8 @@ def _already(out: Path, job: str, overwrite: bool) -> Prepared | None:
     clip = open_clip(out)
     if clip.job != job:
         raise UserError(
-            f"{out}: exists already, made of other files or with other options; pass --overwrite or choose another folder"
+            f"{out}: exists already, made of other files or with other options; pass --overwrite or choose another "
+            "folder"
         )
     return Prepared(out, clip.frames, str(clip.source["summary"]), check_clip(out), new=False)
 

@@ -17,11 +17,18 @@ from jax_talker.data.clip import open_clip
 from jax_talker.data.clip_writer import ClipWriter
 from jax_talker.data.landmarks import IBUG, MEDIAPIPE
 from jax_talker.data.pose import euler_angles
-from jax_talker.data.preparation import Options, prepare_clip
+from jax_talker.data.footage import VideoFootage
+from jax_talker.data.options import Options
+from jax_talker.data.preparation import prepare_clip
 from jax_talker.data.video import write_video
 from jax_talker.errors import UserError
 
 SIZE = 96
+
+
+def prepare(video, out, options, *, parser=None, **part):
+    """As the program does it; ``part`` are start, duration and sound_path of the footage."""
+    return prepare_clip(VideoFootage(video, **part), out, options, parser=parser, bars=False)
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +44,21 @@ def drawn(drawn_head, beeps, tmp_path_factory):
 @pytest.fixture(scope="module")
 def prepared(drawn, tmp_path_factory):
     root = tmp_path_factory.mktemp("out") / "head"
-    return prepare_clip(drawn[1], root, drawn[2], bars=False), open_clip(root)
+    return prepare(drawn[1], root, drawn[2]), open_clip(root)
 
 
 def test_a_clip_folder_is_complete(prepared):
     done, clip = prepared
     assert (clip.frames, clip.size) == (40, SIZE)
     assert {p.name for p in clip.root.iterdir()} == {
-        "clip.json", "frames", "masks", "arrays.npz", "audio.wav", "contact_sheet.png"
+        "clip.json", "frames", "masks", "arrays.npz", "audio.wav", "SHA256SUMS", "findings.json", "contact_sheet.png",
+        "report.html",
     }  # fmt: skip
     assert len(clip.audio()) == 40 * 640
-    shapes = {name: a.shape for name, a in clip.arrays.items()}
+    shapes = {name: a.shape for name, a in clip.arrays.items() if not name.startswith("stat_")}
     assert shapes == {
         "label": (40, 25), "blink": (40,), "landmarks": (40, 68, 2), "pose": (40, 3), "crop": (40, 3),
-        "confidence": (40,), "eye_openness": (40,), "fit_error": (40,),
+        "confidence": (40,), "eye_openness": (40,), "fit_error": (40,), "outside": (40,),
     }  # fmt: skip
     assert all(a.dtype == np.float32 for a in clip.arrays.values())
     assert clip.source["video"] == "head.mp4"
@@ -121,8 +129,8 @@ def test_sound_stays_with_the_picture(prepared):
 def test_a_part_is_cut_out(drawn, tmp_path):
     clip, video, options = drawn
     np.savez(tmp_path / "part.npz", clip.landmarks[15:30])
-    part = replace(options, landmarks=str(tmp_path / "part.npz"), start=0.6, duration=0.6, matte="none")
-    prepare_clip(video, tmp_path / "out", part, bars=False)
+    part = replace(options, landmarks=str(tmp_path / "part.npz"), matte="none")
+    prepare(video, tmp_path / "out", part, start=0.6, duration=0.6)
     out = open_clip(tmp_path / "out")
     assert out.frames == 15
     assert np.flatnonzero(np.abs(out.audio()) > 0.2)[0] / 16_000 == pytest.approx(0.2, abs=0.01)
@@ -136,27 +144,26 @@ def test_a_lost_face_is_interpolated_or_named(drawn, tmp_path):
     points = clip.landmarks.copy()
     points[[7, 8, 30]] = np.nan
     np.savez(tmp_path / "gaps.npz", points)
-    done = prepare_clip(video, tmp_path / "out", replace(options, landmarks=str(tmp_path / "gaps.npz")), bars=False)
-    assert "the face was not found in 3 of 40 frames; they are interpolated" in done.warnings
+    done = prepare(video, tmp_path / "out", replace(options, landmarks=str(tmp_path / "gaps.npz")))
+    print([f.line() for f in done.findings])
     arrays = open_clip(tmp_path / "out").arrays
     assert np.flatnonzero(arrays["confidence"] == 0).tolist() == [7, 8, 30]
     assert np.isfinite(arrays["landmarks"]).all()
     points[20:28] = np.nan
     np.savez(tmp_path / "gaps.npz", points)
     with pytest.raises(UserError, match=r"head\.mp4: no face at 0\.80–1\.12 s"):
-        prepare_clip(video, tmp_path / "lost", replace(options, landmarks=str(tmp_path / "gaps.npz")), bars=False)
+        prepare(video, tmp_path / "lost", replace(options, landmarks=str(tmp_path / "gaps.npz")))
     assert not (tmp_path / "lost").exists()
 
 
 def test_missing_sound_shortens_the_clip_and_says_so(drawn, beeps, tmp_path):
     clip, _, options = drawn
     video = write_video(tmp_path / "short.mp4", clip.frames, sound=beeps(1.0, [0.5]))
-    done = prepare_clip(video, tmp_path / "out", replace(options, matte="none"), bars=False)
-    assert any("sound ends" in w for w in done.warnings)
+    done = prepare(video, tmp_path / "out", replace(options, matte="none"))
+    assert any("sound ends" in finding.message for finding in done.findings)
     assert open_clip(tmp_path / "out").frames == pytest.approx(25, abs=2)  # AAC's padding counts as sound
     mute = write_video(tmp_path / "mute.mp4", clip.frames)
-    given = replace(options, matte="none", sound=drawn[1])
-    prepare_clip(mute, tmp_path / "given", given, bars=False)
+    prepare(mute, tmp_path / "given", replace(options, matte="none"), sound_path=drawn[1])
     assert np.abs(open_clip(tmp_path / "given").audio()).max() > 0.2
 
 
@@ -184,12 +191,10 @@ def test_bad_input_leaves_nothing(drawn, tmp_path, beeps):
         (dict(out=tmp_path / "taken"), "taken: exists already; pass --overwrite"),
         (dict(out=tmp_path / "taken", overwrite=True), "is not a clip folder, so it is not overwritten"),
     ):
-        paths = {"video": video, "out": tmp_path / "new" / "clip"} | {
-            k: v for k, v in change.items() if k in ("video", "out")
-        }
-        rest = {k: v for k, v in change.items() if k not in ("video", "out")}
+        given = {"video": video, "out": tmp_path / "new" / "clip", "start": 0.0, **change}
+        video_, out, start = (given.pop(name) for name in ("video", "out", "start"))
         with pytest.raises(UserError, match=reason) as error:
-            prepare_clip(paths["video"], paths["out"], replace(options, **rest), bars=False)
+            prepare(video_, out, replace(options, **given), start=start)
         assert "\n" not in str(error.value)
         assert sorted(p.name for p in tmp_path.iterdir()) == before
     assert (tmp_path / "taken" / "thesis.txt").read_text() == "mine"
@@ -201,10 +206,64 @@ def test_overwriting_replaces_a_whole_clip(drawn, tmp_path):
     _, video, options = drawn
     for matte, white in (("none", 0), ("auto", 0.05)):
         chosen = replace(options, matte=matte, overwrite=True)
-        prepare_clip(video, tmp_path / "out", chosen, bars=False)
+        prepare(video, tmp_path / "out", chosen)
         clip = open_clip(tmp_path / "out")
         assert (clip.image(0) == 255).mean() >= white
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def contents(root):
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+def test_the_second_run_does_nothing(drawn, prepared, monkeypatch):
+    _, video, options = drawn
+    done, clip = prepared
+    before = {p: p.stat().st_mtime_ns for p in clip.root.rglob("*")}
+    monkeypatch.setattr("jax_talker.data.preparation.detect", None)  # it is not even looked at
+    again = prepare(video, clip.root, options)
+    assert (done.new, again.new) == (True, False)
+    assert (again.frames, again.summary, again.findings) == (done.frames, done.summary, done.findings)
+    assert {p: p.stat().st_mtime_ns for p in clip.root.rglob("*")} == before
+    with pytest.raises(UserError, match="made of other files or with other options"):
+        prepare(video, clip.root, replace(options, size=64))
+
+
+@pytest.mark.parametrize("stage", ["detection", "cutting"])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_interrupted_work_ends_as_it_would_have(drawn, prepared, tmp_path, monkeypatch, stage, workers):
+    """Stopped after a piece of either stage, started again: every file is the same, and pieces that were done are not
+    done again. The number of threads changes nothing."""
+    _, video, options = drawn
+    options = replace(options, workers=workers)
+    monkeypatch.setattr(f"jax_talker.data.{stage}.PIECE", 16)
+    reference = tmp_path / "reference"
+    prepare(video, reference, options)
+    original, count = VideoFootage.pictures, 0
+
+    def stopping(self, first=0):
+        nonlocal count
+        count += 1
+        for index, picture in enumerate(original(self, first)):
+            if count == {"detection": 1, "cutting": 3}[stage] and index == 20:
+                raise KeyboardInterrupt
+            yield picture
+
+    monkeypatch.setattr(VideoFootage, "pictures", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(video, tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()
+    (unfinished,) = tmp_path.glob(".out.*.partial")
+    firsts = []
+    monkeypatch.setattr(VideoFootage, "pictures", lambda self, first=0: firsts.append(first) or original(self, first))
+    prepare(video, tmp_path / "out", options)
+    assert not unfinished.exists()
+    got, want = contents(tmp_path / "out"), contents(reference)
+    assert got.keys() == want.keys()
+    different = {name for name in got if got[name] != want[name]}
+    assert different <= {"clip.json"}, different  # (its job is the same, too)
+    assert firsts[0] == {"detection": 16, "cutting": 0}[stage]  # cutting: colours are learnt from the beginning
+    assert firsts[-1] == {"detection": 0, "cutting": 12}[stage]  # 4 frames warm the matte up
 
 
 def test_an_unfinished_clip_never_appears(tmp_path):
@@ -242,8 +301,8 @@ def test_the_program(drawn, tmp_path):
 )
 def test_real_people(shared, tmp_path, name, start, yaw):
     model = shared / "models" / "face_landmarker.task"
-    options = Options(landmark_model=model, size=128, start=start, duration=1.0)
-    done = prepare_clip(shared / "clips" / f"{name}.mp4", tmp_path / "out", options, bars=False)
+    options = Options(landmark_model=model, size=128)
+    done = prepare(shared / "clips" / f"{name}.mp4", tmp_path / "out", options, start=start, duration=1.0)
     clip = open_clip(tmp_path / "out")
     assert clip.frames == 25
     assert clip.arrays["landmarks"].shape == (25, 478, 2)
