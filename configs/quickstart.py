@@ -44,6 +44,8 @@ def get_config() -> ConfigDict:
     c.personalize.residual = 1e-3  # how strongly a frame's latent is kept near the anchor
     c.personalize.anchor = 1e-4  # how strongly the anchor is kept near the prior's centre
     c.personalize.delta = 3e-2  # how strongly the rows of the anchor are kept alike, near W: unseen sides gain
+    c.personalize.refine_cameras = False  # correct the clip's labels by gradient while inverting
+    c.personalize.camera_rate = 2e-3  # radians and world units
     c.personalize.tune_steps = 800
     c.personalize.tune_rate = 4e-3
     c.personalize.locality = 0.03  # how strongly the generator stays itself away from the person

@@ -34,7 +34,7 @@ SEED = flags.DEFINE_integer("seed", 0, "Of the blinks that new speech gets.")
 def main() -> None:
     folder = RunFolder(Path(RUN.value))
     config: Any = ConfigDict(folder.config())
-    clip = open_clip(config.data.clip) if Path(config.data.clip).is_dir() else None
+    clip = folder.load_anchor().placed(open_clip(config.data.clip)) if Path(config.data.clip).is_dir() else None
     if AUDIO.value in ("test", "all"):
         if clip is None:
             raise UserError(f"--audio {AUDIO.value} needs the run's clip, and {config.data.clip} is not there")

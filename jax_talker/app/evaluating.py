@@ -29,10 +29,11 @@ Score = Callable[[FrameBatch, np.ndarray], dict[str, dict[str, jax.Array]]]
 def evaluate(config: Any, speaker: Speaker, clip: Clip) -> dict[str, Any]:
     """Scores of the model and both yardsticks: psnr, ssim, psnr_mouth (inside the lower-face mask), and ``views``."""
     test = split(clip.frames, config.data.test_fraction).test
+    placed = speaker.personal.placed
     score = _scorer(speaker)
-    scores: dict[str, Any] = _camera(config, score, speaker.reach, clip, clip)
+    scores: dict[str, Any] = _camera(config, score, speaker.reach, placed(clip), clip)
     for name in clip.view_names:
-        for yardstick, values in _camera(config, score, speaker.reach, clip.view(name), clip).items():
+        for yardstick, values in _camera(config, score, speaker.reach, placed(clip.view(name)), clip).items():
             scores[yardstick].setdefault("views", {})[name] = values
     return {**scores, "frames": len(test), "size": clip.size, "clip": clip.root.name}
 

@@ -31,8 +31,12 @@ class Speaker:
 
     head: stage.TalkingHead
     variables: Variables
-    anchor: Float[Array, "L D"]
+    personal: Personal
     params: Any
+
+    @property
+    def anchor(self) -> Float[Array, "L D"]:
+        return jnp.asarray(self.personal.anchor)
 
     @property
     def reach(self) -> int:
@@ -63,9 +67,9 @@ def walk_length(personal: Personal) -> float:
 
 def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> Speaker:
     """Train the talker; the run must have been personalised."""
-    clip = builders.clip(config)
     prior, variables = priors.load(folder.personal, compute=config.prior.compute)
     personal = folder.load_anchor()
+    clip = personal.placed(builders.clip(config))
     head = builders.talking_head(config, prior, walk_length(personal))
     frames = builders.clip_frames(config, clip, clip, head.talker.reach)
     indices = split(clip.frames, config.data.test_fraction)
@@ -83,7 +87,7 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> Speaker:
     step = builders.growing_step(config, prior, clip.size, build)
     anchor = jnp.asarray(personal.anchor)
     state = _initial(head, frames, optimiser, config.seed)
-    sample = _sampler(head, variables, anchor, frames, indices)
+    sample = _sampler(head, variables, personal, frames, indices)
     with Checkpoints(folder.checkpoints(STAGE), keep=config.log.keep) as checkpoints:
         state = checkpoints.resumed(state, resume)
         pairs = frames.pairs(indices.train, c.batch, c.swap, config.seed, int(state.step))
@@ -99,7 +103,7 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> Speaker:
             config=config.to_dict(),
             sample=sample,
         )
-    return Speaker(replace(head, rasteriser=step.rasteriser), variables, anchor, state.params)
+    return Speaker(replace(head, rasteriser=step.rasteriser), variables, personal, state.params)
 
 
 def open_speaker(config: Any, folder: RunFolder) -> Speaker:
@@ -112,7 +116,7 @@ def open_speaker(config: Any, folder: RunFolder) -> Speaker:
     like = create(head.init(jax.random.key(0), silence), adam(config.train.rate, config.train.steps), config.seed)
     with Checkpoints(folder.checkpoints(STAGE)) as checkpoints:
         state, _ = checkpoints.restore(like)
-    return Speaker(head, variables, jnp.asarray(personal.anchor), state.params)
+    return Speaker(head, variables, personal, state.params)
 
 
 def _initial(head: stage.TalkingHead, frames: ClipFrames, optimiser, seed: int) -> TrainState:
@@ -120,7 +124,7 @@ def _initial(head: stage.TalkingHead, frames: ClipFrames, optimiser, seed: int) 
     return create(head.init(jax.random.key(seed), audio), optimiser, seed)
 
 
-def _sampler(head: stage.TalkingHead, variables: Variables, anchor: Array, frames: ClipFrames, indices):
+def _sampler(head: stage.TalkingHead, variables: Variables, personal: Personal, frames: ClipFrames, indices):
     """Pictures of held-out frames beside what the talker makes of their sound."""
     shown = indices.test[np.linspace(0, len(indices.test) - 1, 4).astype(int)]
     batch = frames.frames(shown)
@@ -128,7 +132,7 @@ def _sampler(head: stage.TalkingHead, variables: Variables, anchor: Array, frame
 
     @jax.jit
     def speak(params):
-        return Speaker(head, variables, anchor, params)(batch.audio, batch.blink, batch.label, size)
+        return Speaker(head, variables, personal, params)(batch.audio, batch.blink, batch.label, size)
 
     def sample(state: TrainState) -> dict[str, np.ndarray]:
         rows = [np.concatenate(list(np.asarray(images)), 1) for images in (batch.image, speak(state.params))]

@@ -1,11 +1,13 @@
 """Personalise: choose frames, invert them, tune the generator, keep the result in the run's folder."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from jax_talker import priors
 from jax_talker.app import builders
@@ -15,6 +17,7 @@ from jax_talker.data.selection import choose_frames
 from jax_talker.metrics import psnr
 from jax_talker.rendering import Rasteriser, render
 from jax_talker.training import personalize_step as stages
+from jax_talker.training.cameras import move_labels
 from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.log import Log
 from jax_talker.training.loop import run
@@ -22,6 +25,15 @@ from jax_talker.training.state import adam, create
 from jax_talker.types import Latent
 
 STAGES = ["invert", "tune"]
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """Refined cameras, as motions of the head (training.cameras)."""
+
+    shared: np.ndarray  # [6] corrects every frame of the clip
+    own: np.ndarray  # [K, 6] of the chosen frames
+
 
 CARD = """# Personalised prior
 
@@ -40,14 +52,18 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> Pe
     loss, loss_text = builders.image_loss(config)
     log.say(f"personalise: {len(chosen)} frames of {clip.root} at {clip.size}²; {loss_text}")
 
-    anchor, residual = _invert(config, folder, log, prior, original, frames, chosen, loss, resume)
+    anchor, residual, cameras = _invert(config, folder, log, prior, original, frames, chosen, loss, resume)
     latents = anchor[None] + residual
+    if cameras is not None:
+        log.say(f"personalise: {_say_motion(cameras.shared)} for all frames; {_say_motion(cameras.own)} for each (rms)")
+        frames = _corrected(frames, chosen, cameras)
     tuned = _tune(config, folder, log, prior, original, frames, chosen, latents, loss, resume)
 
     score = _score(prior, tuned, latents, frames, chosen)
     card = CARD.format(prior=config.prior.path, count=len(chosen), clip=clip.root.name, size=clip.size, psnr=score)
     priors.save(folder.personal, prior, tuned, card=card, overwrite=True)
-    personal = Personal(np.asarray(anchor), np.asarray(latents), chosen)
+    camera = np.zeros(6, np.float32) if cameras is None else cameras.shared
+    personal = Personal(np.asarray(anchor), np.asarray(latents), chosen, camera)
     folder.save_anchor(personal)
     log.say(f"personalise: chosen frames reconstructed at {score:.2f} dB; wrote {folder.personal}")
     return personal
@@ -66,6 +82,8 @@ def _invert(config, folder, log, prior, original, frames, chosen, loss, resume):
     c = config.personalize
     spread = float(stages.latent_spread(prior, original, jax.random.key(config.seed)))
     optimiser = adam(c.invert_rate * spread, c.invert_steps, warmup=0.05, floor=0.02)
+    if c.refine_cameras:
+        optimiser = optax.chain(optimiser, _cameras_times(c.camera_rate / (c.invert_rate * spread)))
     weights = stages.InversionWeights(residual=c.residual, anchor=c.anchor, delta=c.delta)
 
     def build(rasteriser: Rasteriser):
@@ -76,6 +94,8 @@ def _invert(config, folder, log, prior, original, frames, chosen, loss, resume):
         "anchor": prior.mean_latent(original),
         "residual": jnp.zeros((len(chosen), prior.num_ws, prior.w_dim)),
     }
+    if c.refine_cameras:
+        params["camera"] = {"shared": jnp.zeros(6), "own": jnp.zeros((len(chosen), 6))}
     state = create(params, optimiser, config.seed)
     with Checkpoints(folder.checkpoints("invert"), keep=config.log.keep) as checkpoints:
         state = checkpoints.resumed(state, resume)
@@ -92,7 +112,30 @@ def _invert(config, folder, log, prior, original, frames, chosen, loss, resume):
         )
     # The anchor is the person's mean; residuals are what is left of each frame.
     shift = state.params["residual"].mean(0)
-    return state.params["anchor"] + shift, state.params["residual"] - shift[None]
+    cameras = None
+    if c.refine_cameras:
+        own = np.asarray(state.params["camera"]["own"])  # their mean belongs to all frames, too
+        cameras = Cameras(np.asarray(state.params["camera"]["shared"]) + own.mean(0), own - own.mean(0))
+    return state.params["anchor"] + shift, state.params["residual"] - shift[None], cameras
+
+
+def _cameras_times(factor: float) -> optax.GradientTransformation:
+    """Cameras at a rate of their own: Adam's steps do not depend on a gradient's unit, so scaling them is enough."""
+    return optax.stateless(lambda updates, _: {**updates, "camera": optax.tree.scale(factor, updates["camera"])})
+
+
+def _corrected(frames: ClipFrames, chosen: np.ndarray, cameras: Cameras) -> ClipFrames:
+    """The same frames under corrected labels: all by the shared motion, the chosen ones by their own as well."""
+    motion = np.tile(cameras.shared, (frames.clip.frames, 1))
+    motion[chosen] += cameras.own
+    label = np.asarray(move_labels(jnp.asarray(frames.clip.arrays["label"]), jnp.asarray(motion)))
+    clip = replace(frames.clip, arrays={**frames.clip.arrays, "label": label})
+    return ClipFrames(clip, np.zeros((clip.frames, 1, 1), np.float32), reach=1)
+
+
+def _say_motion(motion: np.ndarray) -> str:
+    turn, shift = (np.sqrt((part**2).sum(-1).mean()) for part in (motion[..., :3], motion[..., 3:]))
+    return f"cameras refined by {np.degrees(turn):.2f}° and {shift:.4f} units"
 
 
 def _tune(config, folder, log, prior, original, frames, chosen, latents, loss, resume):

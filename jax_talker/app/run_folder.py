@@ -1,7 +1,7 @@
 """A run's folder: the configuration, the personalised prior with its anchor, checkpoints, records.
 
 config.json          the resolved configuration
-personal/            the tuned generator (a prior folder) and anchor.safetensors
+personal/            the tuned generator (a prior folder) and anchor.safetensors (latents, correction of the cameras)
 checkpoints/<stage>  Orbax checkpoints of each stage
 log/, scalars.jsonl  TensorBoard events; the same scalars as text
 """
@@ -9,14 +9,17 @@ log/, scalars.jsonl  TensorBoard events; the same scalars as text
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
+from jax_talker.data.clip import Clip
 from jax_talker.errors import UserError
+from jax_talker.training.cameras import move_labels
 
 ANCHOR = "anchor.safetensors"
 
@@ -28,6 +31,14 @@ class Personal:
     anchor: np.ndarray  # [L, D] w_can
     latents: np.ndarray  # [K, L, D] of the chosen frames
     frames: np.ndarray  # [K] their numbers
+    camera: np.ndarray = field(default_factory=lambda: np.zeros(6, np.float32))  # motion of the head in all frames
+
+    def placed(self, clip: Clip) -> Clip:
+        """The clip with the cameras under which this person's generator sees it (training.cameras.move_labels)."""
+        if not self.camera.any():
+            return clip
+        label = np.asarray(move_labels(jnp.asarray(clip.arrays["label"]), jnp.asarray(self.camera)))
+        return replace(clip, arrays={**clip.arrays, "label": label})
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,12 @@ class RunFolder:
     def save_anchor(self, personal: Personal) -> None:
         """Write the anchor beside the tuned generator."""
         safetensors.numpy.save_file(
-            {"anchor": personal.anchor, "latents": personal.latents, "frames": personal.frames.astype(np.int32)},
+            {
+                "anchor": personal.anchor,
+                "latents": personal.latents,
+                "frames": personal.frames.astype(np.int32),
+                "camera": personal.camera.astype(np.float32),
+            },
             self.personal / ANCHOR,
         )
 
@@ -83,7 +99,8 @@ class RunFolder:
         if not path.is_file():
             raise UserError(f"{self.root}: not personalised yet (no {path}); run python -m jax_talker.personalize")
         stored = safetensors.numpy.load_file(path)
-        return Personal(stored["anchor"], stored["latents"], stored["frames"])
+        still = np.zeros(6, np.float32)  # runs from before cameras were refined
+        return Personal(stored["anchor"], stored["latents"], stored["frames"], stored.get("camera", still))
 
     def drop(self, stage: str) -> None:
         """Forget a stage's checkpoints."""

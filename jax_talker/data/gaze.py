@@ -10,6 +10,7 @@ IRISES = {"left": (473, 474, 475, 476, 477), "right": (468, 469, 470, 471, 472)}
 # An average eye in units of the world (1 unit ≈ 40 cm: the eyes are 63 mm apart): the iris turns 10 mm before the
 # ball's centre of rotation, and the corners of the lids lie 6 mm before it.
 IRIS_RADIUS, CORNERS_BEFORE = 0.025, 0.015
+EYE_DISTANCE = geometry.RADIUS - geometry.FACE_ANCHORS["left_eye"][2]  # from the camera of a label
 LARGEST = np.sin(np.radians(50.0))  # eyes do not turn further; what says so is noise
 SOLVER_STEPS = 6
 CLOSED = 0.5  # blink; beyond this the iris is guessed by the landmarker
@@ -48,7 +49,7 @@ def _eye(
     """Directions [T, 3] in the head's frame in which one eye looks, not calibrated."""
     corners = (scheme.named(points, f"{name}_eye_inner") + scheme.named(points, f"{name}_eye_outer")) / 2
     iris = points[:, list(IRISES[name])].mean(1)
-    offset = (iris - corners) * (geometry.RADIUS / (focal * side))[:, None]  # world units, in the picture's plane
+    offset = (iris - corners) * (EYE_DISTANCE / (focal * side))[:, None]  # world units, in the picture's plane
     across, along = rotation[:, :2, :2], rotation[:, :2, 2]  # offset = across · xy + along · z of (iris − corners)
     look = np.zeros((len(points), 2))
     for _ in range(SOLVER_STEPS):

@@ -27,7 +27,8 @@ ANCHORS = np.array(
 # them and the mouth. Its labels look at the same point, so it is the pivot of ours; see docs/prepare.md.
 BEHIND_EYES, PIVOT_HEIGHT = 0.039, 0.006
 PIVOT = np.array([0.0, PIVOT_HEIGHT, ANCHORS[:2, 2].mean() - BEHIND_EYES])
-STEPS = 8  # of Gauss-Newton
+STEPS = 8  # of Gauss-Newton, at most
+SETTLED = 0.01  # px; a step that moves no landmark further is the last
 LETS_GO = 3.0  # σ; beyond this a landmark's pull falls instead of growing
 LEAST_NOISE = 1e-4  # of the side; a perfect fit must not divide by nothing
 UNEQUAL = 3.0  # times; how much more or less than the median landmark one may be trusted
@@ -163,6 +164,8 @@ def refine_poses(
             step = _joint_step(information, pull, metric, pose[:, :unknowns], stiffness)
         step[:, 5:] = np.clip(step[:, 5:], -0.5, 0.5)
         pose[:, :unknowns] += step
+        if np.abs(jacobian @ step[..., None]).max() < SETTLED:
+            break
     return from_vector(pose, middle)
 
 

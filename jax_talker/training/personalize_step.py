@@ -3,10 +3,14 @@
 Inversion: one anchor ``w_can`` shared by all chosen frames plus a small residual for each frame. Tuning: pivotal tuning
 (PTI, arXiv 2106.05744) of the generator at those latents, with a regulariser that keeps it at its old self elsewhere in
 latent space, so that what the frames do not show (other views, other expressions) is not forgotten.
+
+Cameras may be refined with the latents: one motion of the head shared by all frames, which corrects the whole clip's
+labels (landmarks do not say how the prior's heads are held), and a small one for each chosen frame, which keeps its
+label's noise out of its latent.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -17,6 +21,7 @@ from jaxtyping import Array, Float, Int
 from jax_talker.losses import l1
 from jax_talker.priors.base import Prior, Variables
 from jax_talker.rendering import FASTEST, Rasteriser, render
+from jax_talker.training.cameras import move_labels, size_of
 from jax_talker.training.objective import ImageLoss
 from jax_talker.training.state import TrainState, descend
 from jax_talker.types import FrameBatch, Gaussians, Latent
@@ -32,6 +37,8 @@ class InversionWeights:
     anchor: float = 1e-4  # squared distance of the anchor from the centre, in the same units
     delta: float = 3e-2  # squared distance of the anchor's rows from one another: near W, where unseen sides are right
     alpha: float = 0.3  # coverage against the head mask
+    camera_shared: float = 1e-3  # squared motion of the head in all frames, in units of cameras.TURN_UNIT and SHIFT_UNIT
+    camera_own: float = 1e-2  # that of each frame
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,8 @@ def make_inversion_step(
 ) -> Step:
     """A step(state, variables, frames, which): params are {"anchor": [L, D], "residual": [K, L, D]}.
 
-    ``which`` [B] tells which of the K chosen frames the batch holds.
+    ``which`` [B] tells which of the K chosen frames the batch holds. With {"camera": {"shared": [6], "own": [K, 6]}}
+    among the params cameras are refined as well (``cameras.move_labels``).
     """
 
     def step(
@@ -92,7 +100,11 @@ def make_inversion_step(
 
         def objective(params: Any) -> tuple[Array, dict[str, Array]]:
             latent = Latent(params["anchor"][None] + params["residual"][which])
-            value, measured = face_loss(prior, variables, latent, frames, loss, weights.alpha, rasteriser=rasteriser)
+            seen = frames
+            if camera := params.get("camera"):
+                motion = camera["shared"][None] + camera["own"][which]
+                seen = replace(frames, label=move_labels(frames.label, motion))
+            value, measured = face_loss(prior, variables, latent, seen, loss, weights.alpha, rasteriser=rasteriser)
             residual = (params["residual"] ** 2).mean() / spread**2
             away = ((params["anchor"] - center) ** 2).mean() / spread**2
             # As e4e's delta regulariser (Tov et al. 2021, arXiv 2102.02766): a latent of W+ far from W fits what is
@@ -100,6 +112,9 @@ def make_inversion_step(
             delta = ((params["anchor"] - params["anchor"].mean(0, keepdims=True)) ** 2).mean() / spread**2
             measured |= {"residual": residual, "anchor": away, "delta": delta}
             kept = weights.residual * residual + weights.anchor * away + weights.delta * delta
+            if camera:
+                measured["camera"] = size_of(camera["shared"])
+                kept += weights.camera_shared * measured["camera"] + weights.camera_own * size_of(camera["own"])
             return value + kept, measured
 
         return descend(state, optimiser, objective)

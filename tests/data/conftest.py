@@ -1,5 +1,6 @@
 """Small videos and sounds that the tests of this room make for themselves."""
 
+import functools
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -12,6 +13,11 @@ from jax_talker import geometry
 from jax_talker.data.crop import Crop
 from jax_talker.data.landmarks import AVERAGE_FACE, IBUG
 from jax_talker.data.pose import ANCHORS, PIVOT
+from jax_talker.data.procedural import filming
+from jax_talker.data.procedural.face import Face
+from jax_talker.data.procedural.landmarks import VERTICES
+from jax_talker.data.procedural.render import project
+from jax_talker.data.procedural.skull import to_world
 
 BITS = 8  # a frame's number is painted as this many bright or dark bars
 
@@ -192,3 +198,39 @@ def _parts(points, neck, unit):
 def camera_of():
     """A function (yaw, pitch, roll in degrees) → cam_from_world [4, 4] of the label with that pose."""
     return head_camera
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A procedural head's landmarks, without its pictures
+
+
+@dataclass(frozen=True)
+class ProceduralLandmarks:
+    points: np.ndarray  # [T, 68, 2] px
+    label: np.ndarray  # [T, 25] the true camera of the whole picture
+    blink: np.ndarray  # [T]
+
+
+@pytest.fixture(scope="session")
+def procedural_landmarks():
+    """A function that films landmarks at 512²: Gaussian noise of so many px, and a share of them 40 px off."""
+
+    @functools.cache
+    def clean(seed, seconds, turn, size):
+        scene = filming.make_scene(seed, seconds, turn=turn)
+        face, label = Face(scene.person), filming.labels(scene, 0, 0)
+        points = [
+            project(to_world(face.vertices(m)[VERTICES]), view, size)[0]
+            for m, view in zip(scene.motions, label, strict=True)
+        ]
+        return np.array(points, np.float64), label, np.array([m.upper_lid for m in scene.motions])
+
+    def film(seed, *, seconds=10, turn=1.0, noise=0.0, outliers=0.0, size=512):
+        points, label, blink = clean(seed, seconds, turn, size)
+        rng = np.random.default_rng([seed, 1])
+        points = points + noise * rng.normal(size=points.shape)
+        wrong = rng.random(points.shape[:2]) < outliers
+        points[wrong] += 40 * rng.normal(size=(wrong.sum(), 2))
+        return ProceduralLandmarks(points, label, blink)
+
+    return film
