@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
-from scipy.ndimage import median_filter
+from scipy.ndimage import median_filter, uniform_filter1d
 from scipy.spatial.transform import Rotation
 
 from jax_talker import geometry
@@ -23,10 +23,14 @@ from jax_talker.errors import UserError
 
 LEAST_FRAMES = 10  # with a face in them; fewer do not say how a camera is turned
 SAMPLE = 160  # frames from which the cameras are estimated, evenly spread over those that a side camera sees
-LARGE_RESIDUAL = 3.0  # degrees; a usual frame's, above which the calibration is doubtful
-OUT_OF_STEP = 3.0  # times the usual residual, for a whole recording: not synchronous, or the camera was moved
+LARGE_RESIDUAL = 3.0  # degrees; a usual recording's, above which the calibration is doubtful
+OUT_OF_STEP = 3.0  # times the usual recording's: not synchronous, or the camera was moved
 SIDE_MEDIAN, SIDE_SMOOTH = 25, 5.0  # frames, as in data.pose
-FOLLOW = 5.0  # frames' worth of trust that a crop stays where it is, against moving as the front camera's does
+FOLLOW = 25.0  # frames' worth of trust in the geometry by which a crop follows the front camera's
+LEAST_BEND = 0.1  # of what it would be at the label's distance; a camera is not infinitely far away
+NOT_THE_FACE = 5.0  # times the usual distance of landmarks from the face
+NUDGE = 1e-4  # rad
+SLOWLY = 9  # frames over which a disagreement must last; shorter ones are the landmarks' noise
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def _rig(front: HeadTrack, points: np.ndarray, seen: np.ndarray, rigid: list[int
     """Robust first guesses of every camera by itself, then all together."""
     face, rotation = front.face[: len(rigid)], front.cam_from_world[:, :3, :3]
     views = len(points)
-    turns, references, bends = [np.eye(3)], [front.centre.mean(0)], [1 / (focal * front.side.mean())]
+    turns, references, sizes = [np.eye(3)], [front.centre.mean(0)], [front.side.mean()]
     used = _even(np.flatnonzero(seen[1:].any(0)), SAMPLE)
     for v in range(1, views):
         own = _even(np.flatnonzero(seen[v]), SAMPLE)
@@ -93,9 +97,10 @@ def _rig(front: HeadTrack, points: np.ndarray, seen: np.ndarray, rigid: list[int
             points[v][own][:, rigid], project(face, turns[v] @ rotation[own], focal), np.ones((len(own), len(rigid)))
         )
         references.append(np.median(centre, 0))
-        # A camera as far away as the label's would have this focal length; the truth is of this order.
-        bends.append(1 / (focal * np.median(side)))
-    start = Rig(np.stack(turns), np.array(bends), np.stack(references), face)
+        sizes.append(np.median(side))
+    # A camera as far away as the label's would have the focal length focal · side; the truth is of this order.
+    size = np.array(sizes)
+    start = Rig(np.stack(turns), 1 / (focal * size), np.stack(references), size, face)
     return solve_rig(points[:, used][:, :, rigid], start, rotation[used], focal=focal)
 
 
@@ -114,10 +119,12 @@ def _side(
 ) -> Calibrated:
     front_rotation = front.cam_from_world[:, :3, :3]
     centre = np.broadcast_to(rig.reference[view], front.centre.shape)
-    side = front.side
     rotation = rig.rotation(front_rotation, front.centre, view, centre)
+    given, seen = seen, _fits(points[:, rigid], seen, project(rig.face, rotation, focal))
+    follow = _following(front, rig, view, focal)
     for _ in range(2):  # where the head is seen turns the label a little, and that moves the crop a little
-        centre, side = _crops(front, points[:, rigid], seen, project(rig.face, rotation, focal), smooth, joins)
+        image = project(rig.face, rotation, focal)
+        centre, side = _crops(front, points[:, rigid], seen, image, follow, smooth, joins)
         rotation = rig.rotation(front_rotation, front.centre, view, centre)
     image = project(rig.face, rotation, focal)
     away = points[:, rigid] - centre[:, None] - side[:, None, None] * image
@@ -125,7 +132,7 @@ def _side(
     filled[~seen] = (centre[:, None] + side[:, None, None] * project(face, rotation, focal))[~seen]
     cam_from_world = _camera(rotation)
     residual = np.full(len(seen), np.nan)
-    residual[seen] = _own_turn(points[seen][:, rigid], rig.face, rotation[seen], focal)
+    residual[seen] = _disagreement(points[:, rigid], rig.face, rotation, seen, joins, focal)
     head = replace(
         front,
         label=geometry.make_label(np.linalg.inv(cam_from_world), focal).astype(np.float32),
@@ -137,7 +144,7 @@ def _side(
         error=np.where(seen, np.linalg.norm(away, axis=-1).mean(1) / side, np.nan),
     )
     return Calibrated(
-        head, filled, seen, rig.side_from_front[view], residual, _findings(name, seen, residual, joins)
+        head, filled, seen, rig.side_from_front[view], residual, _findings(name, given, seen, residual, joins)
     )
 
 
@@ -146,6 +153,7 @@ def _crops(
     points: np.ndarray,
     seen: np.ndarray,
     image: np.ndarray,
+    follow: np.ndarray,
     smooth: float,
     joins: Sequence[int],
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -158,7 +166,7 @@ def _crops(
         noise = max(1.4826 * float(np.median(away[seen])), 1e-6)
         weight = 1 / (1 + (away / (2 * noise)) ** 2)
     crop = np.column_stack([centre, np.log(np.maximum(side, 1e-6))])
-    crop = _follow(np.column_stack([front.centre, np.log(front.side)]), crop, seen, joins)
+    crop = _follow(np.column_stack([front.centre, np.log(front.side)]), crop, seen, follow, joins)
     for begin, end in _segments(len(seen), joins):
         size = median_filter(crop[begin:end, 2], min(SIDE_MEDIAN, (end - begin - 1) // 2 * 2 + 1), mode="nearest")
         crop[begin:end, 2] = smooth_in_time(size, SIDE_SMOOTH) if smooth else crop[begin:end, 2]
@@ -171,13 +179,35 @@ def _crops(
     return crop[:, :2], side
 
 
-def _follow(front: np.ndarray, crop: np.ndarray, seen: np.ndarray, joins: Sequence[int]) -> np.ndarray:
-    """Fill unseen rows of ``crop`` [T, 3]: linear in the front's, plus what neighbours in the recording differ by."""
+def _fits(points: np.ndarray, seen: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Frames whose landmarks look like this face from there, rather than like another face or a hand."""
+    centre, side = fit_crops(points, image, np.ones(points.shape[:2]))
+    away = np.linalg.norm(points - centre[:, None] - side[:, None, None] * image, axis=-1).mean(1)
+    usual = np.median(away[seen])
+    return seen & (away <= NOT_THE_FACE * usual) & (side > 0)
+
+
+def _following(front: HeadTrack, rig: Rig, view: int, focal: float) -> np.ndarray:
+    """How a side camera's crop (x, y, log side) moves when the front camera's does, [3, 3]: a point that moves in space."""
+    far = 1 / np.maximum(rig.bend[[0, view]], LEAST_BEND / (focal * front.side.mean()))  # focal lengths, px
+    # what one crop side is in px: the cameras' sizes of the head are compared where both see it at its usual place
+    ratio = rig.size[view] / rig.size[0]
+    moved = rig.side_from_front[view] @ np.diag([1, 1, -far[0]])  # of a front crop's (x, y, log side), in its px
+    return ratio * np.diag([1, 1, -1 / far[1]]) @ moved
+
+
+def _follow(
+    front: np.ndarray, crop: np.ndarray, seen: np.ndarray, slope: np.ndarray, joins: Sequence[int]
+) -> np.ndarray:
+    """Fill unseen rows of ``crop`` [T, 3]: linear in the front's, ``slope`` corrected by what is seen, plus what
+    neighbours in the recording differ by."""
     mean, scale = front[seen].mean(0), np.maximum(front[seen].std(0), 1e-9)
     known = (front - mean) / scale
+    middle = crop[seen].mean(0)
+    expected = known @ (scale[:, None] * slope.T)
     normal = known[seen].T @ known[seen] + FOLLOW * np.eye(3)
-    slope = np.linalg.solve(normal, known[seen].T @ (crop[seen] - crop[seen].mean(0)))
-    predicted = crop[seen].mean(0) + known @ slope
+    change = np.linalg.solve(normal, known[seen].T @ (crop[seen] - middle - expected[seen]))
+    predicted = middle + expected + known @ change
     filled = predicted.copy()
     filled[seen] = crop[seen]
     for begin, end in _segments(len(seen), joins):
@@ -209,20 +239,25 @@ def _mean_face(front: HeadTrack, points: np.ndarray, seen: np.ndarray, rig: Rig,
     return PIVOT + np.linalg.solve(normal, right[..., None])[..., 0]
 
 
-def _findings(name: str, seen: np.ndarray, residual: np.ndarray, joins: Sequence[int]) -> tuple[Finding, ...]:
+def _findings(
+    name: str, given: np.ndarray, seen: np.ndarray, residual: np.ndarray, joins: Sequence[int]
+) -> tuple[Finding, ...]:
     found = []
-    usual, end = float(np.nanmedian(residual)), len(seen) / FPS
+    segments = _segments(len(seen), joins)
+    medians = [float(np.median(residual[a:b][seen[a:b]])) if seen[a:b].any() else np.nan for a, b in segments]
+    usual, end = float(np.nanmedian(medians)), len(seen) / FPS
     if usual > LARGE_RESIDUAL:
-        message = f"view {name}: its landmarks disagree with the calibrated camera by {usual:.1f}° in a usual frame"
+        message = f"view {name}: its landmarks disagree with the calibrated camera by {usual:.1f}° in a usual recording"
         advice = "look at its overlays; leave the view out of evaluations if they are off"
         found.append(Finding("calibration", Severity.WARNING, 0, end, message, advice))
-    for begin, stop in _segments(len(seen), joins):
-        if not seen[begin:stop].any():
+    if wrong := int((given & ~seen).sum()):
+        message = f"view {name}: landmarks of {wrong} frames are not those of this face and are not used"
+        found.append(Finding("wrong_landmarks", Severity.NOTE, 0, end, message))
+    for (begin, stop), here in zip(segments, medians, strict=True):
+        if np.isnan(here):
             message = f"view {name}: no face found in this recording; its camera follows the front one"
             found.append(Finding("face_unseen", Severity.NOTE, begin / FPS, stop / FPS, message))
-            continue
-        here = float(np.nanmedian(residual[begin:stop]))
-        if here > max(LARGE_RESIDUAL, OUT_OF_STEP * usual):
+        elif here > max(LARGE_RESIDUAL, OUT_OF_STEP * usual):
             message = f"view {name}: {here:.1f}° off the calibrated camera, elsewhere {usual:.1f}°"
             advice = "the views of this recording are not synchronous, or the camera was moved; leave it out"
             found.append(Finding("out_of_step", Severity.WARNING, begin / FPS, stop / FPS, message, advice))
@@ -232,28 +267,37 @@ def _findings(name: str, seen: np.ndarray, residual: np.ndarray, joins: Sequence
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+def _disagreement(
+    points: np.ndarray, face: np.ndarray, rotation: np.ndarray, seen: np.ndarray, joins: Sequence[int], focal: float
+) -> np.ndarray:
+    """Degrees by which the seen frames' own landmarks turn their camera, averaged over neighbouring frames."""
+    turn = np.zeros((len(seen), 3))
+    turn[seen] = _own_turn(points[seen], face, rotation[seen], focal)
+    for begin, end in _segments(len(seen), joins):
+        weight = uniform_filter1d(seen[begin:end].astype(float), SLOWLY, axis=0, mode="constant")
+        total = uniform_filter1d(turn[begin:end], SLOWLY, axis=0, mode="constant")
+        turn[begin:end] = total / np.maximum(weight, 1e-9)[:, None]
+    return np.degrees(np.linalg.norm(turn[seen], axis=1))
+
+
 def _own_turn(seen: np.ndarray, face: np.ndarray, rotation: np.ndarray, focal: float) -> np.ndarray:
-    """Degrees [T] by which each frame's own landmarks would turn its camera: Gauss–Newton by finite differences."""
+    """Rotation vectors [T, 3] from given cameras to those that fit each frame best: Gauss–Newton by differences."""
     turned = rotation
     for _ in range(4):
-        base, crops = _explained(seen, face, turned, focal)
-        columns = []
-        for axis in np.eye(3):
-            nudged, _ = _explained(seen, face, Rotation.from_rotvec(1e-4 * axis).as_matrix() @ turned, focal)
-            columns.append((base - nudged) / 1e-4)
-        jacobian = np.stack(columns, -1)  # [T, 2K, 3]
+        base = _explained(seen, face, turned, focal)
+        nudges = Rotation.from_rotvec(NUDGE * np.eye(3)).as_matrix()
+        jacobian = np.stack([(base - _explained(seen, face, n @ turned, focal)) / NUDGE for n in nudges], -1)
         normal = jacobian.swapaxes(1, 2) @ jacobian + 1e-9 * np.eye(3)
         step = np.linalg.solve(normal, jacobian.swapaxes(1, 2) @ base[..., None])[..., 0]
         turned = Rotation.from_rotvec(np.clip(step, -0.2, 0.2)).as_matrix() @ turned
-    return np.degrees(Rotation.from_matrix(turned @ rotation.swapaxes(1, 2)).magnitude())
+    return Rotation.from_matrix(turned @ rotation.swapaxes(1, 2)).as_rotvec()
 
 
-def _explained(seen: np.ndarray, face: np.ndarray, rotation: np.ndarray, focal: float) -> tuple[np.ndarray, np.ndarray]:
-    """Residuals [T, 2K] in crop sides with the best crop of every frame, and the sides."""
+def _explained(seen: np.ndarray, face: np.ndarray, rotation: np.ndarray, focal: float) -> np.ndarray:
+    """Residuals [T, 2K] in crop sides with the best crop of every frame."""
     image = project(face, rotation, focal)
     centre, side = fit_crops(seen, image, np.ones(image.shape[:2]))
-    left = (seen - centre[:, None]) / side[:, None, None] - image
-    return left.reshape(len(seen), -1), side
+    return ((seen - centre[:, None]) / side[:, None, None] - image).reshape(len(seen), -1)
 
 
 def _affine_rotation(seen: np.ndarray, face: np.ndarray) -> np.ndarray:

@@ -32,7 +32,8 @@ class Rig:
 
     side_from_front: Float64[np.ndarray, "V 3 3"]  # [0] is the identity
     bend: Float64[np.ndarray, " V"]  # rad per pixel
-    reference: Float64[np.ndarray, "V 2"]  # px
+    reference: Float64[np.ndarray, "V 2"]  # px; where the camera usually sees the head
+    size: Float64[np.ndarray, " V"]  # px; the usual side of its crop
     face: Float64[np.ndarray, "K 3"]  # rigid landmarks, world units
 
     def rotation(
