@@ -1,6 +1,6 @@
 """One picture by which a person can judge a prepared clip at a glance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -64,11 +64,11 @@ def cells(frame: SheetFrame, scheme: LandmarkScheme) -> list[UInt8[np.ndarray, "
     return [_source(frame), _landmarks(frame, scheme), _masks(frame), _fitted(frame.head)]
 
 
-def clip_frames(clip: Clip, count: int = 8) -> list[SheetFrame]:
-    """Evenly spread frames of a clip folder alone: its pictures stand for the source, which is not at hand."""
+def clip_frames(clip: Clip, indices: Iterable[int]) -> list[SheetFrame]:
+    """Frames of a clip folder alone: its pictures stand for the source, which is not at hand."""
     whole = Crop(np.full(2, clip.size / 2), float(clip.size))
     frames = []
-    for index in np.unique(np.linspace(0, clip.frames - 1, min(count, clip.frames)).astype(int)).tolist():
+    for index in indices:
         image = clip.image(index)
         label = clip.arrays["label"][index].astype(np.float64)
         cam_from_world = np.linalg.inv(label[:16].reshape(4, 4))

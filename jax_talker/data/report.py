@@ -14,9 +14,9 @@ import numpy as np
 from jax_talker.data.blink import count_blinks
 from jax_talker.data.clip import FPS, Clip
 from jax_talker.data.contact_sheet import CELL, ROWS, SheetFrame, cells
-from jax_talker.data.doctor import Signals, find_lag, in_order, listen, loudness, mouth_curve, read_signals
+from jax_talker.data.doctor import Signals, find_lag, in_order, listen, loudness, mouth_curve, read_signals, start_of
 from jax_talker.data.doctor.hearing import Hearing
-from jax_talker.data.doctor.signals import FIT_SIZE, face_size
+from jax_talker.data.doctor.signals import FIT_SIZE
 from jax_talker.data.findings import Finding, Severity, time_code
 from jax_talker.data.landmarks import LandmarkScheme, scheme_of
 from jax_talker.data.report_style import STYLE
@@ -28,29 +28,30 @@ MOST_SPANS = 150  # shaded in a curve
 WHOLE = 0.9  # of the clip; findings that last longer are not shaded, everything would be
 QUALITY = 82  # of JPEG
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-PLURAL = {Severity.ERROR: "errors", Severity.WARNING: "warnings", Severity.NOTE: "notes"}
 POSE = ("yaw", "pitch", "roll")
 
 
-def html_report(clip: Clip, findings: Sequence[Finding], frames: Sequence[SheetFrame]) -> str:
+def html_report(
+    clip: Clip, findings: Sequence[Finding], frames: Sequence[SheetFrame], signals: Signals | None = None
+) -> str:
     """The page as text (UTF-8) for a clip, what the doctor and the pipeline found in it, and some of its frames.
 
     Times of ``findings`` are seconds of the source. ``frames`` may be any number (``contact_sheet.clip_frames`` makes
-    some from the clip alone); at most MOST_FRAMES are shown.
+    them from the clip alone, ``worth_showing`` says which); at most MOST_FRAMES are shown. ``signals`` saves reading
+    the clip's curves again.
     """
-    signals = read_signals(clip)
+    signals = signals or read_signals(clip)
     heard = listen(signals.sound) if signals.sound is not None else None
-    scheme = scheme_of(signals.landmarks.shape[1])
-    stored = clip.source.get("start")
-    start = float(stored) if isinstance(stored, int | float) else 0.0
+    scheme = scheme_of(clip.arrays["landmarks"].shape[1])
+    start = start_of(clip)
     name = str(clip.source.get("video") or clip.root.name)
     findings = in_order(findings)
-    counts = ", ".join(f"{_count(findings, s)} {PLURAL[s]}" for s in PLURAL)
+    counts = ", ".join(_counted(findings, severity) for severity in Severity)
     body = [
         f"<header><h1>{escape(name)}</h1><p>{escape(_summary(clip, signals, heard))}</p></header>",
         "<main>",
         _section("findings", f"Findings: {counts}", _findings(findings)),
-        _section("time", "Over time", _timelines(signals, heard, scheme, findings, start)),
+        _section("time", "Over time", _timelines(signals, heard, findings, start)),
         _section("frames", "Frames", _frames(frames, scheme, signals, start)),
         _section("jitter", "Steadiness", _jitter(clip, signals)),
         _section("source", "How it was prepared", _source(clip)),
@@ -64,6 +65,16 @@ def html_report(clip: Clip, findings: Sequence[Finding], frames: Sequence[SheetF
     )
 
 
+def worth_showing(findings: Sequence[Finding], frames: int, start: float = 0.0, count: int = MOST_FRAMES) -> list[int]:
+    """Numbers of at most ``count`` frames: the middle of the worst findings that have a time of their own (no more than
+    half), the others evenly spread. ``start``: seconds of the source at frame 0."""
+    short = [f for f in in_order(findings) if f.end - f.begin < WHOLE * frames / FPS]
+    middles = [round(((f.begin + f.end) / 2 - start) * FPS) for f in short]
+    chosen = list(dict.fromkeys(min(max(m, 0), frames - 1) for m in middles))[: count // 2]
+    spread = np.linspace(0, frames - 1, min(frames, count - len(chosen))).round().astype(int).tolist()
+    return sorted({*chosen, *spread})
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -72,10 +83,10 @@ def _section(anchor: str, title: str, content: str) -> str:
 
 
 def _summary(clip: Clip, signals: Signals, heard: Hearing | None) -> str:
-    ranges = zip(POSE, signals.pose.min(0), signals.pose.max(0), strict=True)
+    ranges = zip(POSE, _whole(signals.pose.min(0)), _whole(signals.pose.max(0)), strict=True)
     said = [
         f"{clip.frames} frames ({time_code(signals.seconds)}) at {clip.size}²",
-        *(f"{name} {low:.0f}…{high:.0f}°" for name, low, high in ranges),
+        *(f"{name} {low}…{high}°" for name, low, high in ranges),
         f"{60 * count_blinks(signals.blink) / signals.seconds:.0f} blinks a minute",
     ]
     if signals.fit is not None:
@@ -92,8 +103,9 @@ def _summary(clip: Clip, signals: Signals, heard: Hearing | None) -> str:
     return ", ".join(said)
 
 
-def _count(findings: Iterable[Finding], severity: Severity) -> int:
-    return sum(f.severity is severity for f in findings)
+def _counted(findings: Iterable[Finding], severity: Severity) -> str:
+    number = sum(f.severity is severity for f in findings)
+    return f"{number} {severity}{'' if number == 1 else 's'}"
 
 
 def _findings(findings: Sequence[Finding]) -> str:
@@ -111,9 +123,7 @@ def _findings(findings: Sequence[Finding]) -> str:
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{more}'
 
 
-def _timelines(
-    signals: Signals, heard: Hearing | None, scheme: LandmarkScheme, findings: Sequence[Finding], start: float
-) -> str:
+def _timelines(signals: Signals, heard: Hearing | None, findings: Sequence[Finding], start: float) -> str:
     spans = [
         Span(f.begin, f.end, str(f.severity), f"{f.kind} {time_code(f.begin)}–{time_code(f.end)}: {f.message}")
         for f in findings
@@ -129,7 +139,7 @@ def _timelines(
     if signals.crop is not None:
         plots.append(("Size of the head's crop, px of the source", {"crop": signals.crop[:, 2]}, {}))
     else:
-        plots.append(("Face size, eyes to nose, px", {"face": face_size(signals.landmarks, scheme)}, {}))
+        plots.append(("Face size, eyes to nose, px", {"face": signals.face}, {}))
     if signals.fit is not None:
         plots.append((f"Fit of the landmarks, px at {FIT_SIZE}²", {"fit": signals.fit}, {"low": 0.0}))
     plots.append(("Sharpness of the face", {"sharpness": signals.stats["sharpness"]}, {"low": 0.0}))
@@ -162,19 +172,21 @@ def _frames(frames: Sequence[SheetFrame], scheme: LandmarkScheme, signals: Signa
         return "<p>No pictures were kept for this page.</p>"
     ordered = sorted(frames, key=lambda f: f.index)
     chosen = np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), MOST_FRAMES)).round().astype(int))
+    first = 1 if all(f.source is f.picture for f in frames) else 0  # the source itself is not at hand
+    named = escape(", ".join(ROWS[first:]))
     shown = []
     for frame in (ordered[i] for i in chosen.tolist()):
         when = time_code(start + frame.index / FPS)
-        yaw, pitch, roll = signals.pose[frame.index]
-        caption = f"{when}, frame {frame.index}: yaw {yaw:.0f}°, pitch {pitch:.0f}°, roll {roll:.0f}°"
+        yaw, pitch, roll = _whole(signals.pose[frame.index])
+        caption = f"{when}, frame {frame.index}: yaw {yaw}°, pitch {pitch}°, roll {roll}°"
         if signals.found is not None and signals.found[frame.index] <= 0:
             caption += ", landmarks interpolated"
-        picture = _jpeg(np.hstack(cells(frame, scheme)))
+        picture = np.hstack(cells(frame, scheme)[first:])
         shown.append(
-            f'<figure class="frame"><img src="{picture}" width="{4 * CELL}" height="{CELL}" loading="lazy" '
-            f'alt="{escape(", ".join(ROWS))} at {when}"><figcaption>{escape(caption)}</figcaption></figure>'
+            f'<figure class="frame"><img src="{_jpeg(picture)}" width="{picture.shape[1]}" height="{CELL}" '
+            f'alt="{named} at {when}"><figcaption>{escape(caption)}</figcaption></figure>'
         )
-    return f'<p>From left to right: {escape(", ".join(ROWS))}.</p><div class="frames">{"".join(shown)}</div>'
+    return f'<p>From left to right: {named}.</p><div class="frames">{"".join(shown)}</div>'
 
 
 def _jitter(clip: Clip, signals: Signals) -> str:
@@ -189,8 +201,9 @@ def _jitter(clip: Clip, signals: Signals) -> str:
     own = np.sqrt(np.square(bend).mean(0)) if len(bend) else np.zeros(len(names))
     before, after = (_numbers(stored.get(k), len(names)) for k in ("before", "after"))
     after = after or own.tolist()
+    cell = "<td class=number>{}</td>"
     rows = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td class=number>{_shown(b)}</td><td class=number>{_shown(a)}</td></tr>'
+        f'<tr><th scope="row">{escape(name)}</th>{cell.format(_shown(b))}{cell.format(_shown(a))}</tr>'
         for name, b, a in zip(names, before or [None] * len(names), after, strict=True)
     )
     head = "".join(f'<th scope="col">{t}</th>' for t in ("RMS second difference", "before smoothing", "in the clip"))
@@ -203,6 +216,10 @@ def _numbers(stored: object, count: int) -> list[float] | None:
     if not isinstance(stored, list | tuple) or len(stored) < count:
         return None
     return [float(v) for v in stored[:count]] if all(isinstance(v, int | float) for v in stored) else None
+
+
+def _whole(values: np.ndarray) -> list[int]:
+    return [round(float(v)) for v in values]
 
 
 def _shown(value: float | None) -> str:

@@ -23,21 +23,23 @@ th, td { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; 
 thead th { color: var(--faint); font-weight: 600; }
 tbody th { font-weight: 500; }
 .number { font-variant-numeric: tabular-nums; white-space: nowrap; }
-code { font-size: .85rem; }
+code { font-size: .85rem; white-space: nowrap; }
 .badge { font-weight: 600; white-space: nowrap; }
 .badge.error { color: var(--error); } .badge.warning { color: var(--warning); } .badge.note { color: var(--note); }
 .badge.error::before { content: "● "; } .badge.warning::before { content: "▲ "; } .badge.note::before { content: "○ "; }
 figure { margin: 0 0 .9rem; }
 figcaption { font-size: .85rem; color: var(--faint); }
 .key { margin-left: 1rem; }
-.key::before { content: ""; display: inline-block; width: 1.1rem; height: 3px; margin-right: .35rem; vertical-align: 4px; }
+.key::before { content: ""; display: inline-block; width: 1.1rem; height: 3px; margin-right: .35rem;
+  vertical-align: 4px; }
 .k0::before { background: var(--c0); } .k1::before { background: var(--c1); } .k2::before { background: var(--c2); }
 svg { display: block; width: 100%; height: auto; background: var(--panel); border-radius: 4px; }
 svg path { fill: none; } .grid { stroke: var(--line); stroke-width: 1; }
 .axis { fill: var(--faint); font-size: 10px; font-variant-numeric: tabular-nums; }
 .c0, .c1, .c2 { stroke-width: 1.4; stroke-linejoin: round; }
 .c0 { stroke: var(--c0); } .c1 { stroke: var(--c1); } .c2 { stroke: var(--c2); }
-rect.error { fill: var(--error-shade); } rect.warning { fill: var(--warning-shade); } rect.note { fill: var(--note-shade); }
+rect.error { fill: var(--error-shade); }
+rect.warning { fill: var(--warning-shade); } rect.note { fill: var(--note-shade); }
 .frames { display: grid; gap: .9rem; }
 .frame img { display: block; width: 100%; height: auto; border-radius: 4px; }
 @media print { body { max-width: none; } figure { break-inside: avoid; } }

@@ -6,6 +6,7 @@ Classes: ``c0`` … ``c2`` for curves, ``note``, ``warning``, ``error`` for span
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float
@@ -13,7 +14,7 @@ from jaxtyping import Float
 from jax_talker.data.findings import time_code
 
 WIDTH, HEIGHT = 960, 120  # of the drawing's own units; the page scales it
-LEFT, RIGHT, TOP, BOTTOM = 52, 8, 6, 20
+LEFT, RIGHT, TOP, BOTTOM = 52, 22, 6, 20
 BINS = 450  # lowest and highest value of each; a bin is two units wide
 TICKS = 4
 
@@ -81,11 +82,11 @@ def reduced(values: Float[np.ndarray, " n"], bins: int = BINS) -> Float[np.ndarr
         return np.stack([place, values], 1)
     keep: list[int] = []
     edges = np.linspace(0, count, bins + 1).astype(int)
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in pairwise(edges.tolist()):
         part = values[first:last]
         known = np.flatnonzero(np.isfinite(part))
         if not len(known):
-            keep.append(int(first))
+            keep.append(first)
             continue
         extremes = {int(known[part[known].argmin()]), int(known[part[known].argmax()])}
         keep += sorted(first + i for i in extremes)

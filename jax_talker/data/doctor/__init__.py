@@ -9,9 +9,6 @@ What a clip folder does not hold is not guessed: a note says which checks were l
 from collections.abc import Iterable
 from dataclasses import replace
 
-import numpy as np
-from jaxtyping import Float
-
 from jax_talker.data.clip import Clip
 from jax_talker.data.doctor.coverage import check_blinks, check_length, check_mouth, check_rotation
 from jax_talker.data.doctor.hearing import check_hearing, listen
@@ -28,28 +25,36 @@ from jax_talker.data.doctor.spans import whole
 from jax_talker.data.doctor.sync import check_sync, find_lag, loudness, mouth_curve
 from jax_talker.data.doctor.tracking import check_crop, check_fit, check_found, check_jumps
 from jax_talker.data.findings import Finding, Severity
-from jax_talker.data.landmarks import scheme_of
 
-__all__ = ["Signals", "examine", "examine_signals", "find_lag", "listen", "loudness", "mouth_curve", "read_signals"]
+__all__ = [
+    "Signals",
+    "examine",
+    "examine_signals",
+    "find_lag",
+    "in_order",
+    "listen",
+    "loudness",
+    "mouth_curve",
+    "read_signals",
+    "start_of",
+]
 
 ORDER = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
 VISIBLE = "view {name!r}: {message}"
 
 
-def examine(clip: Clip) -> tuple[Finding, ...]:
+def examine(clip: Clip, signals: Signals | None = None) -> tuple[Finding, ...]:
     """Everything the doctor finds in a clip and its further views, worst first, then by time.
 
     Times are seconds of the source (``clip.source["start"]`` plus the clip's own time). Pictures are read only where
-    the clip's arrays hold no ``stat_`` numbers.
+    the clip's arrays hold no ``stat_`` numbers; ``signals`` saves reading them again (``read_signals(clip)``).
     """
-    start = clip.source.get("start")
-    offset = float(start) if isinstance(start, int | float) else 0.0
-    found = examine_signals(read_signals(clip))
+    start = start_of(clip)
+    found = examine_signals(signals or read_signals(clip))
     for name in clip.view_names:
         further = examine_signals(read_signals(clip.view(name), sound=False))
         found += [replace(f, message=VISIBLE.format(name=name, message=f.message)) for f in further]
-    shifted = (replace(f, begin=f.begin + offset, end=f.end + offset) for f in found)
-    return in_order(shifted)
+    return in_order(replace(f, begin=f.begin + start, end=f.end + start) for f in found)
 
 
 def examine_signals(signals: Signals) -> list[Finding]:
@@ -57,11 +62,11 @@ def examine_signals(signals: Signals) -> list[Finding]:
     s = signals
     found = [
         *check_rotation(s.pose),
-        *check_jumps(s.pose, _place(s), tones(s.stats), s.joins),
+        *check_jumps(s.pose, s.place, tones(s.stats), s.joins),
         *check_sharpness(s.stats["sharpness"]),
         *check_exposure(s.stats["over_exposed"], s.stats["under_exposed"]),
         *check_brightness(s.stats["brightness"], s.joins),
-        *check_repeats(_moved(s), s.source_fps),
+        *check_repeats(s.moved, s.source_fps),
         *check_occlusion(s.stats, s.pose[:, 0]),
     ]
     left_out = []
@@ -91,32 +96,12 @@ def examine_signals(signals: Signals) -> list[Finding]:
     return found
 
 
+def start_of(clip: Clip) -> float:
+    """Seconds of the source at which the clip begins."""
+    start = clip.source.get("start")
+    return float(start) if isinstance(start, int | float) else 0.0
+
+
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Worst first, then by time."""
     return tuple(sorted(findings, key=lambda f: (ORDER.index(f.severity), f.begin, f.kind)))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def _in_source(signals: Signals) -> Float[np.ndarray, "T P 2"]:
-    """Landmarks in sides of the crop, where the camera saw them: the crop follows the head, the source does not."""
-    points = signals.landmarks / signals.size
-    if signals.crop is None:
-        return points
-    side = signals.crop[:, 2]
-    usual = float(np.median(side))
-    return (points - 0.5) * (side / usual)[:, None, None] + signals.crop[:, None, :2] / usual
-
-
-def _place(signals: Signals) -> Float[np.ndarray, "T 2"]:
-    points = _in_source(signals)
-    return scheme_of(points.shape[1]).anchors(points)[:, :3].mean(1)
-
-
-def _moved(signals: Signals) -> Float[np.ndarray, " T"]:
-    points = _in_source(signals)
-    moved = np.full(len(points), np.nan)
-    moved[1:] = np.abs(np.diff(points, axis=0)).mean((1, 2))
-    moved[list(signals.joins)] = np.nan
-    return moved

@@ -4,12 +4,12 @@ import itertools
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from jax_talker.data.clip import Clip
+from jax_talker.data.clip import FPS, Clip
 from jax_talker.data.landmarks import LandmarkScheme, scheme_of
 from jax_talker.data.picture_stats import STAT_NAMES, picture_stats
 from jax_talker.data.pose import euler_angles
@@ -29,8 +29,10 @@ class Signals:
     mouth: Float[np.ndarray, " T"]  # gap between the inner lips, in distances from the eyes to the nose's base
     jaw: Float[np.ndarray, " T"]  # from the nose's base to the chin, in the same unit
     stats: Mapping[str, Float[np.ndarray, " T"]]  # picture_stats.STAT_NAMES
+    place: Float[np.ndarray, "T 2"]  # of eyes and nose in the source, in sides of the crop
+    moved: Float[np.ndarray, " T"]  # mean motion of landmarks since the frame before, same unit; NaN where none is
+    face: Float[np.ndarray, " T"]  # distance from the eyes to the nose's base, px of the clip
     sound: Float[np.ndarray, " samples"] | None = None  # 16 kHz; None for a further camera
-    landmarks: Float[np.ndarray, "T P 2"] = field(default_factory=lambda: np.zeros((0, 0, 2)))  # px of the clip
     crop: Float[np.ndarray, "T 3"] | None = None  # centre x, y and side, px of the source
     source_size: tuple[int, int] | None = None  # px, width and height
     source_fps: float | None = None
@@ -40,18 +42,23 @@ class Signals:
 
     @property
     def seconds(self) -> float:
-        return self.frames / 25
+        return self.frames / FPS
 
 
 def read_signals(clip: Clip, *, sound: bool = True) -> Signals:
     """Everything the checks need. Pictures are read only where the clip holds no ``stat_`` arrays."""
     arrays = clip.arrays
-    points = arrays["landmarks"].astype(np.float64)
+    points = arrays["landmarks"]
     scheme = scheme_of(points.shape[1])
     mouth, jaw = mouth_and_jaw(points, scheme)
     crop = arrays.get("crop")
     fit = arrays.get("fit_error")
     found = arrays.get("confidence")
+    joins = _joins(clip.source.get("joins"), clip.frames)
+    seen = _in_source(points, scheme, clip.size, crop)
+    moved = np.full(clip.frames, np.nan)
+    moved[1:] = np.abs(np.diff(seen, axis=0)).mean((1, 2))
+    moved[list(joins)] = np.nan
     return Signals(
         frames=clip.frames,
         size=clip.size,
@@ -60,14 +67,16 @@ def read_signals(clip: Clip, *, sound: bool = True) -> Signals:
         mouth=mouth,
         jaw=jaw,
         stats=_stats(clip, scheme),
+        place=seen[:, :3].mean(1),
+        moved=moved,
+        face=_face_size(points, scheme),
         sound=clip.audio() if sound else None,
-        landmarks=points,
         crop=None if crop is None else crop.astype(np.float64),
         source_size=_size(clip.source.get("size")),
         source_fps=_number(clip.source.get("fps")),
         found=None if found is None else found.astype(np.float64),
         fit=None if fit is None else fit.astype(np.float64) * (FIT_SIZE / clip.size),
-        joins=_joins(clip.source.get("joins"), clip.frames),
+        joins=joins,
     )
 
 
@@ -92,13 +101,23 @@ def mouth_and_jaw(
     return gap / unit, jaw / unit
 
 
-def face_size(points: Float[np.ndarray, "T P 2"], scheme: LandmarkScheme) -> Float[np.ndarray, " T"]:
-    """Distance from the eyes to the nose's base, pixels."""
-    nose, eyes = scheme.named(points, "nose_base"), scheme.anchors(points)[:, :2].mean(1)
-    return np.linalg.norm(nose - eyes, axis=-1)
-
-
 # ---------------------------------------------------------------------------------------------------------------------
+
+
+def _face_size(points: np.ndarray, scheme: LandmarkScheme) -> np.ndarray:
+    return np.linalg.norm(scheme.named(points, "nose_base") - scheme.anchors(points)[:, :2].mean(1), axis=-1)
+
+
+def _in_source(points: np.ndarray, scheme: LandmarkScheme, size: int, crop: np.ndarray | None) -> np.ndarray:
+    """Eyes, nose tip and what else shows motion [T, K, 2], in sides of the crop, where the camera saw it: the crop
+    follows the head, the source does not."""
+    some = list(dict.fromkeys([*scheme.rigid, *scheme.eyes_and_lips[-1], *scheme.eyes_and_lips[-2]]))
+    seen = np.concatenate([scheme.anchors(points)[:, :3], points[:, some]], 1).astype(np.float64) / size
+    if crop is None:
+        return seen
+    side = crop[:, 2].astype(np.float64)
+    usual = float(np.median(side))
+    return (seen - 0.5) * (side / usual)[:, None, None] + crop[:, None, :2] / usual
 
 
 def _pose(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
