@@ -1,6 +1,6 @@
 """One picture by which a person can judge a prepared clip at a glance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -9,7 +9,8 @@ from jaxtyping import Float, UInt8
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from jax_talker.data.clip import FPS, SAMPLE_RATE
+from jax_talker import geometry
+from jax_talker.data.clip import FPS, SAMPLE_RATE, Clip
 from jax_talker.data.crop import Crop
 from jax_talker.data.landmarks import LandmarkScheme
 
@@ -46,17 +47,35 @@ def contact_sheet(
 
     ``tracks`` maps a plot's label to its curves, each one number per frame; the shown frames are marked in them.
     """
-    columns = [
-        [_source(f), _landmarks(f, scheme), _masks(f), _captioned(_fitted(f.head), "")]
-        for f in sorted(frames, key=lambda f: f.index)
-    ]
+    columns = []
+    for frame in sorted(frames, key=lambda f: f.index):
+        first, *rest = cells(frame, scheme)
+        columns.append([_captioned(first, f"frame {frame.index}  {frame.index / FPS:.2f} s", bottom=True), *rest])
     rows = []
-    for name, cells in zip(ROWS, zip(*columns, strict=True), strict=True):
-        cells = [_captioned(cells[0], name), *cells[1:]]
-        rows.append(np.hstack(cells))
+    for name, row in zip(ROWS, zip(*columns, strict=True), strict=True):
+        rows.append(np.hstack([_captioned(row[0], name), *row[1:]]))
     pictures = np.vstack(rows)
     plots = _plots(title, tracks, sound, [f.index for f in frames], pictures.shape[1])
     return np.vstack([pictures, plots])
+
+
+def cells(frame: SheetFrame, scheme: LandmarkScheme) -> list[UInt8[np.ndarray, "H W 3"]]:
+    """What ROWS names of one frame, as squares of CELL px."""
+    return [_source(frame), _landmarks(frame, scheme), _masks(frame), _fitted(frame.head)]
+
+
+def clip_frames(clip: Clip, indices: Iterable[int]) -> list[SheetFrame]:
+    """Frames of a clip folder alone: its pictures stand for the source, which is not at hand."""
+    whole = Crop(np.full(2, clip.size / 2), float(clip.size))
+    frames = []
+    for index in indices:
+        image = clip.image(index)
+        label = clip.arrays["label"][index].astype(np.float64)
+        cam_from_world = np.linalg.inv(label[:16].reshape(4, 4))
+        axes = project_axes(cam_from_world, np.asarray(geometry.PIVOT), float(label[16]), clip.size)
+        points = clip.arrays["landmarks"][index].astype(np.float64)
+        frames.append(SheetFrame(index, image, whole, image, image, clip.masks(index), points, axes))
+    return frames
 
 
 def project_axes(
@@ -81,7 +100,7 @@ def _source(frame: SheetFrame) -> np.ndarray:
     corners = (frame.crop.centre + frame.crop.side / 2 * np.array([[-1, -1], [1, 1]])) * scale + (left, top)
     first, last = np.round(corners).astype(int).tolist()
     cv2.rectangle(cell, first, last, GREEN, 1, cv2.LINE_AA)
-    return _captioned(cell, f"frame {frame.index}  {frame.index / FPS:.2f} s", bottom=True)
+    return cell
 
 
 def _landmarks(frame: SheetFrame, scheme: LandmarkScheme) -> np.ndarray:

@@ -1,0 +1,152 @@
+"""Are the pictures good: sharp, well exposed, steady in brightness, each one new, with nothing before the face?"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from scipy.ndimage import median_filter, percentile_filter, uniform_filter1d
+
+from jax_talker.data.clip import FPS
+from jax_talker.data.doctor.spans import across_joins, flagged, runs, spread, whole
+from jax_talker.data.findings import Finding, Severity
+from jax_talker.data.picture_stats import PATCHES
+
+SOFT = 0.24  # sharpness; a blur of 1 px leaves 0.20–0.26, the real clips have 0.34–0.49 (see picture_stats)
+BLURRED = 0.65  # of the clip's median; turning heads fall to 0.75 by themselves, motion blur of 5 px to 0.6
+BLUR_FRAMES = 2
+CLIPPED_FACE = 0.08  # share of the face without texture; the real clips have 0.00, 0.003, 0.00 burnt out
+CRUSHED_FACE = 0.12  # the same in the dark; the real clips have at most 0.02 (nostrils, pupils, mouth)
+FLICKER = 3.0  # luma, RMS of second differences of the face's brightness; the real clips have 0.6, 1.0, 1.5
+FLICKER_WINDOW = 1.0  # s
+FLASH = 20.0  # luma in one frame; the real clips change by at most 5.5
+FROZEN = 1e-4  # of the crop's side, mean motion of landmarks; still people's landmarks tremble by 5e-4
+FROZEN_TIME = 0.4  # s
+REPEATED = 4e-4  # of the crop's side: repeats of a picture through H.264 move landmarks by up to 3e-4
+REPEATED_RELATIVE = 0.2  # of what the head moves around that time
+MANY_REPEATED = 0.08  # share of the frames; film's 24 pictures a second give 0.04
+OCCLUDED_FRAMES = 3
+# CIELAB distance from the clip's own colours that nothing but an object gives. Measured without one, on the three real
+# clips and a procedural one: cheeks 14, forehead 8, nose 5; a speaking mouth 14, a chin 26 (lips and neck come there).
+FOREIGN = {"mouth": 30.0, "chin": 40.0}
+FOREIGN_ELSEWHERE = 22.0
+FOREIGN_SPREADS = 6.0  # in the patch's own standard deviations
+TURNED = 20.0  # degrees from the usual yaw at which the far cheek shows other things
+
+
+def check_sharpness(sharpness: Float[np.ndarray, " T"]) -> list[Finding]:
+    """Soft pictures throughout, or blur that comes and goes."""
+    usual = float(np.median(sharpness))
+    found = []
+    if usual < SOFT:
+        message = f"the pictures are soft (detail {usual:.2f}, sharp ones have 0.34 and more)"
+        advice = "the source was enlarged, out of focus or compressed too much; a smaller --size loses nothing"
+        found.append(whole(len(sharpness), "soft", Severity.WARNING, message, advice))
+    blurred = sharpness < BLURRED * usual
+    message = f"the face is blurred (down to {sharpness.min() / max(usual, 1e-6):.0%} of the clip's usual detail)"
+    advice = "motion blur or focus: leave the part out when it is long"
+    return found + flagged(blurred, "blur", Severity.WARNING, message, advice, at_least=BLUR_FRAMES)
+
+
+def check_exposure(over: Float[np.ndarray, " T"], under: Float[np.ndarray, " T"]) -> list[Finding]:
+    """Faces burnt out or drowned in black. Shares of the face without texture."""
+    found = []
+    for kind, share, limit, what, advice in (
+        ("over_exposed", over, CLIPPED_FACE, "burnt out", "skin without texture is learnt as paint: use less light"),
+        ("under_exposed", under, CRUSHED_FACE, "black", "what is black holds no shape: use more light"),
+    ):
+        severity = Severity.ERROR if np.median(share) > 4 * limit else Severity.WARNING
+        message = f"up to {share.max():.0%} of the face is {what}"
+        found += flagged(share > limit, kind, severity, message, f"{advice}, or grade the video before preparing it")
+    return found
+
+
+def check_brightness(brightness: Float[np.ndarray, " T"], joins: Sequence[int] = ()) -> list[Finding]:
+    """Flicker, and lights that jump. Mean luma of the face, 0 … 255."""
+    if len(brightness) < 4:
+        return []
+    change = np.pad(np.abs(np.diff(brightness)), (1, 0))
+    change[across_joins(len(brightness), joins)] = 0
+    found = flagged(
+        change > FLASH, "flash", Severity.WARNING,
+        f"the face's brightness jumps (by up to {change.max():.0f} of 255)",
+        "a flash, a light switched or automatic exposure: one colour cannot fit both, leave one part out",
+    )  # fmt: skip
+    bend = np.pad(np.diff(np.clip(brightness, *_usual(brightness)), 2), (1, 1))
+    bend[across_joins(len(brightness), joins, 2) | (change > FLASH) | np.roll(change > FLASH, -1)] = 0
+    strength = np.sqrt(uniform_filter1d(np.square(bend), round(FLICKER_WINDOW * FPS), mode="nearest"))
+    message = f"the face's brightness flickers (second differences of {strength.max():.1f} of 255)"
+    advice = "lamps on mains or automatic exposure: remove it with a deflicker filter before preparing"
+    return found + flagged(strength > FLICKER, "flicker", Severity.WARNING, message, advice, at_least=FPS // 2)
+
+
+def check_repeats(moved: Float[np.ndarray, " T"], source_fps: float | None = None) -> list[Finding]:
+    """Pictures that stand still or come twice. ``moved``: mean motion of the landmarks since the frame before, in sides
+    of the crop; NaN where there is no frame before."""
+    frames = len(moved)
+    known = np.nan_to_num(moved, nan=1.0)
+    count = round(FROZEN_TIME * FPS)
+    if frames < 2 * count:
+        return []
+    still = np.zeros(frames, bool)
+    mean = uniform_filter1d(np.minimum(known, 0.01), count, mode="nearest")
+    for t in np.flatnonzero(mean < FROZEN):
+        still[max(0, t - count // 2) : t + count // 2] = True
+    still &= known < 5 * FROZEN
+    found = [
+        Finding(
+            "frozen", Severity.WARNING, max(0, first - 1) / FPS, end / FPS,
+            f"the picture stands still for {(end - first) / FPS:.1f} s",
+            "a still picture with sound going on teaches a closed mouth: leave the part out",
+        )
+        for first, end in runs(still, at_least=count - 1, join=2)
+    ]  # fmt: skip
+    around = percentile_filter(known, 75, size=15, mode="nearest")
+    repeated = (known < REPEATED) & (known < REPEATED_RELATIVE * around) & ~still
+    share = float(repeated.sum() / max(1, (~still).sum()))
+    if share > MANY_REPEATED:
+        rate = f" (the file says {source_fps:g})" if source_fps else ""
+        message = f"{share:.0%} of the pictures repeat the one before: about {FPS * (1 - share):.0f} a second{rate}"
+        advice = "lips move in steps; use a recording at 25 pictures a second or more, before it was converted"
+        found.append(whole(frames, "repeated", Severity.WARNING, message, advice))
+    return found
+
+
+def check_occlusion(stats: Mapping[str, Float[np.ndarray, " T"]], yaw: Float[np.ndarray, " T"]) -> list[Finding]:
+    """A hand, a microphone, hair: a patch of the face takes colours that it never has otherwise.
+
+    ``stats`` holds picture_stats' tones. What is there during most of the clip is taken for part of the face.
+    """
+    off = foreign(stats)
+    hidden = {"left_cheek": yaw - np.median(yaw) < -TURNED, "right_cheek": yaw - np.median(yaw) > TURNED}
+    covered = {name: (off[name] > 1) & ~hidden.get(name, np.zeros(len(yaw), bool)) for name in PATCHES}
+    anything = np.any(list(covered.values()), 0)
+    found = []
+    for first, end in runs(anything, at_least=OCCLUDED_FRAMES, join=FPS // 3):
+        names = [name for name in PATCHES if covered[name][first:end].sum() >= min(OCCLUDED_FRAMES, end - first)]
+        where = ", ".join(name.replace("_", " ") for name in names) or "the face"
+        message = f"something seems to be before the face ({where})"
+        advice = "a hand or a microphone is learnt as part of the head: leave the part out"
+        found.append(Finding("occlusion", Severity.WARNING, first / FPS, end / FPS, message, advice))
+    return found
+
+
+def foreign(stats: Mapping[str, Float[np.ndarray, " T"]]) -> dict[str, Float[np.ndarray, " T"]]:
+    """How foreign each patch's colour is in each frame: beyond 1 it is none of the clip's own."""
+    colours = tones(stats)
+    off = colours - np.median(colours, -1, keepdims=True)
+    off[:, 0] -= np.median(off[:, 0], 0)  # light that changes on the whole face
+    distance = median_filter(np.linalg.norm(off, axis=1), (1, 3), mode="nearest")
+    limit = np.array([FOREIGN.get(name, FOREIGN_ELSEWHERE) for name in PATCHES])
+    limit = np.maximum(limit, FOREIGN_SPREADS * spread(distance))
+    return dict(zip(PATCHES, distance / limit[:, None], strict=True))
+
+
+def tones(stats: Mapping[str, Float[np.ndarray, " T"]]) -> Float[np.ndarray, "N 3 T"]:
+    """Colours of the patches, CIELAB."""
+    return np.array([[stats[f"tone_{name}_{axis}"] for axis in "lab"] for name in PATCHES])
+
+
+def _usual(values: np.ndarray) -> tuple[float, float]:
+    """A range that single flashes do not leave."""
+    centre, width = float(np.median(values)), float(spread(values))
+    return centre - 6 * width - 1, centre + 6 * width + 1
