@@ -22,10 +22,10 @@ from jax_talker.data.audio import num_video_frames
 from jax_talker.data.camera import CameraTrack, track_front, track_sides
 from jax_talker.data.clip import FPS, SAMPLE_RATE, Clip, open_clip
 from jax_talker.data.clip_writer import ClipWriter, check_output
-from jax_talker.data.contact_sheet import SheetFrame, contact_sheet, project_axes
+from jax_talker.data.contact_sheet import SheetFrame, clip_frames, contact_sheet, project_axes
 from jax_talker.data.cutting import Knife, Parser, cut_out, shown_picture
 from jax_talker.data.detection import detect
-from jax_talker.data.doctor import examine
+from jax_talker.data.doctor import examine, in_order, read_signals, start_of
 from jax_talker.data.faces import Face
 from jax_talker.data.findings import Finding, Severity
 from jax_talker.data.following import Followed, follow_face
@@ -34,7 +34,7 @@ from jax_talker.data.landmarkers import make_landmarker
 from jax_talker.data.matte import HeadMatte, Matte
 from jax_talker.data.options import Options
 from jax_talker.data.quality import Quality
-from jax_talker.data.report import html_report
+from jax_talker.data.report import html_report, worth_showing
 from jax_talker.data.shots import find_cuts
 from jax_talker.errors import UserError
 
@@ -94,12 +94,15 @@ def prepare_clip(
         made = (*findings, *short, *camera.findings, *(f for side in tracks.values() for f in side.findings))
         writer.write_findings(made)
         clip = open_clip(writer.folder)
-        found, shown = (*made, *examine(clip)), work[FRONT].shown(camera, clip)
+        signals = read_signals(clip)
+        found, shown = in_order((*made, *examine(clip, signals))), work[FRONT].shown(camera, clip)
         beside = [frame for name, side in tracks.items() for frame in work[name].shown(side, clip.view(name))]
         title = f"{Path(front.name).name}: {quality.summary()}"
         sheet = contact_sheet([*shown, *beside], camera.scheme, title=title, tracks=quality.tracks(), sound=sound)
         cv2.imwrite(str(writer.folder / "contact_sheet.png"), sheet[..., ::-1])
-        (writer.folder / "report.html").write_text(html_report(clip, found, shown), encoding="utf-8")
+        telling = clip_frames(clip, worth_showing(found, clip.frames, start_of(clip)))
+        report = html_report(clip, found, telling, signals)
+        (writer.folder / "report.html").write_text(report, encoding="utf-8")
     return Prepared(out, camera.frames, quality.summary(), found, new=True)
 
 
@@ -111,7 +114,7 @@ def check_clip(root: str | Path) -> tuple[Finding, ...]:
     clip = open_clip(root)
     for name in clip.files.damaged():
         raise UserError(f"{clip.root / name}: damaged or missing; prepare the clip again with --overwrite")
-    return (*clip.findings(), *examine(clip))
+    return in_order((*clip.findings(), *examine(clip)))
 
 
 def _track(
