@@ -7,7 +7,7 @@ and crops follow, and once to cut out the heads.
 import itertools
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,15 @@ from jax_talker.data.blink import blink_from_openness, eye_openness, read_openfa
 from jax_talker.data.clip import FPS, SAMPLE_RATE, ClipWriter, check_output
 from jax_talker.data.contact_sheet import SheetFrame, contact_sheet, project_axes
 from jax_talker.data.crop import Crop
-from jax_talker.data.faces import Face, FaceTrack, fill_gaps, make_landmarker
+from jax_talker.data.faces import Face, FaceTrack
+from jax_talker.data.following import follow_face
+from jax_talker.data.landmarkers import make_landmarker
 from jax_talker.data.landmarks import LandmarkScheme, scheme_of
 from jax_talker.data.masks import region_masks
 from jax_talker.data.matte import HeadMatte, HeadView, on_white
 from jax_talker.data.pose import HeadTrack, track_head, world_landmarks
 from jax_talker.data.quality import Quality
+from jax_talker.data.shots import find_cuts, signature
 from jax_talker.data.video import VideoInfo, probe, read_frames
 from jax_talker.errors import UserError
 
@@ -43,7 +46,7 @@ MATTES = ("auto", "none")
 class Options:
     """How a video is prepared; the flags of ``python -m jax_talker.prepare`` say the same."""
 
-    landmarks: str = "mediapipe"  # or a file of landmarks
+    landmarks: str = "auto"  # mediapipe, face-alignment or a file of landmarks
     landmark_model: str | Path | None = None
     size: int = 512  # px
     start: float = 0.0  # s
@@ -83,10 +86,15 @@ def prepare_clip(video: str | Path, out: str | Path, options: Options | None = N
     info = probe(video)
     sound = load_sound(options.sound or video)[round(options.start * SAMPLE_RATE) :]
     samples = _Spread(MATTE_SAMPLES)
-    faces, score_names = _find_faces(video, info, options, samples, bars)
+    faces, signatures, score_names = _find_faces(video, info, options, samples, bars)
     warnings: list[str] = []
     frames = _frames_with_sound(len(faces), sound, video, options, warnings)
-    track = fill_gaps(faces[:frames], fps=FPS, start=options.start, where=str(video))
+    cuts = [c for c in find_cuts(signatures[:frames]) if c < frames]
+    followed = follow_face(faces[:frames], cuts, picture_size=info.size, fps=FPS, start=options.start, where=str(video))
+    track, frames, sound = followed.track, followed.last - followed.first, sound[followed.first * SAMPLE_RATE // FPS :]
+    warnings += [finding.line() for finding in followed.findings if finding.kind not in ("face_gap", "two_faces")]
+    options = replace(options, start=options.start + followed.first / FPS, duration=frames / FPS)
+    samples.kept = {i - followed.first: p for i, p in samples.kept.items() if i >= followed.first}
     scheme = scheme_of(track.points.shape[1])
     head = track_head(
         track.points, scheme, depth=track.depth, rotation=track.rotation, smooth=options.smooth, focal=options.focal
@@ -108,17 +116,19 @@ def prepare_clip(video: str | Path, out: str | Path, options: Options | None = N
 
 def _find_faces(
     video: Path, info: VideoInfo, options: Options, samples: "_Spread", bars: bool
-) -> tuple[list[Face | None], tuple[str, ...]]:
+) -> tuple[list[list[Face]], np.ndarray, tuple[str, ...]]:
     expected = None
     if info.duration:
         expected = max(1, round(min(info.duration - options.start, options.duration or math.inf) * FPS))
     pictures = read_frames(video, start=options.start, duration=options.duration)
     with make_landmarker(options.landmarks, model=options.landmark_model) as landmarker:
-        faces = []
-        for picture in _bar(pictures, "finding the face", expected, bars):
+        faces, signatures = [], []
+        for index, picture in enumerate(_bar(pictures, "finding the face", expected, bars)):
             samples.offer(picture)
-            faces.append(landmarker(picture))
-        return faces, landmarker.score_names
+            faces.append(landmarker(picture, index))
+            signatures.append(signature(picture))
+        landmarker.check_length(len(faces))
+        return faces, np.array(signatures), landmarker.score_names
 
 
 def _frames_with_sound(frames: int, sound: np.ndarray, video: Path, options: Options, warnings: list[str]) -> int:
