@@ -95,7 +95,14 @@ def mead() -> None:
     """The program for one actor of MEAD."""
     if not IDENTITY.value:
         raise UserError("--mead needs an actor: --identity M003")
-    session = open_mead(MEAD.value, IDENTITY.value, views=VIEWS.value, emotions=EMOTIONS.value, levels=LEVELS.value)
+    try:
+        levels = [int(level) for level in LEVELS.value]
+    except ValueError:
+        raise UserError(f"--levels={','.join(LEVELS.value)}: levels are numbers, for example --levels 1,3") from None
+    session = open_mead(
+        MEAD.value, IDENTITY.value, views=VIEWS.value, emotions=EMOTIONS.value or None, levels=levels or None
+    )
+    print(session.summary())
     say(prepare_clip(session.footage, OUT.value, options(), parser=parser(), findings=session.findings))
 
 

@@ -39,8 +39,10 @@ MAY_IMPORT = {
 ONE_IMPORTER = {
     "orbax": ("jax_talker/training/checkpoint.py",),
     "ml_collections": ("configs/",),
-    "mediapipe": ("jax_talker/data/faces.py",),
-    "torch": ("converters/", "kernels/peers.py"),  # peers: gsplat is measured beside ours where it is installed
+    "mediapipe": ("jax_talker/data/landmarkers/mediapipe.py",),
+    "face_alignment": ("jax_talker/data/landmarkers/face_alignment.py",),
+    # peers: gsplat is measured beside ours where it is installed; face-alignment's networks are torch's
+    "torch": ("converters/", "kernels/peers.py", "jax_talker/data/landmarkers/face_alignment.py"),
     "jax.experimental.pallas.triton": ("kernels/pallas_triton.py",),
     "numba": ("kernels/", "jax_talker/data/procedural"),
     "jax._src": (),

@@ -1,4 +1,4 @@
-"""What a landmarker says about a picture, and what it is asked; a face's box. Which landmarkers there are: landmarkers/."""
+"""What a landmarker says about a picture, and how it is asked; the landmarkers themselves are in landmarkers/."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -61,9 +61,9 @@ def box_of(points: Float64[np.ndarray, "P 2"]) -> Float64[np.ndarray, " 4"]:
     return np.concatenate([points.min(0), points.max(0)])
 
 
-def side_of(box: Float64[np.ndarray, "*n 4"]) -> Float64[np.ndarray, "*n"]:
-    """Side of the square that is as large as a box; px."""
-    return np.sqrt(np.prod(np.maximum(box[..., 2:] - box[..., :2], 0), -1))
+def sides_of(boxes: Float64[np.ndarray, "N 4"]) -> Float64[np.ndarray, " N"]:
+    """Sides of the squares that are as large as the boxes; px."""
+    return np.sqrt(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), 1))
 
 
 def overlap(a: Float64[np.ndarray, " 4"], b: Float64[np.ndarray, " 4"]) -> float:

@@ -2,7 +2,8 @@
 
 A cut is where all pictures before differ from all pictures after, far more than neighbours within either side do. So a
 flash is none (the picture comes back), nor a shaking head or a zoom (their pictures differ from their neighbours
-alike). A cross-fade is found by its straightness: every picture of it is a mixture of the same two.
+alike). A cross-fade is found by its straightness: the whole picture changes, and every step of it is a mixture of the
+same two pictures.
 """
 
 import cv2
@@ -17,7 +18,8 @@ STANDS_OUT = 2.5  # times the distance of neighbouring pictures
 FLAT = 16.0  # levels; contrast below which a thumbnail's noise is not stretched
 FADES = (6, 12, 25)  # pictures; lengths of cross-fade that are looked for
 FADE_EDGE, FADE_STEP = 0.05, 0.5  # of the way: what is noise, and what one picture's share may at most grow by
-FADE_BEND = 0.15  # of the way from one shot to the other: how far a fade's pictures may lie off the straight line
+FADE_BEND = 0.12  # of the way from one shot to the other: how far a fade's pictures may lie off the straight line
+FADE_AREA, FADE_CHANGE = 0.6, 0.2  # share of the thumbnail that changes by so much; a moving head leaves the wall alone
 BLOCK, MARGIN = 4096, 64  # pictures that are looked at together, and with how many of their neighbours
 
 
@@ -28,7 +30,7 @@ def signature(rgb: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, " S"]:
 
 
 def find_cuts(signatures: UInt8[np.ndarray, "T S"]) -> list[int]:
-    """Numbers of the pictures with which a new shot begins, 0 excluded. A cross-fade's pictures are a shot of their own."""
+    """Numbers of the pictures with which a new shot begins, 0 excluded; a cross-fade is a shot of its own."""
     cuts: set[int] = set()
     for first in range(0, len(signatures), BLOCK):
         begin = max(0, first - MARGIN)
@@ -78,7 +80,8 @@ def _fades(values: np.ndarray, looks: np.ndarray, cuts: list[int]) -> list[int]:
             continue
         far = _distance(looks[ends:], looks[:-ends])
         for t in np.argsort(-far, kind="stable")[: np.count_nonzero(far > DIFFERENT)].tolist():  # whole fades first
-            if not taken[t : t + ends + 1].any() and _is_straight(values[t : t + ends + 1]):
+            everywhere = np.mean(np.abs(looks[t + ends] - looks[t]) > FADE_CHANGE) > FADE_AREA
+            if everywhere and not taken[t : t + ends + 1].any() and _is_straight(values[t : t + ends + 1]):
                 share = _share(values[t : t + ends + 1])
                 found.append((int(t + np.argmax(share > FADE_EDGE)), int(t + np.argmax(share > 1 - FADE_EDGE))))
                 taken[t : t + ends + 1] = True

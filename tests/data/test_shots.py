@@ -1,4 +1,4 @@
-"""Cuts are found where a new shot begins, and nowhere else: not at flashes, shaken heads, zooms or real people's speech."""
+"""Cuts are found where a new shot begins, and nowhere else: not at flashes, shaken heads, zooms or in real speech."""
 
 import time
 
@@ -67,6 +67,10 @@ def test_a_shaken_head_is_no_cut():
     background = room(3)
     shaken = [with_head(background, 45 * np.sin(t * 1.1), 10 * np.sin(t * 0.7), size=1.2) for t in range(40)]
     assert cuts([*talking(3, 20), *shaken]) == []  # it begins to shake from rest
+
+
+def test_a_head_turning_before_a_wall_is_no_cross_fade(drawn_head):
+    assert cuts(drawn_head(120, seed=1).frames) == []
 
 
 def test_zooms_and_pans_are_no_cuts():

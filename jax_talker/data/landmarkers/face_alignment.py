@@ -1,5 +1,5 @@
-"""face-alignment (S3FD detector, 2DFAN-4 network). The only importer of that package, an optional extra that needs torch:
-``pip install 'jax-talker[face-alignment]'``. Its weights are never downloaded from here.
+"""face-alignment (S3FD detector, 2DFAN-4 network). Only this file imports it, an optional extra that needs torch:
+``jax-talker[face-alignment]``. Its weights are never downloaded from here.
 """
 
 import importlib.util
@@ -92,8 +92,8 @@ class FaceAlignmentLandmarker:
 
 
 def peaks(heat: np.ndarray) -> Float64[np.ndarray, "P 2"]:
-    """Where heatmaps [P, H, W] peak: centre of mass around the highest cell, (x, y) in cells from the top-left corner."""
-    count, height, width = heat.shape
+    """Where heatmaps [P, H, W] peak: centre of mass around the highest cell; (x, y) in cells, from the corner."""
+    count, _, width = heat.shape
     highest = heat.reshape(count, -1).argmax(1)
     reach = np.arange(-NEIGHBOURS, NEIGHBOURS + 1)
     rows, columns = (highest // width)[:, None] + reach, (highest % width)[:, None] + reach
@@ -107,7 +107,7 @@ def peaks(heat: np.ndarray) -> Float64[np.ndarray, "P 2"]:
 
 
 def _load(folder: Path) -> tuple[Any, Any, Any]:
-    """torch, the package's utilities, and its two networks, read by its own loaders from ``folder`` and from nowhere else."""
+    """torch, the package's utilities and its two networks, read by its own loaders from ``folder``, nowhere else."""
     try:
         import face_alignment
         import torch
@@ -116,7 +116,9 @@ def _load(folder: Path) -> tuple[Any, Any, Any]:
         raise UserError(f"face-alignment cannot be imported ({error}); run: {INSTALL}") from None
     wanted = Path(getattr(api, "models_urls", {}).get("2DFAN-4", "")).name
     if wanted != NETWORK:
-        raise UserError(f"this version of face-alignment reads {wanted or 'other weights'}, not {NETWORK}; run: {INSTALL}")
+        raise UserError(
+            f"this version of face-alignment reads {wanted or 'other weights'}, not {NETWORK}; run: {INSTALL}"
+        )
 
     def no_download(url: str, *args: Any, **kwargs: Any) -> str:
         return str(folder / Path(url).name)

@@ -1,4 +1,4 @@
-"""MediaPipe's face landmarker. The only importer of mediapipe, an optional extra: ``pip install jax-talker[landmarks]``."""
+"""MediaPipe's face landmarker. Only this file imports mediapipe, an optional extra: ``jax-talker[landmarks]``."""
 
 import os
 import sys
