@@ -12,7 +12,7 @@ from jax_talker.data.calibration import Calibrated, calibrate
 from jax_talker.data.clip import FPS
 from jax_talker.data.crop import Crop
 from jax_talker.data.cutting import Heads
-from jax_talker.data.faces import Face, box_of, side_of
+from jax_talker.data.faces import Face, box_of, sides_of
 from jax_talker.data.findings import Finding
 from jax_talker.data.following import Followed
 from jax_talker.data.gaze import gaze
@@ -100,7 +100,7 @@ def largest_faces(found: Sequence[Sequence[Face]], count: int) -> Float64[np.nda
     points = np.full((len(found), count, 2), np.nan)
     for t, faces in enumerate(found):
         if faces:
-            points[t] = max((face.points for face in faces), key=lambda p: float(side_of(box_of(p))))
+            points[t] = max((face.points for face in faces), key=lambda p: float(sides_of(box_of(p)[None])[0]))
     return points
 
 

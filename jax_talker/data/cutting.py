@@ -47,6 +47,7 @@ class Knife:
     """With what heads are cut out."""
 
     size: int  # px of the frames
+    focal: float  # of the labels
     matte: Matte
     parser: Parser | None = None  # its classes make the masks, and with ``parser_alpha`` the head's alpha too
     parser_alpha: bool = False
@@ -147,7 +148,7 @@ class _Worker:
             landmarks = heads.landmarks[small.index]
             parts = None if knife.parser is None else knife.parser(small.seen)
             if parts is not None and knife.parser_alpha:
-                alpha = head_alpha(parts, small.seen, landmarks, heads.scheme)
+                alpha = head_alpha(parts, small.seen, heads.views[small.index], heads.scheme, knife.focal)
             else:
                 alpha = cutter(small.looked, heads.views[small.index], small.seen)
             if small.index < number * PIECE:

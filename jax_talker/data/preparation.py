@@ -189,7 +189,7 @@ class _Work:
             self._writer,
             self.footage,
             camera.heads(),
-            Knife(self._options.size, matte, self._parser, parser_alpha=parsed),
+            Knife(self._options.size, self._options.focal, matte, self._parser, parser_alpha=parsed),
             view=self._view,
             shown=set(self._worth_showing(camera)),
             workers=self._workers,
