@@ -6,6 +6,9 @@
     python -m jax_talker.train --config configs/hdtf.py --config.prior.path=priors/gghead512 \\
         --config.data.clip=data/person --workdir runs/person
 
+The field's split for HDTF's and AD-NeRF's clips: the first 10/11 of the frames train, the contiguous last 1/11 tests
+(``config.data.test_fraction``); nothing of the tail is seen before evaluate.
+
 Not run by us on real weights: they cannot be had on our machines. Steps and rates follow method.md and PTI.
 """
 

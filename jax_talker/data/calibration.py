@@ -1,10 +1,11 @@
 """Side cameras from a front camera: no calibration is published with MEAD, but its cameras stand still.
 
-One rotation per side view is estimated from the landmarks of many frames (``data.rig``). A side camera then moves around
-the head exactly as the front one does, so its landmarks are needed in enough frames only: where a face is seen from
-too far aside to be found, label and crop follow the front camera.
+One rotation per side view is estimated from the landmarks of many frames (``data.rig``). A side camera then moves
+around the head exactly as the front one does, so its landmarks are needed in enough frames only: where a face is seen
+from too far aside to be found, label and crop follow the front camera.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -40,7 +41,9 @@ class Calibrated:
     head: HeadTrack  # label, crop and angles as the front camera's; ``error`` is NaN where the face was not found
     points: Float64[np.ndarray, "T P 2"]  # px; the person's mean face, projected, where it was not found
     seen: Bool[np.ndarray, " T"]  # whether landmarks were given
-    side_from_front: Float64[np.ndarray, "3 3"]  # rotation between the cameras, where both see the head at its usual place
+    side_from_front: Float64[
+        np.ndarray, "3 3"
+    ]  # rotation between the cameras, where both see the head at its usual place
     residual: Float64[np.ndarray, " T"]  # degrees between this and the frame's own landmarks; NaN where not seen
     findings: tuple[Finding, ...]
 
@@ -65,7 +68,7 @@ def calibrate(
     """
     names = list(sides)
     points = np.stack([np.asarray(front_points, np.float64), *(np.asarray(sides[n], np.float64) for n in names)])
-    seen = np.isfinite(points).all((2, 3))
+    seen = np.asarray(np.isfinite(points).all((2, 3)))
     seen[0] &= np.isfinite(front.centre).all(1)
     for name, found in zip(names, seen[1:], strict=True):
         if found.sum() < LEAST_FRAMES:
@@ -157,7 +160,7 @@ def _crops(
     smooth: float,
     joins: Sequence[int],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Centre [T, 2] and side [T] of the crops, steady in time; where the face is unseen, they move as the front's do."""
+    """Centre [T, 2] and side [T] of the crops, steady in time; where the face is unseen, they follow the front's."""
     weight = np.ones(points.shape[:2])
     centre, side = np.zeros((len(seen), 2)), np.ones(len(seen))
     for _ in range(3):  # Cauchy weights
@@ -188,10 +191,9 @@ def _fits(points: np.ndarray, seen: np.ndarray, image: np.ndarray) -> np.ndarray
 
 
 def _following(front: HeadTrack, rig: Rig, view: int, focal: float) -> np.ndarray:
-    """How a side camera's crop (x, y, log side) moves when the front camera's does, [3, 3]: a point that moves in space."""
+    """How a side camera's crop (x, y, log side) moves when the front camera's does, [3, 3]: one point, two cameras."""
     far = 1 / np.maximum(rig.bend[[0, view]], LEAST_BEND / (focal * front.side.mean()))  # focal lengths, px
-    # what one crop side is in px: the cameras' sizes of the head are compared where both see it at its usual place
-    ratio = rig.size[view] / rig.size[0]
+    ratio = rig.size[view] / rig.size[0]  # both crops show the same piece of the world
     moved = rig.side_from_front[view] @ np.diag([1, 1, -far[0]])  # of a front crop's (x, y, log side), in its px
     return ratio * np.diag([1, 1, -1 / far[1]]) @ moved
 
@@ -321,7 +323,7 @@ def _camera(rotation: np.ndarray) -> np.ndarray:
 def _segments(frames: int, joins: Sequence[int]) -> list[tuple[int, int]]:
     """[begin, end) of every recording."""
     edges = [0, *sorted({j for j in joins if 0 < j < frames}), frames]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def _even(indices: np.ndarray, most: int) -> np.ndarray:

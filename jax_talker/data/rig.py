@@ -1,13 +1,16 @@
 """Cameras that stand still around a moving head: how they are turned to each other, found from its landmarks.
 
-Every picture's camera is the label camera of ``data.pose``: it looks at the head, u = centre + side · focal · x.xy / x.z.
-Cameras that stand still look past a head that moves; looking at it instead turns them by the angle at which it is seen,
+Every picture's camera is the label camera of ``data.pose``: it looks at the head,
+u = centre + side · focal · x.xy / x.z.
+Cameras that stand still look past a head that moves; looking at it instead turns camera v by the angle at which it is
+seen, a_v[t] = bend_v · (centre_v[t] − reference_v), ``bend`` being 1 / the camera's focal length in pixels, which is
+unknown as well. So with the rotation between the cameras, side_from_front_v, and the front camera's R_0[t],
 
-    R_v[t] = turn(bend_v · (centre_v[t] − reference_v)) · side_from_front_v · turn(bend_0 · (centre_0[t] − reference_0))ᵀ · R_0[t]
+    R_v[t] = turn(a_v[t]) · side_from_front_v · turn(a_0[t])ᵀ · R_0[t]
 
-``bend`` being 1 / the camera's focal length in pixels, which is unknown as well. All this is found together with the
-person's rigid landmarks in 3D by bundle adjustment (Levenberg–Marquardt, poses eliminated by Schur complement, Cauchy
-weights): two views alone cannot tell a flat face from a small angle between them; many views and a turning head can.
+All this is found together with the person's rigid landmarks in 3D by bundle adjustment (Levenberg–Marquardt, the poses
+eliminated by a Schur complement, Cauchy weights): two views alone cannot tell a flat face from a small angle between
+them; many views, or a turning head, can.
 """
 
 from dataclasses import dataclass, replace
@@ -21,9 +24,11 @@ from jax_talker.data.pose import PIVOT
 
 STEPS = 30
 SHAPE_SPREAD = 0.03  # world units; how far people's faces are from the first guess, generously
-POSE_SPREAD = np.radians(5)  # pull towards the first poses: it only holds what no picture can tell, the world's own turn
+POSE_SPREAD = np.radians(
+    5
+)  # pull towards the first poses: it only holds what no picture can tell, the world's own turn
 LEAST_NOISE = 1e-5  # of the crop's side; exact landmarks must not make weights infinite
-SETTLED = 1e-6  # rad and world units
+SETTLED = 3e-5  # rad and world units: 0.002°
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,12 @@ class Rig:
 
 
 def sideways(offset: Float64[np.ndarray, "*n 2"]) -> Float64[np.ndarray, "*n 3"]:
-    """Axis · length about which a camera turns towards what it sees at ``offset`` from its centre, per unit of focal."""
+    """Axis · length about which a camera turns towards what it sees at ``offset`` from its centre, per focal length."""
     return np.stack([offset[..., 1], -offset[..., 0], np.zeros(offset.shape[:-1])], -1)
 
 
 def distance(rotation: Float64[np.ndarray, "*n 3 3"]) -> Float64[np.ndarray, "*n"]:
-    """From the pivot to the label's camera: it stands on the sphere around the origin, on the line through the pivot."""
+    """How far the label's camera is from the pivot: on the sphere around the origin, along the line through the pivot."""
     along = -rotation[..., 2, :] @ PIVOT
     return np.sqrt(along**2 - PIVOT @ PIVOT + geometry.RADIUS**2) - along
 
@@ -102,7 +107,7 @@ def solve_rig(
 
     ``front`` are the front camera's rotations; they are refined beside the rig, but only the rig is returned.
     """
-    there = np.isfinite(seen).all(-1)
+    there = np.asarray(np.isfinite(seen).all(-1))
     seen = np.where(there[..., None], seen, 0.0)
     centre, side = _first_crops(seen, there, start, front, focal)
     state = _State(start, front, centre, side, np.median(side, 1))

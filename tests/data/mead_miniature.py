@@ -1,4 +1,4 @@
-"""Makes small copies of MEAD's published layout: real mp4 (30 fps) and m4a files in tars, with the traps of the original.
+"""Makes small copies of MEAD's published layout: real mp4 (30 fps) and m4a files in tars, with the original's traps.
 
 Either with painted pictures that carry (view, recording, frame), quick to make, or with a procedural head filmed by
 synchronised cameras, whose true landmarks and labels are known.
@@ -176,7 +176,7 @@ def film_person(unpacked, names, *, seconds=1.0, size=128, margin=16, cameras=No
         for shots in filming.film(play, cameras, size):
             for place, (view, (image, masks, landmarks)) in enumerate(shots.items()):
                 films[view].append(_before_wall(image, masks[..., 2], margin, place))
-                points[view].append(landmarks + [2 * margin, margin])
+                points[view].append(landmarks + np.float32([2 * margin, margin]))
         sound = np.interp(
             np.arange(round(seconds * SOUND_RATE)) / SOUND_RATE,
             np.arange(len(play.speech.sound)) / speech.RATE,

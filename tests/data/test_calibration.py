@@ -1,12 +1,12 @@
-"""Side cameras: cameras that stand around a moving head are found from noisy landmarks, and followed where they are blind."""
+"""Side cameras: cameras around a moving head are found from noisy landmarks, and followed where they are blind."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from data import mead_miniature as mead
 from scipy.spatial.transform import Rotation
 
-from data import mead_miniature as mead
 from jax_talker import geometry
 from jax_talker.data.calibration import calibrate
 from jax_talker.data.findings import Severity
@@ -65,7 +65,9 @@ def looking_at(towards):
     """The smallest rotations [T, 3, 3] that bring directions [T, 3] onto the camera's axis."""
     axis = np.cross(towards, [0, 0, 1.0])
     sine = np.linalg.norm(axis, axis=1, keepdims=True)
-    return Rotation.from_rotvec(axis / np.maximum(sine, 1e-12) * np.arctan2(sine[:, 0], towards[:, 2])[:, None]).as_matrix()
+    return Rotation.from_rotvec(
+        axis / np.maximum(sine, 1e-12) * np.arctan2(sine[:, 0], towards[:, 2])[:, None]
+    ).as_matrix()
 
 
 def degrees(a, b):

@@ -1,7 +1,7 @@
 """Files in folders, in tar archives, and in tars within tars, found and opened alike.
 
-Nothing is ever unpacked by the name that an archive gives: an uncompressed tar holds each member as one run of bytes, so
-a file is a region (path, offset, size) and its name is only matched and shown.
+Nothing is ever unpacked by the name that an archive gives: an uncompressed tar holds each member as one run of bytes,
+so a file is a region (path, offset, size) and its name is only matched and shown.
 """
 
 import io
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 DEEPEST = 3  # tars within tars that are looked into; MEAD has two
 
@@ -27,9 +27,9 @@ class Stored:
     size: int
     offset: int = 0  # 0 for a file of its own; an archive's members begin after a header
 
-    def open(self) -> BinaryIO:
+    def open(self) -> io.BufferedReader:
         """A seekable stream of exactly these bytes."""
-        return cast(BinaryIO, io.BufferedReader(_Region(self)))
+        return io.BufferedReader(_Region(self))
 
     @contextmanager
     def as_file(self) -> Iterator[Path]:

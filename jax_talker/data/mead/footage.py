@@ -30,7 +30,7 @@ class Recording:
 class MeadFootage:
     """Pictures of one view, recording after recording, with the recordings' sound. Satisfies ``data.footage.Footage``.
 
-    Every recording keeps its own clock: it gives exactly ``frames`` pictures and frames · 640 samples, so nothing drifts.
+    Every recording keeps its own clock: it gives exactly ``frames`` pictures and frames · 640 samples; nothing drifts.
     """
 
     identity: str

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.error import FFmpegError
@@ -68,7 +69,9 @@ class Catalogue:
 
     def listing(self) -> str:
         """How many recordings there are, a line for each emotion and level, a column for each view."""
-        cells = sorted({(key.emotion, key.level) for _, key in self.pictures} | {(k.emotion, k.level) for k in self.sounds})
+        cells = sorted(
+            {(key.emotion, key.level) for _, key in self.pictures} | {(k.emotion, k.level) for k in self.sounds}
+        )
         seen = Counter((view, key.emotion, key.level) for view, key in self.pictures)
         heard = Counter((key.emotion, key.level) for key in self.sounds)
         lines = [f"{self.identity:20}" + "".join(f"{name:>10}" for name in (*self.views, "sound"))]
@@ -110,8 +113,8 @@ def open_catalogue(root: str | Path, identity: str) -> Catalogue:
     if not pictures:
         said = "".join(f"; {p.where}: {p.what}" for p in problems[:3])
         raise UserError(
-            f"{folders[0]}: no recording found; it should hold video.tar (or video/) with <view>/<emotion>/level_k/NNN.mp4"
-            f"{said}"
+            f"{folders[0]}: no recording found; it should hold video.tar (or video/) with "
+            f"<view>/<emotion>/level_k/NNN.mp4{said}"
         )
     return Catalogue(identity, pictures, sounds, tuple(strangers), tuple(problems))
 
@@ -154,7 +157,7 @@ def _read_header(stored: Stored, sound: bool) -> Header | str:
         return "is empty (0 bytes)"
     try:
         with stored.open() as file, av.open(file) as container:
-            streams = list(container.streams.audio) if sound else moving_pictures(container)
+            streams: list[Any] = list(container.streams.audio) if sound else moving_pictures(container)
             if not streams:
                 return f"holds no {'sound' if sound else 'picture'}"
             stream = streams[0]

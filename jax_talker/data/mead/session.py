@@ -156,7 +156,9 @@ def _headers(catalogue: Catalogue, views: Sequence[str], key: Key) -> list[Heade
         if isinstance(header, str):
             return _Refusal("damaged", f"{view}/{key}: the video {header}")
         if header.frames < 1:
-            return _Refusal("damaged", f"{view}/{key}: the video lasts {float(header.seconds):.3f} s, less than a frame")
+            return _Refusal(
+                "damaged", f"{view}/{key}: the video lasts {float(header.seconds):.3f} s, less than a frame"
+            )
         found.append(header)
     if key not in catalogue.sounds:
         return _Refusal("sound_missing", f"audio/{key}: there is no sound for this video")
