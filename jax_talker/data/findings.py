@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any
 
 
 class Severity(StrEnum):
@@ -33,7 +33,7 @@ class Finding:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> Self:
+    def from_json(cls, stored: dict[str, Any]) -> "Finding":
         return cls(**{**stored, "severity": Severity(stored["severity"])})
 
 
