@@ -27,6 +27,7 @@ from jax_talker.data.doctor.tracking import check_crop, check_fit, check_found, 
 from jax_talker.data.findings import Finding, Severity
 
 __all__ = [
+    "ORDER",
     "Signals",
     "examine",
     "examine_signals",
