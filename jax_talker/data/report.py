@@ -14,7 +14,17 @@ import numpy as np
 from jax_talker.data.blink import count_blinks
 from jax_talker.data.clip import FPS, Clip
 from jax_talker.data.contact_sheet import CELL, ROWS, SheetFrame, cells
-from jax_talker.data.doctor import Signals, find_lag, in_order, listen, loudness, mouth_curve, read_signals, start_of
+from jax_talker.data.doctor import (
+    ORDER,
+    Signals,
+    find_lag,
+    in_order,
+    listen,
+    loudness,
+    mouth_curve,
+    read_signals,
+    start_of,
+)
 from jax_talker.data.doctor.hearing import Hearing
 from jax_talker.data.doctor.signals import FIT_SIZE
 from jax_talker.data.findings import Finding, Severity, time_code
@@ -46,7 +56,7 @@ def html_report(
     start = start_of(clip)
     name = str(clip.source.get("video") or clip.root.name)
     findings = in_order(findings)
-    counts = ", ".join(_counted(findings, severity) for severity in Severity)
+    counts = ", ".join(_counted(findings, severity) for severity in ORDER)
     body = [
         f"<header><h1>{escape(name)}</h1><p>{escape(_summary(clip, signals, heard))}</p></header>",
         "<main>",

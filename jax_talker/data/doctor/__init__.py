@@ -27,6 +27,7 @@ from jax_talker.data.doctor.tracking import check_crop, check_fit, check_found, 
 from jax_talker.data.findings import Finding, Severity
 
 __all__ = [
+    "ORDER",
     "Signals",
     "examine",
     "examine_signals",
@@ -64,7 +65,7 @@ def examine_signals(signals: Signals) -> list[Finding]:
         *check_rotation(s.pose),
         *check_jumps(s.pose, s.place, tones(s.stats), s.joins),
         *check_sharpness(s.stats["sharpness"]),
-        *check_exposure(s.stats["over_exposed"], s.stats["under_exposed"]),
+        *check_exposure(s.stats["over_exposed"], s.stats["under_exposed"], s.stats["brightness"]),
         *check_brightness(s.stats["brightness"], s.joins),
         *check_repeats(s.moved, s.source_fps),
         *check_occlusion(s.stats, s.pose[:, 0]),

@@ -45,7 +45,7 @@ def whole(frames: int, kind: str, severity: Severity, message: str, advice: str 
 def spread(values: Float[np.ndarray, "*n T"]) -> Float[np.ndarray, "*n"]:
     """A standard deviation that outliers do not move: of the last axis, from its median absolute deviation."""
     centre = np.median(values, -1, keepdims=True)
-    return GAUSSIAN * np.median(np.abs(values - centre), -1)
+    return np.asarray(GAUSSIAN * np.median(np.abs(values - centre), -1))
 
 
 def across_joins(frames: int, joins: Sequence[int], reach: int = 1) -> Bool[np.ndarray, " T"]:
