@@ -4,6 +4,7 @@ Sound is 16 kHz mono float32 in [−1, 1]. Time zero is the first picture where 
 Feature step r describes the sound around r/50 s; video frame i is shown at i/25 s, so it belongs to step 2i.
 """
 
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any, Protocol
 
 import librosa
 import numpy as np
+import soxr
 from av.error import FFmpegError
 from jaxtyping import Float32
 
 from jax_talker.data.clip import FPS, SAMPLE_RATE
-from jax_talker.data.video import moving_pictures, open_media
+from jax_talker.data.decoding import first_picture_time, open_media
 from jax_talker.errors import UserError
 
 FEATURE_RATE = 50  # Hz, of every extractor (DeepSpeech and HuBERT in the field's pipelines, log-mel here)
@@ -26,39 +28,21 @@ GAP = 0.1  # s; sound missing for longer than this is filled with silence, short
 def load_sound(path: str | Path) -> Float32[np.ndarray, " samples"]:
     """The sound of any audio or video file: 16 kHz mono in [−1, 1], its time zero at the file's first picture.
 
-    Channels are averaged, and pauses in the time stamps become silence. UserError when the file is missing or damaged,
+    Channels are averaged, and pauses in the time stamps become silence. It is resampled while it is read, so that
+    nothing but the result (3.8 MB a minute) is ever held. UserError when the file is missing or damaged,
     has no sound track, or holds less sound than one video frame lasts (0.04 s).
     """
     path = Path(path)
+    origin = first_picture_time(path)
     with open_media(path) as container:
         if not container.streams.audio:
             raise UserError(f"{path}: has no sound track; give a file with sound, or add one")
-        stream = container.streams.audio[0]
-        rate, origin, blocks = 0, _time_of_first_picture(container), []
-        written = 0  # samples so far
-        for block, time, block_rate in _blocks(container, stream, path):
-            rate = rate or block_rate
-            if block_rate != rate:
-                raise UserError(
-                    f"{path}: its sampling rate changes from {rate} to {block_rate} Hz; re-encode the sound"
-                )
-            at = written if time is None else round((time - (time if origin is None else origin)) * rate)
-            if origin is None:
-                origin = time
-            if at > written + GAP * rate or (written == 0 and at > 0):
-                blocks.append(np.zeros(at - written, np.float32))
-                written = at
-            elif written == 0 and at < 0:
-                block = block[-at:]
-            blocks.append(block)
-            written += len(block)
-    sound = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+        sound = _resampled(_on_time(_blocks(container, container.streams.audio[0], path), origin, path))
     if not np.isfinite(sound).all():
         raise UserError(f"{path}: its sound holds values that are not numbers; the file is damaged")
-    sound = librosa.resample(sound, orig_sr=rate, target_sr=SAMPLE_RATE) if rate not in (0, SAMPLE_RATE) else sound
     if num_video_frames(len(sound)) == 0:
         raise UserError(f"{path}: lasts {len(sound) / SAMPLE_RATE:.3f} s, less than one video frame (1/{FPS} s)")
-    return np.clip(sound, -1, 1).astype(np.float32)
+    return np.clip(sound, -1, 1, out=sound)
 
 
 def num_video_frames(samples: int) -> int:
@@ -144,6 +128,46 @@ def _blocks(container, stream, path: Path) -> Iterator[tuple[np.ndarray, Fractio
         yield _mono(frame), time, frame.sample_rate
 
 
+def _on_time(
+    blocks: Iterator[tuple[np.ndarray, Fraction | None, int]], origin: Fraction | None, path: Path
+) -> Iterator[tuple[np.ndarray, int]]:
+    """(samples, rate) without holes, from ``origin`` on, or from the first sample where that is None."""
+    rate, written = 0, 0  # samples so far
+    for block, time, block_rate in blocks:
+        rate = rate or block_rate
+        if block_rate != rate:
+            raise UserError(f"{path}: its sampling rate changes from {rate} to {block_rate} Hz; re-encode the sound")
+        at = written if time is None else round((time - (time if origin is None else origin)) * rate)
+        if origin is None:
+            origin = time
+        if at > written + GAP * rate or (written == 0 and at > 0):
+            while written < at:
+                silence = np.zeros(min(at - written, rate), np.float32)
+                yield silence, rate
+                written += len(silence)
+        elif written == 0 and at < 0:
+            block = block[-at:]
+        yield block, rate
+        written += len(block)
+
+
+def _resampled(blocks: Iterator[tuple[np.ndarray, int]]) -> Float32[np.ndarray, " samples"]:
+    """Blocks of one rate as one array of 16 kHz, as long as it would be if it were resampled at once."""
+    sound, given, rate = bytearray(), 0, SAMPLE_RATE  # a bytearray grows in place
+    stream = None
+    for block, rate in blocks:
+        given += len(block)
+        if rate != SAMPLE_RATE:
+            stream = stream or soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+            block = stream.resample_chunk(np.ascontiguousarray(block))
+        sound += block.astype(np.float32, copy=False).tobytes()
+    if stream:
+        sound += stream.resample_chunk(np.zeros(0, np.float32), last=True).tobytes()
+    length = math.ceil(Fraction(given * SAMPLE_RATE, rate))
+    sound += bytes(4 * max(0, length - len(sound) // 4))
+    return np.frombuffer(sound, np.float32)[:length]
+
+
 def _mono(frame: Any) -> np.ndarray:
     """Samples of a decoded block, channels averaged, integers scaled to [−1, 1]."""
     samples = frame.to_ndarray()
@@ -154,9 +178,3 @@ def _mono(frame: Any) -> np.ndarray:
     elif samples.dtype.kind == "i":
         samples = samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
     return samples.astype(np.float32).mean(0)
-
-
-def _time_of_first_picture(container) -> Fraction | None:
-    """Where the file's pictures begin on the clock that its sound uses; None when there are none."""
-    starts = [s.start_time * s.time_base for s in moving_pictures(container) if s.start_time is not None]
-    return starts[0] if starts else None

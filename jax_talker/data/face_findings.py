@@ -107,7 +107,7 @@ def findings_about_face(
     add("two_faces", Severity.NOTE, others & ~rivals, "a second, smaller face", "it is only a matter of background")
     add("tiny_face", Severity.WARNING, sides < SMALL, "the face is only {side:.0f} px large",
         "its picture will be blurred; film closer, or take the video in a higher resolution")  # fmt: skip
-    outside = (boxes[:, :2] < 0).any(1) | (boxes[:, 2:] > np.array(picture_size)).any(1)
+    outside = np.any((boxes < 0) | (boxes > np.array(picture_size * 2)), axis=1)
     add("at_border", Severity.WARNING, outside, "the face reaches beyond the picture's border",
         "what was not filmed is guessed; choose a part in which the head is whole")  # fmt: skip
     add("jump", Severity.WARNING, _jumps(track, sides, joins), "the face jumps from one picture to the next",

@@ -1,36 +1,33 @@
 """Video files in and out, through PyAV: any rate, size and rotation in; H.264 with AAC sound out.
 
 Time zero is the first picture. ``read_frames`` resamples by time stamps alone: frame i is the picture that a player
-shows i/fps seconds after the first, so constant, variable and wrongly announced rates are all treated alike.
+shows i/fps seconds after the first, so constant, variable and wrongly announced rates are all treated alike. Times are
+fractions, never rounded numbers, so nothing drifts however long a video is.
 """
 
 import math
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import av
-import cv2
 import numpy as np
-from av.error import FFmpegError
-from av.stream import Disposition
 from av.video.reformatter import ColorRange, Colorspace
 from jaxtyping import Float32, UInt8
 
+from jax_talker.data import decoding
 from jax_talker.data.clip import FPS, SAMPLE_RATE
 from jax_talker.errors import UserError
 
 ROUNDED_STAMPS = Fraction(1, 1000)  # s; containers round time stamps, Matroska to a millisecond
-CUT_SHORT = Fraction(1, 5)  # s; this much less picture than the index announces means that the file was cut off
-SEEK_FROM = 5  # s; an earlier start is reached by decoding from the beginning
-HD_HEIGHT = 720  # px; untagged pictures this high are BT.709, lower ones BT.601: what players assume
 CONTAINERS = (".mp4", ".mov", ".mkv")
-BT709, UNTAGGED = 1, 2  # numbers in H.264's tables of colour matrices, primaries and transfer functions
+BT709 = 1  # number in H.264's tables of colour matrices, primaries and transfer functions
+Picture = TypeVar("Picture")
 
 
 @dataclass(frozen=True)
@@ -43,53 +40,81 @@ class VideoInfo:
     size: tuple[int, int]  # width, height as shown: rotated and with square pixels
     duration: float  # seconds of picture; 0 when the file does not say
     has_sound: bool
+    notes: tuple[str, ...] = ()  # what one should know before training on it: interlaced, HDR
 
 
 def probe(path: str | Path) -> VideoInfo:
-    """What the file's headers say. UserError when it is missing, empty, damaged or has no picture."""
+    """What the file's headers and first picture say. UserError when it is missing, empty, damaged or has no picture."""
     path = Path(path)
-    with open_media(path) as container:
-        stream = _picture_stream(container, path)
-        _, first = next(_pictures(container, stream, path, Fraction(0)))
-        height, width = _upright(first, stream.sample_aspect_ratio).shape[:2]
-        duration = float(_announced(stream) or 0)
+    with decoding.open_media(path) as container:
+        stream = decoding.picture_stream(container, path)
+        _, first = next(decoding.pictures(container, stream, path, Fraction(0)))
+        height, width = decoding.upright(first, stream.sample_aspect_ratio).shape[:2]
+        duration = float(decoding.announced_seconds(stream) or 0)
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         frames = stream.frames or round(duration * rate)
-        return VideoInfo(path, rate, frames, (width, height), duration, bool(container.streams.audio))
+        notes, has_sound = decoding.peculiarities(first), bool(container.streams.audio)
+        return VideoInfo(path, rate, frames, (width, height), duration, has_sound, notes)
 
 
 def read_frames(
-    path: str | Path, *, fps: int = FPS, start: float = 0.0, duration: float | None = None
+    path: str | Path, *, fps: int = FPS, start: float = 0.0, duration: float | None = None, first: int = 0
 ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """The pictures shown at ``start + i/fps`` seconds, as [H, W, 3] sRGB, upright and with square pixels.
+    """The pictures shown at ``start + i/fps`` seconds for i = ``first``, …: [H, W, 3] sRGB, upright, square pixels.
 
-    Yields round((end − start)·fps) frames, ``end`` being when the last picture ends or ``start + duration``, whichever
-    is earlier; Python's round, as for sound, so that picture and sound of equal length agree. A file that is damaged,
+    i ends before round((end − start)·fps), ``end`` being when the last picture ends or ``start + duration``, whichever
+    is earlier; Python's round, as for sound, so that picture and sound of equal length agree. Reading from ``first``
+    on gives the same pictures as reading all, exactly; none when there are no more. A file that is damaged,
     or ends before its own index says, raises UserError at that place; a ``duration`` that ends earlier never meets it.
     """
     path, begin = Path(path), _seconds(start)
     most = math.inf if duration is None else round(_seconds(duration) * fps)
     if begin < 0 or most < 1:
-        raise UserError(f"{path}: start must be ≥ 0 s and duration at least one frame, not {start:g} and {duration:g}")
-    count = 0
-    with open_media(path) as container:
-        stream = _picture_stream(container, path)
-        shown, end = None, Fraction(0)
-        waiting: deque[av.VideoFrame] = deque()  # due, but perhaps beyond the rounded end
-        for end, picture in _pictures(container, stream, path, begin):
-            tolerance = ROUNDED_STAMPS if picture is not None else 0
-            while shown is not None and begin + Fraction(count + len(waiting), fps) < end - tolerance:
-                waiting.append(shown)
-            while waiting and count < round((end - begin) * fps):
-                yield _upright(waiting.popleft(), stream.sample_aspect_ratio)
-                count += 1
-                if count >= most:
-                    return
-            shown = picture
-        if count == 0:
+        raise UserError(f"{path}: start must be ≥ 0 s and duration at least one frame, not {start:g} and {duration}")
+    with decoding.open_media(path) as container:
+        stream = decoding.picture_stream(container, path)
+        size = probe(path).size  # of the first picture: later ones may differ
+        sought, ends, nothing = begin + Fraction(first, fps), Fraction(0), first == 0
+
+        def stamped() -> Iterator[tuple[Fraction, Any]]:
+            nonlocal ends
+            for time, picture in decoding.pictures(container, stream, path, sought):
+                ends = time
+                yield time, picture
+
+        for picture in on_beat(stamped(), fps=fps, begin=begin, first=first, most=most):
+            nothing = False
+            yield decoding.upright(picture, stream.sample_aspect_ratio, size)
+        if nothing:
             raise UserError(
-                f"{path}: the picture ends at {float(end):.2f} s; there is nothing from {float(begin):g} s on"
+                f"{path}: the picture ends at {float(ends):.2f} s; there is nothing from {float(begin):g} s on"
             )
+
+
+def on_beat(
+    stamped: Iterable[tuple[Fraction, Picture | None]],
+    *,
+    fps: int,
+    begin: Fraction,
+    first: int = 0,
+    most: float = math.inf,
+) -> Iterator[Picture]:
+    """Which of (time, picture) is shown at ``begin + i/fps`` for i = ``first``, …, exactly; see ``read_frames``.
+
+    Times ascend; the last entry says when the last picture ends, its picture is None.
+    """
+    count, shown = first, None
+    waiting: deque[Picture] = deque()  # due, but perhaps beyond the rounded end
+    for end, picture in stamped:
+        tolerance = ROUNDED_STAMPS if picture is not None else 0
+        while shown is not None and begin + Fraction(count + len(waiting), fps) < end - tolerance:
+            waiting.append(shown)
+        while waiting and count < min(most, round((end - begin) * fps)):
+            yield waiting.popleft()
+            count += 1
+        if count >= most:
+            return
+        shown = picture
 
 
 def write_video(
@@ -122,130 +147,6 @@ def write_video(
     return path
 
 
-@contextmanager
-def open_media(path: Path) -> Iterator[Any]:
-    """PyAV's input container of a file; UserError when it is missing, empty or not readable as video or sound."""
-    if not path.is_file():
-        raise UserError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path}: the file is empty (0 bytes); copy it again")
-    try:
-        container = av.open(str(path))
-    except (FFmpegError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path}: no video or sound, or cut off before its index ({reason}); copy it again") from None
-    with container:
-        yield container
-
-
-def moving_pictures(container: Any) -> list[Any]:
-    """A container's video streams; the cover image of a song does not count."""
-    return [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Reading
-
-
-def _picture_stream(container, path: Path):
-    streams = moving_pictures(container)
-    if not streams:
-        raise UserError(f"{path}: has sound but no picture; a video is needed here")
-    streams[0].thread_type = "AUTO"
-    return streams[0]
-
-
-def _pictures(container, stream, path: Path, begin: Fraction) -> Iterator[tuple[Fraction, Any]]:
-    """(time, picture) in order, from the one shown at ``begin`` or earlier; last (when the last one ends, None)."""
-    origin = None  # time stamp of the file's first picture
-    time, lasts = Fraction(-1), Fraction(0)
-    frames = _decode(container, stream)
-    while (frame := _next(frames, path, time)) is not None:
-        stamp = _time_stamp(frame, stream, None if origin is None else origin + time + lasts)
-        if origin is None:
-            origin = stamp
-            if begin > SEEK_FROM:
-                frames = _seek(container, stream, origin + begin)
-                continue
-        if stamp - origin <= time:
-            continue  # damaged or repeated time stamp
-        time = stamp - origin
-        lasts = Fraction(frame.duration or 0) * (frame.time_base or 0) or 1 / Fraction(stream.average_rate or FPS)
-        yield time, frame
-    if origin is None:
-        raise UserError(f"{path}: no picture could be decoded; the file is damaged or cut off, copy it again")
-    announced = _announced(stream)
-    if announced is not None and time + lasts < announced - CUT_SHORT:
-        raise _damaged(path, time, f"its index announces {float(announced):.2f} s")
-    yield time + lasts, None
-
-
-def _decode(container, stream) -> Iterator[Any]:
-    for packet in container.demux(stream):
-        yield from packet.decode()
-
-
-def _seek(container, stream, target: Fraction) -> Iterator[Any]:
-    """Frames from a key frame at or before ``target`` on; from the beginning where the file's index is wrong."""
-    container.seek(int(target / stream.time_base), stream=stream, backward=True)
-    frames = _decode(container, stream)
-    first = next(frames, None)
-    if first is None or first.pts is None or first.pts * first.time_base > target:
-        container.seek(0)
-        return _decode(container, stream)
-    return _chain(first, frames)
-
-
-def _chain(first, rest) -> Iterator[Any]:
-    yield first
-    yield from rest
-
-
-def _next(frames: Iterator[Any], path: Path, time: Fraction):
-    try:
-        return next(frames, None)
-    except FFmpegError as error:
-        raise _damaged(path, max(time, Fraction(0)), str(error.strerror)) from None
-
-
-def _damaged(path: Path, time: Fraction, why: str) -> UserError:
-    whole = math.floor(time * 10) / 10
-    rest = f"or use the whole part with --duration {whole:g} (counted from 0 s)" if whole else "it is not usable"
-    return UserError(f"{path}: damaged or cut off after {float(time):.2f} s ({why}); copy the file again, {rest}")
-
-
-def _time_stamp(frame, stream, otherwise: Fraction | None) -> Fraction:
-    """When a picture is shown, in seconds of the stream; some old files stamp only their key frames."""
-    if frame.pts is not None:
-        return frame.pts * (frame.time_base or stream.time_base)
-    return otherwise if otherwise is not None else Fraction(0)
-
-
-def _announced(stream) -> Fraction | None:
-    """Seconds of picture that the file claims to hold."""
-    if stream.duration:
-        return stream.duration * stream.time_base
-    try:  # Matroska keeps it in a tag, as hours:minutes:seconds
-        hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")
-        return 3600 * Fraction(hours) + 60 * Fraction(minutes) + Fraction(seconds)
-    except ValueError:
-        return None
-
-
-def _seconds(value: float) -> Fraction:
-    return Fraction(value).limit_denominator(1_000_000)
-
-
-def _upright(frame, aspect: Fraction | None) -> UInt8[np.ndarray, "H W 3"]:
-    """A decoded picture as sRGB [H, W, 3], as a player shows it: turned, and stretched to square pixels."""
-    hd_untagged = frame.colorspace == UNTAGGED and frame.height >= HD_HEIGHT  # PyAV itself honours tags
-    rgb = frame.to_ndarray(format="rgb24", src_colorspace=Colorspace.ITU709 if hd_untagged else None)
-    if aspect and aspect != 1:
-        rgb = cv2.resize(rgb, (max(1, round(frame.width * aspect)), frame.height), interpolation=cv2.INTER_CUBIC)
-    turns = round(frame.rotation / 90) % 4  # counter-clockwise, as numpy counts
-    return np.ascontiguousarray(np.rot90(rgb, turns))
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Writing
 
@@ -265,7 +166,7 @@ def _encode(container, frames: Iterator[np.ndarray], fps: int, sound, sound_rate
     picture.codec_context.color_range = ColorRange.MPEG
     picture.codec_context.color_primaries = picture.codec_context.color_trc = BT709
     track = None if sound is None else _SoundTrack(container, sound, sound_rate)
-    for count, frame in enumerate(_chain(first, frames)):
+    for count, frame in enumerate(chain([first], frames)):
         _check(frame, first.shape)
         padded = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
         image = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
@@ -278,6 +179,10 @@ def _encode(container, frames: Iterator[np.ndarray], fps: int, sound, sound_rate
     if track:
         track.write(until=math.inf)
         track.close()
+
+
+def _seconds(value: float) -> Fraction:
+    return Fraction(value).limit_denominator(1_000_000)
 
 
 def _check(frame: np.ndarray, shape: tuple[int, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Landmarkers, the followed face, gaps between detections; eyes that blink."""
+"""Landmarkers: MediaPipe, face-alignment, files; what is missing is said. Eyes that blink."""
 
 import csv
 import subprocess
@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from jax_talker.data.blink import blink_from_openness, count_blinks, eye_openness, read_openface_blink
-from jax_talker.data.faces import MAX_GAP, Face, _follow, fill_gaps, make_landmarker
+from jax_talker.data.faces import Landmarker
+from jax_talker.data.landmarkers import face_alignment, make_landmarker
 from jax_talker.data.landmarks import AVERAGE_FACE, IBUG, MEDIAPIPE
 from jax_talker.data.video import read_frames
 from jax_talker.errors import UserError
@@ -17,56 +18,19 @@ from jax_talker.errors import UserError
 BLACK = np.zeros((40, 40, 3), np.uint8)
 
 
-def face_at(x, **kwargs):
-    return Face(points=np.full((68, 2), float(x)), **kwargs)
-
-
-def test_short_gaps_are_interpolated_and_counted():
-    faces = [face_at(x) if x not in (3, 4, 5, 6, 7) else None for x in range(12)]
-    track = fill_gaps(faces, fps=25)
-    np.testing.assert_allclose(track.points[:, 0, 0], np.arange(12))
-    assert track.detected.tolist() == [x not in (3, 4, 5, 6, 7) for x in range(12)]
-
-
-def test_ends_are_repeated_and_everything_is_filled():
-    faces = [None, None] + [
-        face_at(x, depth=np.full(68, x / 2), rotation=np.eye(3) * x, scores=np.full(4, x, np.float32)) for x in (5, 6)
-    ]
-    track = fill_gaps(faces, fps=25)
-    assert track.points[:, 3, 1].tolist() == [5, 5, 5, 6]
-    assert track.depth[:, 0].tolist() == [2.5, 2.5, 2.5, 3]
-    assert track.rotation[:, 0, 0].tolist() == [5, 5, 5, 6]
-    assert track.scores[:, 0].tolist() == [5, 5, 5, 6]
-
-
-def test_long_gaps_say_which_seconds():
-    faces = [face_at(0)] * 25 + [None] * (MAX_GAP + 1) + [face_at(0)] * 25 + [None] * 10
-    with pytest.raises(UserError, match=r"clip\.mp4: no face at 3\.00–3\.24 s, 4\.24–4\.64 s; .*--start") as error:
-        fill_gaps(faces, fps=25, start=2.0, where="clip.mp4")
-    assert "\n" not in str(error.value)
-    with pytest.raises(UserError, match="no face found in 7 frames"):
-        fill_gaps([None] * 7, fps=25)
-
-
-def test_the_largest_face_is_followed():
-    box = lambda x, y, s: np.array([x, y, x + s, y + s], float)  # noqa: E731
-    assert _follow(None, [box(0, 0, 10), box(50, 0, 30), box(0, 50, 20)]) == 1
-    assert _follow(box(50, 0, 30), [box(0, 0, 60), box(52, 3, 28)]) == 1  # a larger one comes in
-    assert _follow(box(50, 0, 30), [box(200, 0, 30)]) is None  # a cut to somebody else is a loss
-    assert _follow(None, []) is None
-
-
 def test_landmark_files(tmp_path):
     points = np.random.default_rng(0).uniform(0, 40, (3, 68, 2))
     points[1] = np.nan
     np.savez(tmp_path / "a.npz", landmarks=points, other=np.zeros(3))
     with make_landmarker(str(tmp_path / "a.npz")) as landmarker:
-        found = [landmarker(BLACK) for _ in range(3)]
-    np.testing.assert_array_equal(found[2].points, points[2])
-    assert found[1] is None
+        found = {index: landmarker(BLACK, index) for index in (2, 0, 1)}  # in any order
+        landmarker.check_length(3)
+    assert isinstance(landmarker, Landmarker)
+    np.testing.assert_array_equal(found[2][0].points, points[2])
+    assert [len(found[index]) for index in range(3)] == [1, 0, 1]
     np.save(tmp_path / "deep.npy", np.zeros((3, 478, 3)))
     with make_landmarker(str(tmp_path / "deep.npy")) as landmarker:
-        assert [landmarker(BLACK).depth.shape for _ in range(3)] == [(478,)] * 3
+        assert [landmarker(BLACK, index)[0].depth.shape for index in range(3)] == [(478,)] * 3
 
 
 def test_bad_landmarkers_say_what_to_do(tmp_path, shared):
@@ -89,20 +53,17 @@ def test_bad_landmarkers_say_what_to_do(tmp_path, shared):
         (dict(kind="mediapipe"), "--landmark-model"),
         (dict(kind="mediapipe", model=tmp_path / "absent.task"), "no such landmark model; .*--landmark-model.*https"),
         (dict(kind="mediapipe", model=tmp_path / "text.task"), "is not a face landmarker model"),
-        (dict(kind="face-alignment"), "save its .T, 68, 2. points"),
-        (dict(kind="dlib"), "unknown; use one of mediapipe"),
+        (dict(kind="mediapipe", model=tmp_path), "is a folder, not a landmark model"),
+        (dict(kind="dlib"), "unknown; use one of auto, mediapipe"),
     ):
         with pytest.raises(UserError, match=reason) as error:
             make_landmarker(**ask)
         assert "\n" not in str(error.value)
-    with make_landmarker(str(tmp_path / "short.npz")) as landmarker:
-        for _ in range(2):
-            landmarker(BLACK)
-        with pytest.raises(UserError, match="2 frames, but the video has more"):
-            landmarker(BLACK)
     landmarker = make_landmarker(str(tmp_path / "short.npz"))
-    with pytest.raises(UserError, match="2 frames, but the video has 0"), landmarker:
-        pass
+    with pytest.raises(UserError, match="2 frames, but the video has more"):
+        landmarker(BLACK, 2)
+    with pytest.raises(UserError, match="2 frames, but the video has 1 at 25 fps"):
+        landmarker.check_length(1)
 
 
 def test_a_missing_system_library_is_named(monkeypatch, tmp_path):
@@ -125,9 +86,9 @@ from jax_talker.data.faces import make_landmarker
 from jax_talker.data.video import read_frames
 frames = list(read_frames({str(shared / "clips" / "May_5s.mp4")!r}, duration=0.2))
 with make_landmarker("mediapipe", model={str(shared / "models" / "face_landmarker.task")!r}) as landmarker:
-    faces = [landmarker(f) for f in frames] + [landmarker(np.zeros_like(frames[0]))]
-assert [f is not None for f in faces] == [True] * 5 + [False], faces
-face = faces[0]
+    faces = [landmarker(f, i) for i, f in enumerate([*frames, np.zeros_like(frames[0])])]
+assert [len(f) for f in faces] == [1] * 5 + [0], faces
+[face] = faces[0]
 assert face.points.shape == (478, 2) and 100 < face.points.mean() < 400
 assert face.depth.shape == (478,) and face.scores.shape == (52,) and len(landmarker.score_names) == 52
 np.testing.assert_allclose(face.rotation @ face.rotation.T, np.eye(3), atol=1e-4)
@@ -139,22 +100,138 @@ kept = landmarker  # alive at exit
     assert done.stderr == ""
 
 
-def test_of_two_faces_the_larger_is_followed(shared):
+def test_all_faces_are_found_without_memory(shared):
     frame = next(read_frames(shared / "clips" / "May_5s.mp4"))
     small = cv2.resize(frame, (300, 300), interpolation=cv2.INTER_AREA)
     both = np.full((512, 900, 3), 90, np.uint8)
     both[:, 350:862] = frame
     both[100:400, 20:320] = small
+    with make_landmarker(model=shared / "models" / "face_landmarker.task") as landmarker:
+        first = landmarker(both, 7)
+        assert sorted(face.points[:, 0].min() > 350 for face in first) == [False, True]
+        landmarker(frame, 0)
+        for a, b in zip(first, landmarker(both, 3), strict=True):
+            np.testing.assert_array_equal(a.points, b.points)
+
+
+def test_names_of_scores_are_the_models(shared):
+    """They are known before any face is found, and checked here against what the model itself says."""
+    frame = next(read_frames(shared / "clips" / "May_5s.mp4"))
     with make_landmarker("mediapipe", model=shared / "models" / "face_landmarker.task") as landmarker:
-        first = landmarker(both)
-        assert first is not None
-        assert first.points[:, 0].min() > 350
-        shrunk = both.copy()
-        shrunk[:, 350:] = 90
-        shrunk[150:450, 450:750] = small  # the followed face is now no larger than the other
-        again = landmarker(shrunk)
-        assert again is not None
-        assert again.points[:, 0].min() > 350
+        names = [s.category_name for s in landmarker._detect(frame).face_blendshapes[0]]
+        assert list(landmarker.score_names) == names
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# face-alignment, with weights that we make: they have the package's layout, and find one face where we say
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A TORCH_HOME with weights in the package's files. The detector sees one face, in the middle of its coarsest cell,
+    sure of it; all else is zero."""
+    torch = pytest.importorskip("torch", exc_type=ImportError)
+    pytest.importorskip("face_alignment", reason="needs the face-alignment extra", exc_type=ImportError)
+    from face_alignment.detection.sfd.net_s3fd import s3fd
+    from face_alignment.models import FAN
+
+    home = tmp_path_factory.mktemp("torch")
+    folder = home / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    detector = {name: torch.zeros_like(value) for name, value in s3fd().state_dict().items()}
+    for name, value in detector.items():
+        if name.endswith("mbox_conf.bias"):
+            value[-2] = 9  # background …
+    detector["conv7_2_mbox_conf.bias"][:] = torch.tensor([0.0, 9.0])  # … but for the coarsest map
+    detector["conv7_2_mbox_loc.bias"][2:] = torch.log(torch.tensor(100 / 512)) / 0.2  # a box of 100 px instead of 512
+    torch.save(detector, folder / face_alignment.DETECTOR)
+    network = {name: torch.zeros_like(value) for name, value in FAN(4).state_dict().items()}
+    torch.save(network, folder / face_alignment.NETWORK)
+    return home
+
+
+class Brightest:
+    """Stands for the network: 68 heatmaps, each the crop's brightness at a quarter of its size."""
+
+    def __call__(self, crop):
+        import torch
+
+        return [torch.nn.functional.avg_pool2d(crop.mean(1, keepdim=True), 4).repeat(1, 68, 1, 1)]
+
+
+@pytest.mark.torch
+def test_face_alignment_loads_its_files_from_its_cache(weights, monkeypatch):
+    import face_alignment as package
+    from face_alignment.detection.sfd import sfd_detector
+
+    assert package.api.models_urls["2DFAN-4"] == f"{face_alignment.OFFERED_AT}/{face_alignment.NETWORK}"
+    assert sfd_detector.models_urls["s3fd"] == f"{face_alignment.OFFERED_AT}/{face_alignment.DETECTOR}"
+    monkeypatch.setenv("TORCH_HOME", str(weights))
+    for landmarker in (make_landmarker(), make_landmarker(model=weights / "hub" / "checkpoints")):
+        assert landmarker.name == "face-alignment"
+        [face] = landmarker(np.zeros((128, 128, 3), np.uint8), 0)
+        assert face.points.shape == (68, 2)
+
+
+@pytest.mark.torch
+def test_heatmaps_are_read_to_a_fraction_of_a_pixel(weights):
+    """A dot anywhere in the face is found where it is, half a pixel less than the package's own rule (see _points)."""
+    landmarker = make_landmarker("face-alignment", model=weights / "hub" / "checkpoints")
+    [box] = landmarker._boxes(np.zeros((128, 128, 3), np.uint8))
+    np.testing.assert_allclose(box[2:] - box[:2], 100, atol=0.01)
+    landmarker._nets.face_alignment_net = Brightest()
+    yy, xx = np.mgrid[:128, :128] + 0.5
+    for x, y in ((60, 60), (75.3, 51.8), (48.1, 80.6)):
+        dot = 255 * np.exp(-((xx - x) ** 2 + (yy - y) ** 2) / (2 * 3.0**2))
+        [face] = landmarker(np.repeat(dot[..., None], 3, 2).astype(np.uint8), 0)
+        # the package cuts its crop at whole pixels, up to one of them off; its own answer comes in whole pixels
+        np.testing.assert_allclose(face.points + 0.5, np.tile([x, y], (68, 1)), atol=0.8)
+        package = landmarker._nets.get_landmarks_from_image(
+            np.repeat(dot[..., None], 3, 2).astype(np.uint8), [[*box, 1]]
+        )
+        np.testing.assert_allclose(face.points, package[0] + 0.0, atol=1.6)  # a quarter of a cell, and a pixel
+
+
+@pytest.mark.torch
+def test_large_pictures_are_looked_at_small(weights):
+    landmarker = make_landmarker("face-alignment", model=weights / "hub" / "checkpoints")
+    small = landmarker._boxes(np.zeros((128, 640, 3), np.uint8))
+    large = landmarker._boxes(np.zeros((256, 1280, 3), np.uint8))
+    np.testing.assert_allclose(large, 2 * np.array(small), rtol=1e-6)
+
+
+def test_face_alignment_says_what_is_missing_and_never_downloads(tmp_path, monkeypatch):
+    pytest.importorskip("face_alignment", reason="needs the face-alignment extra", exc_type=ImportError)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    both = f"{face_alignment.OFFERED_AT}/{face_alignment.DETECTOR} and {face_alignment.OFFERED_AT}/{face_alignment.NETWORK}"
+    with pytest.raises(
+        UserError, match=f"not ready: its weights are not in {folder}; download {both} into that folder"
+    ):
+        make_landmarker("face-alignment")
+    with pytest.raises(UserError, match=r"no landmarker is ready: .*--landmark-model .*face-alignment ready"):
+        make_landmarker()
+    folder.mkdir(parents=True)
+    for name in (face_alignment.DETECTOR, face_alignment.NETWORK):
+        (folder / name).write_text("half a download")
+    with pytest.raises(UserError, match=r"is not what face-alignment offers .*download both again") as error:
+        make_landmarker("face-alignment")
+    assert "\n" not in str(error.value)
+    monkeypatch.setattr(face_alignment.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'jax-talker.face-alignment.'"):
+        make_landmarker("face-alignment")
+
+
+def test_peaks_are_centres_of_mass():
+    yy, xx = np.mgrid[:64, :64] + 0.5
+    want = np.array([[20.3, 31.9], [10.5, 10.5], [0.7, 63.2], [33.0, 2.1]])
+    heat = np.exp(-((xx - want[:, 0, None, None]) ** 2 + (yy - want[:, 1, None, None]) ** 2) / (2 * 0.8**2))
+    np.testing.assert_allclose(face_alignment.peaks(heat)[:2], want[:2], atol=0.03)  # the window cuts the Gaussian
+    np.testing.assert_allclose(face_alignment.peaks(heat), want, atol=0.5)  # at the edge, half of it
+    assert np.isfinite(face_alignment.peaks(np.zeros((2, 64, 64)))).all()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scheme", [IBUG, MEDIAPIPE], ids=lambda s: s.name)

@@ -1,0 +1,236 @@
+"""Decoded pictures of a media file, in order, with their times; and every way in which a file can be unreadable.
+
+Time zero is the file's first picture. Edit lists are honoured by FFmpeg's demuxers, so that what is cut away by them is
+never seen here.
+"""
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from av.error import DecoderNotFoundError, FFmpegError
+from av.stream import Disposition
+from av.video.reformatter import Colorspace
+from jaxtyping import UInt8
+
+from jax_talker.errors import UserError
+
+FPS_GUESS = 25  # of a stream that says nothing of its rate
+CUT_SHORT = Fraction(1, 5)  # s; this much less picture than the index announces means that the file was cut off
+SEEK_FROM = 5  # s; an earlier start is reached by decoding from the beginning
+SEEK_EARLY = 1  # s; before what is wanted: pictures next to a key frame may need one before it
+BACKWARDS = 1  # s; time stamps that go back further belong to another recording, less is a damaged stamp
+HD_HEIGHT = 720  # px; untagged pictures this high are BT.709, lower ones BT.601: what players assume
+UNTAGGED = 2  # number in H.264's table of colour matrices
+HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # numbers in H.264's table of transfer functions
+
+
+@contextmanager
+def open_media(path: Path) -> Iterator[Any]:
+    """PyAV's input container of a file; UserError when it is missing, empty or not readable as video or sound."""
+    if not path.is_file():
+        raise UserError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: the file is empty (0 bytes); copy it again")
+    try:
+        container = av.open(str(path))
+    except (FFmpegError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: no video or sound, or cut off before its index ({reason}); copy it again") from None
+    with container:
+        yield container
+
+
+def moving_pictures(container: Any) -> list[Any]:
+    """A container's video streams; the cover image of a song does not count."""
+    return [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+
+
+def picture_stream(container: Any, path: Path) -> Any:
+    """The stream with a file's moving pictures, set up to say what is damaged instead of painting over it."""
+    streams = moving_pictures(container)
+    if not streams:
+        raise UserError(f"{path}: has sound but no picture; a video is needed here")
+    stream = streams[0]
+    if stream.codec_context is None:
+        raise _undecodable(path)
+    stream.thread_type = "AUTO"
+    stream.codec_context.thread_count = max(2, os.cpu_count() or 2)  # alone, H.264's decoder swallows errors
+    stream.codec_context.options = {"err_detect": "explode"}
+    return stream
+
+
+def pictures(
+    container: Any, stream: Any, path: Path, begin: Fraction, *, seek: bool = True
+) -> Iterator[tuple[Fraction, Any]]:
+    """(time, picture) in order, from the one shown at ``begin`` on; last (when the last one ends, None).
+
+    A late ``begin`` is reached from a key frame near it; if what follows that cannot be decoded without what comes
+    before it, from the start of the file.
+    """
+    seek = seek and begin > SEEK_FROM
+    shown, time = None, Fraction(-1)
+    try:
+        for time, picture in _timed(container, stream, path, begin if seek else None):
+            if shown is not None and (time > begin or picture is None):
+                yield shown
+            shown = (time, picture)
+    except DecoderNotFoundError:
+        raise _undecodable(path) from None
+    except FFmpegError as error:
+        if not seek or time > begin:
+            raise _damaged(path, max(time, Fraction(0)), str(error.strerror)) from None
+        shown = None
+        _rewind(container, stream)
+        yield from pictures(container, stream, path, begin, seek=False)
+    if shown is not None:
+        yield shown
+
+
+def first_picture_time(path: Path) -> Fraction | None:
+    """When a file's first picture is shown, on the clock that its sound uses; None when it has no pictures."""
+    with open_media(path) as container:
+        if not moving_pictures(container):
+            return None
+        stream = picture_stream(container, path)
+        try:
+            frame = next(_decode(container, stream), None)
+        except DecoderNotFoundError:
+            raise _undecodable(path) from None
+        except FFmpegError as error:
+            raise _damaged(path, Fraction(0), str(error.strerror)) from None
+        return None if frame is None else _time_stamp(frame, stream, None)
+
+
+def upright(frame: Any, aspect: Fraction | None, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "H W 3"]:
+    """A decoded picture as sRGB [H, W, 3], as a player shows it: turned, and stretched to square pixels.
+
+    Of an interlaced picture one field is kept, the lines between are interpolated. ``size`` (width, height) is that of
+    the file's first picture, which later ones are brought to if they differ.
+    """
+    hd_untagged = frame.colorspace == UNTAGGED and frame.height >= HD_HEIGHT  # PyAV itself honours tags
+    rgb = frame.to_ndarray(format="rgb24", src_colorspace=Colorspace.ITU709 if hd_untagged else None)
+    if frame.interlaced_frame:
+        rgb = _one_field(rgb)
+    if aspect and aspect != 1:
+        rgb = cv2.resize(rgb, (max(1, round(frame.width * aspect)), frame.height), interpolation=cv2.INTER_CUBIC)
+    turns = round(frame.rotation / 90) % 4  # counter-clockwise, as numpy counts
+    rgb = np.ascontiguousarray(np.rot90(rgb, turns))
+    if size and size != (rgb.shape[1], rgb.shape[0]):
+        shrinks = size[0] * size[1] < rgb.shape[0] * rgb.shape[1]
+        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    return rgb
+
+
+def peculiarities(frame: Any) -> tuple[str, ...]:
+    """What somebody should know who trains on such pictures, in words."""
+    found = []
+    if frame.interlaced_frame:
+        found.append("interlaced: one field of each picture is used, so half the lines are interpolated")
+    if transfer := HDR_TRANSFERS.get(int(frame.color_trc)):
+        found.append(
+            f"HDR ({transfer}): its colours are not mapped to SDR and will look pale; convert it for true colours"
+        )
+    return tuple(found)
+
+
+def announced_seconds(stream: Any) -> Fraction | None:
+    """Seconds of picture that the file claims to hold."""
+    if stream.duration:
+        return stream.duration * stream.time_base
+    try:  # Matroska keeps it in a tag, as hours:minutes:seconds
+        hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")
+        return 3600 * Fraction(hours) + 60 * Fraction(minutes) + Fraction(seconds)
+    except ValueError:
+        return None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _timed(container, stream, path: Path, sought: Fraction | None) -> Iterator[tuple[Fraction, Any]]:
+    """(time, picture) from a key frame before ``sought`` or the first picture on; last (end, None)."""
+    origin = None  # time stamp of the file's first picture
+    time, lasts = Fraction(-1), Fraction(0)
+    frames = _decode(container, stream)
+    while (frame := next(frames, None)) is not None:
+        stamp = _time_stamp(frame, stream, None if origin is None else origin + time + lasts)
+        if origin is None:
+            origin = stamp
+            if sought is not None:
+                frames = _seek(container, stream, origin + sought - SEEK_EARLY)
+                continue
+        if stamp - origin < time - BACKWARDS:
+            raise UserError(
+                f"{path}: its time stamps go back from {float(time):.2f} s to {float(stamp - origin):.2f} s, as if two "
+                "recordings were joined; convert it once, so that it is stamped anew"
+            )
+        if stamp - origin <= time:
+            continue  # damaged or repeated time stamp
+        time, lasts = stamp - origin, _duration(frame, stream)
+        yield time, frame
+    if origin is None:
+        raise UserError(f"{path}: no picture could be decoded; the file is damaged or cut off, copy it again")
+    announced = announced_seconds(stream)
+    if announced is not None and time + lasts < announced - CUT_SHORT:
+        raise _damaged(path, time, f"its index announces {float(announced):.2f} s")
+    yield time + lasts, None
+
+
+def _decode(container, stream) -> Iterator[Any]:
+    for packet in container.demux(stream):
+        yield from packet.decode()
+
+
+def _seek(container, stream, target: Fraction) -> Iterator[Any]:
+    """Frames from a key frame at or before ``target`` on; from the beginning where the file's index is wrong."""
+    container.seek(int(target / stream.time_base), stream=stream, backward=True)
+    frames = _decode(container, stream)
+    first = next(frames, None)
+    if first is None or first.pts is None or first.pts * first.time_base > target:
+        _rewind(container, stream)
+        return _decode(container, stream)
+    return chain([first], frames)
+
+
+def _rewind(container, stream) -> None:
+    container.seek(min(0, stream.start_time or 0), stream=stream, backward=True)
+
+
+def _undecodable(path: Path) -> UserError:
+    return UserError(f"{path}: its picture is encrypted or in a format that cannot be decoded; convert it to H.264")
+
+
+def _damaged(path: Path, time: Fraction, why: str) -> UserError:
+    whole = math.floor(time * 10) / 10
+    rest = f"or use the whole part with --duration {whole:g} (counted from 0 s)" if whole else "it is not usable"
+    return UserError(f"{path}: damaged or cut off after {float(time):.2f} s ({why}); copy the file again, {rest}")
+
+
+def _time_stamp(frame, stream, otherwise: Fraction | None) -> Fraction:
+    """When a picture is shown, in seconds of the stream; some old files stamp only their key frames."""
+    if frame.pts is not None:
+        return frame.pts * (frame.time_base or stream.time_base)
+    return otherwise if otherwise is not None else Fraction(0)
+
+
+def _duration(frame, stream) -> Fraction:
+    stated = Fraction(frame.duration or 0) * (frame.time_base or 0)
+    return stated or 1 / Fraction(stream.average_rate or FPS_GUESS)
+
+
+def _one_field(rgb: np.ndarray) -> np.ndarray:
+    """The lines 0, 2, 4, … and their means between them."""
+    kept = rgb[::2].astype(np.uint16)
+    full = np.repeat(rgb[::2], 2, axis=0)[: len(rgb)]
+    between = (kept[:-1] + kept[1:] + 1) // 2
+    full[1 : 2 * len(between) : 2] = between
+    return full
