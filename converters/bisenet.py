@@ -61,7 +61,8 @@ def convert(path: str | Path, progress: Progress | None = None) -> dict[str, np.
     Raises CheckpointError for files that are not such checkpoints, and for missing, further, mis-shaped or non-finite
     tensors.
     """
-    numbers = take(checkpoints.read(path, progress), (name for source in sources().values() for name in _tensors(source)), UNUSED)
+    names = [name for source in sources().values() for name in _tensors(source)]
+    numbers = take(checkpoints.read(path, progress), names, UNUSED)
     wanted, found = shapes(), {}
     for place, source in sources().items():
         for name, array in _folded(place, source, numbers, wanted[f"{place}/kernel"]).items():

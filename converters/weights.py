@@ -1,4 +1,4 @@
-"""Fixed networks' weights: tensors taken from a state_dict by name, every one accounted for; one safetensors file out."""
+"""Fixed networks' weights: tensors by name from a state_dict, every one accounted for, into one safetensors file."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from jax_talker.errors import UserError
 
 
 def take(source: Checkpoint, names: Iterable[str], unused: re.Pattern[str]) -> dict[str, np.ndarray]:
-    """The named tensors. CheckpointError when one is missing, or when there are others that ``unused`` does not list."""
+    """The named tensors. CheckpointError when one is missing, or when there are others but those of ``unused``."""
     stored, names = source.value, set(names)
     if not isinstance(stored, dict):
         raise CheckpointError(f"{source.path}: holds no dictionary of tensors")

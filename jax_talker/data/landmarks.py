@@ -5,6 +5,7 @@ which face-alignment and dlib deliver. Left and right are the person's. Code tha
 so that it works for both.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -35,7 +36,11 @@ AVERAGE_FACE: Mapping[str, tuple[float, float, float]] = MappingProxyType(
     }
 )
 MOVING = ("mouth_left", "mouth_right")  # the named points that speech moves
-BROW_TO_HAIRLINE = 0.45  # of the distance from the nose's base to the brows; measured as AVERAGE_FACE was
+# Guesses where 68 landmarks are silent, fitted to three people's MediaPipe meshes. The hairline is the level line at
+# the eyes, lifted by this much of the distance from the nose's base to the brows, up to the temples' hair.
+HAIRLINE_UP, HAIRLINE_REACH = 0.7, np.radians(55)
+CHEEK_FORWARD = 0.8  # below the nose, cheeks lie behind the half ellipse through lips and contour
+LEVEL_SAMPLES = 17
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,10 @@ class LandmarkScheme:
     forehead: tuple[int, ...]  # the hairline between the temples, left to right; empty where it is not annotated
     nose_line: tuple[int, ...]  # from the jaw's left end, under the nose, to its right end: what divides the masks
     brow_line: tuple[int, ...] = field(default=())  # left to right; the hairline is guessed from it when not annotated
+    # Where cheeks are not annotated: level lines around the face from the temples down as (right end on the contour,
+    # left end, points whose mean lies between them in front), those down to the nose's base and those below it.
+    levels_above: tuple[tuple[int, int, tuple[int, ...]], ...] = field(default=())
+    levels_below: tuple[tuple[int, int, tuple[int, ...]], ...] = field(default=())
 
     def named(self, points: np.ndarray, name: str) -> np.ndarray:
         """The point called ``name``: [..., P, D] → [..., D]."""
@@ -81,13 +90,49 @@ class LandmarkScheme:
             [points[[*self.jaw, *left]], self._hairline(points), points[list(right)]],
         )
 
+    def cheeks(self, points: Float[np.ndarray, "P 2"]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The upper and the lower face between the ends of the contour as closed polygons, where cheeks are a guess.
+
+        A level line around a face is nearly half an ellipse, so what is seen of it is one as well: through both its
+        ends and the point in front. On a turned head it bulges beyond its far end, which lies behind the cheek. Empty
+        for a scheme whose own points say where cheeks are.
+        """
+        if not self.levels_above:
+            return [], []
+        above = [self._hairline(points)[::-1], *(_level(*_axes(points, *line)) for line in self.levels_above)]
+        below = above[-1:]
+        for line in self.levels_below:
+            middle, half, forward = _axes(points, *line)
+            below.append(_level(middle, half, CHEEK_FORWARD * forward))
+        polygons = (
+            [np.concatenate([upper, lower[::-1]]) for upper, lower in itertools.pairwise(lines)]
+            for lines in (above, below)
+        )
+        return next(polygons), next(polygons)
+
     def _hairline(self, points: np.ndarray) -> np.ndarray:
         if self.forehead:
             return points[list(self.forehead)]
-        brows = points[list(self.brow_line)]
-        rise = BROW_TO_HAIRLINE * (brows.mean(0) - self.named(points, "nose_base"))
-        arch = np.sin(np.linspace(0.15 * np.pi, 0.85 * np.pi, len(brows)))[:, None]  # lower above the brows' outer ends
-        return brows + rise * arch
+        up = points[list(self.brow_line)].mean(0) - self.named(points, "nose_base")
+        middle, half, forward = _axes(points, *self.levels_above[0])
+        return _level(middle + HAIRLINE_UP * up, half, forward, HAIRLINE_REACH)[::-1]
+
+
+def _axes(
+    points: np.ndarray, right: int, left: int, front: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A level line's middle, half of its width (to the left) and the way forward to its front, each [2]."""
+    middle = (points[right] + points[left]) / 2
+    return middle, (points[left] - points[right]) / 2, points[list(front)].mean(0) - middle
+
+
+def _level(middle: np.ndarray, half: np.ndarray, forward: np.ndarray, reach: float = np.pi / 2) -> np.ndarray:
+    """What is seen of half an ellipse around the face, [samples, 2] from the right to the left; ``reach`` radians."""
+    seen = np.arctan2(half @ half, abs(forward @ half))  # beyond, it turns out of sight
+    far = min(reach, seen)
+    ends = (-reach, far) if forward @ half > 0 else (-far, reach)
+    angle = np.linspace(*ends, LEVEL_SAMPLES)[:, None]
+    return middle + half * np.sin(angle) + forward * np.cos(angle)
 
 
 SIDES = ("left", "right")
@@ -137,6 +182,8 @@ IBUG = LandmarkScheme(
     forehead=(),
     nose_line=(35, 34, 33, 32, 31),
     brow_line=(26, 25, 24, 23, 22, 21, 20, 19, 18, 17),
+    levels_above=((0, 16, (27,)), (1, 15, (27, 33)), (2, 14, (33,))),
+    levels_below=((3, 13, (33, 51)), (4, 12, (51, 57)), (5, 11, (57,))),
 )  # fmt: skip
 
 

@@ -151,10 +151,8 @@ class HeadMatte:
         alpha = _smoothstep(0.35, 0.65, walk) * _solid(walk)
         middle = Crop(np.full(2, SIZE / 2), SIZE / CONTEXT)
         fine = middle.cut(np.round(alpha * 255).astype(np.uint8)[..., None], size)[..., 0] / np.float32(255)
-        fine = _guided(cv2.cvtColor(seen, cv2.COLOR_RGB2GRAY) / np.float32(255), fine)
-        down, _ = self._down_and_aside(view, view.crop, size)
-        fade = 1 - _smoothstep(FADE_FROM, FADE_TO, down)
-        return (np.clip(fine, 0, 1) * fade * view.crop.inside(shape, size)).astype(np.float32)
+        fine = np.clip(guided(seen, fine), 0, 1) * neck_fade(view, self._scheme, size, self._focal)
+        return (fine * view.crop.inside(shape, size)).astype(np.float32)
 
     def _sample(self, wide: np.ndarray, shape: tuple[int, ...], view: HeadView) -> "_Sample":
         crop = view.crop.widened(CONTEXT)
@@ -166,22 +164,8 @@ class HeadMatte:
     def _place(self, view: HeadView, crop: Crop, size: int) -> _Place:
         face = filled(self._scheme.outline(crop.to_crop(view.landmarks, size)), size)
         away = cv2.distanceTransform(1 - face, cv2.DIST_L2, 5) - cv2.distanceTransform(face, cv2.DIST_L2, 5)
-        down, aside = self._down_and_aside(view, crop, size)
-        return _Place(away * np.float32(self._pixel(view, crop, size)), aside, down)
-
-    def _down_and_aside(self, view: HeadView, crop: Crop, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """How far each pixel is below the chin and beside the middle of the eyes, in the head's own directions."""
-        landmarks = crop.to_crop(view.landmarks, size)
-        eyes, chin = self._scheme.anchors(landmarks)[:2].mean(0), self._scheme.named(landmarks, "chin")
-        unit, (up_x, up_y) = self._pixel(view, crop, size), view.up
-        place = (np.arange(size) + 0.5).astype(np.float32)
-        down = -((place - chin[0]) * (up_x * unit))[None, :] - ((place - chin[1]) * (up_y * unit))[:, None]
-        aside = -((place - eyes[0]) * (up_y * unit))[None, :] + ((place - eyes[1]) * (up_x * unit))[:, None]
-        return down, aside
-
-    def _pixel(self, view: HeadView, crop: Crop, size: int) -> float:
-        """World units of a pixel."""
-        return crop.side / view.crop.side * geometry.RADIUS / self._focal / size
+        down, aside = _down_and_aside(view, crop, self._scheme, size, self._focal)
+        return _Place(away * np.float32(_pixel(view, crop, size, self._focal)), aside, down)
 
     def _learn_colours(self, samples: "list[_Sample]", heads: list[np.ndarray], weights: list[np.ndarray]) -> None:
         bins = np.concatenate([s.bins.ravel() for s in samples])
@@ -211,6 +195,14 @@ class HeadMatte:
             to_one, to_zero = to_one + same * walk, to_zero + same * (1 - walk)
         across, down = edge_weights(sample.lab, self._spread)
         return random_walk(across, down, to_one.astype(np.float32), to_zero.astype(np.float32))
+
+
+def neck_fade(
+    view: HeadView, scheme: LandmarkScheme, size: int, focal: float = geometry.FOCAL
+) -> Float32[np.ndarray, "{size} {size}"]:
+    """1 in the head, falling to 0 below the chin: heads on white have no torso, and long hair ends with the neck."""
+    down, _ = _down_and_aside(view, view.crop, scheme, size, focal)
+    return (1 - _smoothstep(FADE_FROM, FADE_TO, down)).astype(np.float32)
 
 
 def on_white(picture: UInt8[np.ndarray, "S S 3"], alpha: Float32[np.ndarray, "S S"]) -> UInt8[np.ndarray, "S S 3"]:
@@ -257,6 +249,24 @@ class _Sample:
         return clear & (self.inside > 0.5) & (self.place.away > 0.03) & (self.place.below_chin < -0.02)
 
 
+def _down_and_aside(
+    view: HeadView, crop: Crop, scheme: LandmarkScheme, size: int, focal: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far each pixel is below the chin and beside the middle of the eyes, in the head's own directions."""
+    landmarks = crop.to_crop(view.landmarks, size)
+    eyes, chin = scheme.anchors(landmarks)[:2].mean(0), scheme.named(landmarks, "chin")
+    unit, (up_x, up_y) = _pixel(view, crop, size, focal), view.up
+    place = (np.arange(size) + 0.5).astype(np.float32)
+    down = -((place - chin[0]) * (up_x * unit))[None, :] - ((place - chin[1]) * (up_y * unit))[:, None]
+    aside = -((place - eyes[0]) * (up_y * unit))[None, :] + ((place - eyes[1]) * (up_x * unit))[:, None]
+    return down, aside
+
+
+def _pixel(view: HeadView, crop: Crop, size: int, focal: float) -> float:
+    """World units of a pixel."""
+    return crop.side / view.crop.side * geometry.RADIUS / focal / size
+
+
 def _head_shape(place: _Place) -> np.ndarray:
     """Log odds of being head by place alone."""
     near = np.clip((HAIR - place.away) / HAIR_SOFT, -4, 3)
@@ -280,9 +290,19 @@ def _solid(walk: np.ndarray) -> np.ndarray:
     return cv2.GaussianBlur(around.astype(np.float32), (3, 3), 0)
 
 
-def _guided(guide: np.ndarray, alpha: np.ndarray, *, detail: float = 0.02) -> np.ndarray:
-    """Guided filter (He et al., ECCV 2010): alpha as a local linear function of the guide."""
-    reach = max(1, len(guide) // 64)
+def guided(
+    picture: UInt8[np.ndarray, "S S 3"],
+    alpha: Float32[np.ndarray, "S S"],
+    *,
+    reach: int | None = None,
+    detail: float = 0.02,
+) -> Float32[np.ndarray, "S S"]:
+    """Guided filter (He et al., ECCV 2010): alpha as a local linear function of the picture's brightness.
+
+    ``reach`` is half the window's side, px (a 64th of the picture); it only smooths contrasts below ``detail``.
+    """
+    guide = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) / np.float32(255)
+    reach = max(1, len(guide) // 64) if reach is None else reach
 
     def mean(x):
         return cv2.blur(x, (2 * reach + 1, 2 * reach + 1))

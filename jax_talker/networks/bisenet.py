@@ -1,4 +1,4 @@
-"""BiSeNet face parsing (Yu et al., ECCV 2018; weights of github.com/zllrunning/face-parsing.PyTorch): 19 classes a pixel.
+"""BiSeNet face parsing (Yu et al., ECCV 2018), 19 classes, weights of github.com/zllrunning/face-parsing.PyTorch.
 
 Inference only. Batch norms are folded into the convolutions before them when the weights are converted
 (``python -m converters bisenet``), and the two auxiliary heads, which only training used, are left out. What the
@@ -56,7 +56,8 @@ class ResNet18(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B H W 3"]) -> list[Float[Array, "B _ _ _"]]:
         x = nn.relu(_conv(64, 7, 2, name="stem")(x))
-        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        borders = ((0, 0), (1, 1), (1, 1), (0, 0))
+        x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), borders)
         levels = []
         for i, (width, stride) in enumerate(STAGES, 1):
             for j in range(2):
@@ -138,7 +139,8 @@ def shapes() -> dict[str, tuple[int, ...]]:
     """Every array of the converted weights by its path: …/kernel (HWIO) and …/bias."""
     image = jax.ShapeDtypeStruct((1, STRIDE, STRIDE, 3), jnp.float32)
     variables = jax.eval_shape(BiSeNet().init, jax.random.key(0), image)
-    return {name: array.shape for name, array in flatten_dict(variables["params"], sep="/").items()}
+    flat: dict[str, Any] = flatten_dict(variables["params"], sep="/")
+    return {name: array.shape for name, array in flat.items()}
 
 
 def load(folder: str | Path) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 import numpy as np
 
 from jax_talker.data.procedural import colors, hair, parts, skull
-from jax_talker.data.procedural.face import GRID, Face, smoothstep
+from jax_talker.data.procedural.face import GRID, Face
 from jax_talker.data.procedural.identity import Identity, Motion
+from jax_talker.data.procedural.landmarks import VERTICES
 from jax_talker.data.procedural.render import Mesh, join, render, vertex_normals
 
 # The light is fixed to the head, as if baked into it: every camera sees the same colours, so that pictures of one
@@ -13,6 +14,7 @@ KEY_LIGHT = np.array([0.30, 0.45, 0.84])
 FILL_LIGHT = np.array([-0.75, 0.15, 0.45])
 BACK_LIGHT = np.array([0.2, 0.5, -0.84])
 UPPER, LOWER = 3, 4  # channels of Mesh.values after the three colours
+FOREHEAD = 0.075  # above the brows: where the upper face ends, since landmarks cannot say where hair begins
 
 
 class Head:
@@ -28,14 +30,19 @@ class Head:
         self._eyes = [_shade(*parts.eyeball(self.face, side), masks=(1.0, 0.0)) for side in (1.0, -1.0)]
 
     def _regions(self) -> np.ndarray:
-        """Upper and lower face, [n, 2]: from the brows' top to under the nose, and from there to under the chin."""
-        y, z = self.face.neutral.T[1:]
-        side = np.abs(np.degrees(GRID.azimuths[GRID.column]))
-        face = smoothstep(72, 62, side) * (z > -0.05)
-        under_nose = -0.035 - 0.010 * self.person.nose_length
-        lower = (y < under_nose) * smoothstep(80, 68, side) * (z > -0.06)
-        upper = (y >= under_nose) * (y < self.face.brow_y + 0.075) * face
-        return np.stack([upper, lower], -1)
+        """Upper and lower face, [n, 2], bounded by the curves on the skin that its landmarks mark.
+
+        The face lies in front of the contour from temple over chin to temple, up to the middle of the forehead or where
+        hair covers it; the line through the nose's base divides it. A head that turns shows and hides these regions as
+        it does the skin.
+        """
+        place, azimuth = self.face.neutral, np.abs(np.degrees(GRID.azimuths[GRID.column]))
+        y, contour = place[:, 1], VERTICES[8:17]  # from the chin up to the temple
+        widest = np.interp(y, place[contour, 1], azimuth[contour])
+        under_chin = GRID.elevations[GRID.row] < GRID.elevations[GRID.row[contour[0]]]
+        face = np.clip((widest - azimuth) / 4 + 0.5, 0, 1) * ~under_chin  # 4°: about a column, so the edge is smooth
+        upper = y >= place[VERTICES[33], 1]
+        return np.stack([face * upper * (y < self.face.brow_y + FOREHEAD), face * ~upper], -1)
 
     def mesh(self, motion: Motion) -> Mesh:
         """Triangles with values: shaded sRGB colour (3), upper-face mask, lower-face mask."""
