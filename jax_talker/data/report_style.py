@@ -21,7 +21,7 @@ table { border-collapse: collapse; font-size: .9rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line);
   overflow-wrap: anywhere; min-width: 4rem; }
 thead th { color: var(--faint); font-weight: 600; }
-tbody th { font-weight: 500; }
+tbody th { font-weight: 500; white-space: nowrap; }
 .number { font-variant-numeric: tabular-nums; white-space: nowrap; }
 code { font-size: .85rem; white-space: nowrap; }
 .badge { font-weight: 600; white-space: nowrap; }
