@@ -123,8 +123,8 @@ def _findings(findings: Sequence[Finding]) -> str:
         return "<p>Nothing was found to be wrong.</p>"
     rows = "".join(
         f'<tr><td><span class="badge {f.severity}">{f.severity}</span></td>'
-        f"<td class=number>{time_code(f.begin)}–{time_code(f.end)}</td><td><code>{escape(f.kind)}</code></td>"
-        f"<td>{escape(f.message)}</td><td>{escape(f.advice)}</td></tr>"
+        f'<td class="number">{time_code(f.begin)}–{time_code(f.end)}</td><td><code>{escape(f.kind)}</code></td>'
+        f'<td class="words">{escape(f.message)}</td><td class="words">{escape(f.advice)}</td></tr>'
         for f in findings[:MOST_FINDINGS]
     )
     head = "".join(f'<th scope="col">{t}</th>' for t in ("Severity", "Time", "Kind", "What was seen", "What to do"))
@@ -183,6 +183,7 @@ def _frames(frames: Sequence[SheetFrame], scheme: LandmarkScheme, signals: Signa
     ordered = sorted(frames, key=lambda f: f.index)
     chosen = np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), MOST_FRAMES)).round().astype(int))
     first = 1 if all(f.source is f.picture for f in frames) else 0  # the source itself is not at hand
+    narrow = " narrow" if first else ""
     named = escape(", ".join(ROWS[first:]))
     shown = []
     for frame in (ordered[i] for i in chosen.tolist()):
@@ -196,7 +197,7 @@ def _frames(frames: Sequence[SheetFrame], scheme: LandmarkScheme, signals: Signa
             f'<figure class="frame"><img src="{_jpeg(picture)}" width="{picture.shape[1]}" height="{CELL}" '
             f'alt="{named} at {when}"><figcaption>{escape(caption)}</figcaption></figure>'
         )
-    return f'<p>From left to right: {named}.</p><div class="frames">{"".join(shown)}</div>'
+    return f'<p>From left to right: {named}.</p><div class="frames{narrow}">{"".join(shown)}</div>'
 
 
 def _jitter(clip: Clip, signals: Signals) -> str:
@@ -211,7 +212,7 @@ def _jitter(clip: Clip, signals: Signals) -> str:
     own = np.sqrt(np.square(bend).mean(0)) if len(bend) else np.zeros(len(names))
     before, after = (_numbers(stored.get(k), len(names)) for k in ("before", "after"))
     after = after or own.tolist()
-    cell = "<td class=number>{}</td>"
+    cell = '<td class="number">{}</td>'
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th>{cell.format(_shown(b))}{cell.format(_shown(a))}</tr>'
         for name, b, a in zip(names, before or [None] * len(names), after, strict=True)

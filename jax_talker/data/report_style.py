@@ -21,7 +21,7 @@ table { border-collapse: collapse; font-size: .9rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line);
   overflow-wrap: anywhere; min-width: 4rem; }
 thead th { color: var(--faint); font-weight: 600; }
-tbody th { font-weight: 500; }
+tbody th { font-weight: 500; white-space: nowrap; }
 .number { font-variant-numeric: tabular-nums; white-space: nowrap; }
 code { font-size: .85rem; white-space: nowrap; }
 .badge { font-weight: 600; white-space: nowrap; }
@@ -40,7 +40,9 @@ svg path { fill: none; } .grid { stroke: var(--line); stroke-width: 1; }
 .c0 { stroke: var(--c0); } .c1 { stroke: var(--c1); } .c2 { stroke: var(--c2); }
 rect.error { fill: var(--error-shade); }
 rect.warning { fill: var(--warning-shade); } rect.note { fill: var(--note-shade); }
+td.words { min-width: 14rem; }
 .frames { display: grid; gap: .9rem; }
+.frames.narrow { grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); }
 .frame img { display: block; width: 100%; height: auto; border-radius: 4px; }
 @media print { body { max-width: none; } figure { break-inside: avoid; } }
 """

@@ -76,8 +76,8 @@ def listen(sound: Float[np.ndarray, " samples"]) -> Hearing:
     threshold = max(min(floor + ABOVE_FLOOR, peak - BELOW_PEAK / 2), peak - BELOW_PEAK, FAINTEST)
     loud = level > threshold
     reach = round(SYLLABLES * 100)
-    speech = loud & np.asarray(binary_dilation(loud & pitched, iterations=reach))
-    speech = np.asarray(binary_dilation(speech, iterations=reach // 2))  # stops and soft endings
+    speech = loud & np.asarray(binary_dilation(loud & pitched, iterations=reach), bool)
+    speech = np.asarray(binary_dilation(speech, iterations=reach // 2), bool)  # stops and soft endings
     if _unsteadiness(level) < FLAT:
         speech[:] = False
     return Hearing(level, speech)

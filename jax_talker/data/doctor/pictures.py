@@ -17,7 +17,7 @@ BLUR_FRAMES = 2
 CLIPPED_FACE = 0.08  # share of the face without texture; the real clips have 0.00, 0.003, 0.00 burnt out
 CRUSHED_FACE = 0.12  # the same in the dark; the real clips have at most 0.02 (nostrils, pupils, mouth)
 DARK = 35.0  # luma; the darkest skin in fair light has about 50
-FLICKER = 3.0  # luma, RMS of second differences of the face's brightness; the real clips have 0.6, 1.0, 1.5
+FLICKER = 3.0  # luma, median second difference of the face's brightness; the real clips have at most 0.7, 1.1, 2.0
 FLICKER_WINDOW = 1.0  # s
 FLASH = 20.0  # luma in one frame; the real clips change by at most 5.5
 FROZEN = 1e-4  # of the crop's side, mean motion of landmarks; still people's landmarks tremble by 5e-4
@@ -26,6 +26,7 @@ REPEATED = 4e-4  # of the crop's side: repeats of a picture through H.264 move l
 REPEATED_RELATIVE = 0.2  # of what the head moves around that time
 MANY_REPEATED = 0.08  # share of the frames; film's 24 pictures a second give 0.04
 OCCLUDED_FRAMES = 3
+STILL_FOREIGN = 0.7  # of the limits below: what has crossed them is there as long as it stays beyond this
 # CIELAB distance from the clip's own colours that nothing but an object gives. Measured without one, on the three real
 # clips and a procedural one: cheeks 14, forehead 8, nose 5; a speaking mouth 14, a chin 26 (lips and neck come there).
 # Drawn into the three: a black microphone at the chin 52–70, a dark strand 52–67, white paper 20–31, a dark hand 14–24.
@@ -80,7 +81,7 @@ def check_brightness(brightness: Float[np.ndarray, " T"], joins: Sequence[int] =
     )  # fmt: skip
     bend = np.pad(np.diff(np.clip(brightness, *_usual(brightness)), 2), (1, 1))
     bend[across_joins(len(brightness), joins, 2) | (change > FLASH) | np.roll(change > FLASH, -1)] = 0
-    strength = np.sqrt(uniform_filter1d(np.square(bend), round(FLICKER_WINDOW * FPS), mode="nearest"))
+    strength = median_filter(np.abs(bend), round(FLICKER_WINDOW * FPS), mode="nearest")  # single steps do not flicker
     message = f"the face's brightness flickers (second differences of {strength.max():.1f} of 255)"
     advice = "lamps on mains or automatic exposure: remove it with a deflicker filter before preparing"
     return found + flagged(strength > FLICKER, "flicker", Severity.WARNING, message, advice, at_least=FPS // 2)
@@ -125,7 +126,7 @@ def check_occlusion(stats: Mapping[str, Float[np.ndarray, " T"]], yaw: Float[np.
     """
     off = foreign(stats)
     hidden = {"left_cheek": yaw - np.median(yaw) < -TURNED, "right_cheek": yaw - np.median(yaw) > TURNED}
-    covered = {name: (off[name] > 1) & ~hidden.get(name, np.zeros(len(yaw), bool)) for name in PATCHES}
+    covered = {name: _held(off[name]) & ~hidden.get(name, np.zeros(len(yaw), bool)) for name in PATCHES}
     usual = max(float(np.median(stats["brightness"])), 1.0)
     other_light = np.abs(np.log(np.maximum(stats["brightness"], 1.0) / usual)) > np.log(OTHER_LIGHT)
     anything = np.any(list(covered.values()), 0) & ~other_light
@@ -153,6 +154,14 @@ def foreign(stats: Mapping[str, Float[np.ndarray, " T"]]) -> dict[str, Float[np.
 def tones(stats: Mapping[str, Float[np.ndarray, " T"]]) -> Float[np.ndarray, "N 3 T"]:
     """Colours of the patches, CIELAB."""
     return np.array([[stats[f"tone_{name}_{axis}"] for axis in "lab"] for name in PATCHES])
+
+
+def _held(ratio: np.ndarray) -> np.ndarray:
+    """Beyond 1, and around that as long as it stays beyond STILL_FOREIGN."""
+    held = np.zeros(len(ratio), bool)
+    for first, end in runs(ratio > STILL_FOREIGN):
+        held[first:end] = (ratio[first:end] > 1).any()
+    return held
 
 
 def _usual(values: np.ndarray) -> tuple[float, float]:

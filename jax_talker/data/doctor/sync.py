@@ -3,7 +3,7 @@
 The mouth (gap between the lips plus how far the jaw is down) is correlated with the loudness of the voice at every
 shift up to 0.6 s. Whether a peak means anything is told by the same correlation at shifts that cannot be true (beyond
 0.8 s, the clip taken as a circle): ``confidence`` is the peak's height in their standard deviations. With sound of
-somebody else, 160 pairs of 5–20 s of people and procedural speakers gave at most 4.2, so CONFIDENT lies above that.
+somebody else, 828 pairs of 5–20 s of people and procedural speakers gave at most 4.7, so CONFIDENT lies above that.
 
 Real mouths open before the voice comes: a clip in sync peaks at 0 to +0.15 s (May_5s: +0.14), a procedural one at 0.
 """
@@ -26,7 +26,7 @@ TREND = 0.5  # s; slower changes (a smile, the distance to the microphone) say n
 SEARCH = 0.6  # s
 NULL_FROM = 0.8  # s
 NEVER = 1.5  # s; a clip must hold shifts that cannot be true, a good deal more than the search's width
-CONFIDENT = 4.5  # standard deviations; see above
+CONFIDENT = 5.0  # standard deviations; see above
 BETTER = 2.0  # standard deviations by which a shifted peak must beat no shift
 EARLY, LATE = -0.12, 0.18  # s; sound before and after the mouth that is still in sync
 GROSS = 0.4  # s; beyond this a model learns another syllable's mouth
@@ -149,7 +149,7 @@ def _steady(values: np.ndarray, rate: int) -> np.ndarray:
 
 
 def _unclear(frames: int, reason: str) -> Finding:
-    advice = "watch a piece with sound; half a minute of speech is enough to measure it"
+    advice = "watch a piece with sound; half a minute of speech is usually enough to measure it"
     return whole(
         frames, "sync_unclear", Severity.NOTE, f"sync of sound and mouth could not be judged: {reason}", advice
     )
