@@ -55,7 +55,9 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> Pe
     anchor, residual, cameras = _invert(config, folder, log, prior, original, frames, chosen, loss, resume)
     latents = anchor[None] + residual
     if cameras is not None:
-        log.say(f"personalise: {_say_motion(cameras.shared)} for all frames; {_say_motion(cameras.own)} for each (rms)")
+        log.say(
+            f"personalise: cameras moved by {_motion(cameras.shared)} in all frames, {_motion(cameras.own)} in each"
+        )
         frames = _corrected(frames, chosen, cameras)
     tuned = _tune(config, folder, log, prior, original, frames, chosen, latents, loss, resume)
 
@@ -121,7 +123,11 @@ def _invert(config, folder, log, prior, original, frames, chosen, loss, resume):
 
 def _cameras_times(factor: float) -> optax.GradientTransformation:
     """Cameras at a rate of their own: Adam's steps do not depend on a gradient's unit, so scaling them is enough."""
-    return optax.stateless(lambda updates, _: {**updates, "camera": optax.tree.scale(factor, updates["camera"])})
+
+    def scale(updates: Any, _: Any) -> Any:
+        return {**updates, "camera": jax.tree.map(lambda x: factor * x, updates["camera"])}
+
+    return optax.stateless(scale)
 
 
 def _corrected(frames: ClipFrames, chosen: np.ndarray, cameras: Cameras) -> ClipFrames:
@@ -133,9 +139,10 @@ def _corrected(frames: ClipFrames, chosen: np.ndarray, cameras: Cameras) -> Clip
     return ClipFrames(clip, np.zeros((clip.frames, 1, 1), np.float32), reach=1)
 
 
-def _say_motion(motion: np.ndarray) -> str:
+def _motion(motion: np.ndarray) -> str:
+    """Root mean squares, for people."""
     turn, shift = (np.sqrt((part**2).sum(-1).mean()) for part in (motion[..., :3], motion[..., 3:]))
-    return f"cameras refined by {np.degrees(turn):.2f}° and {shift:.4f} units"
+    return f"{np.degrees(turn):.2f}° and {shift:.4f} units"
 
 
 def _tune(config, folder, log, prior, original, frames, chosen, latents, loss, resume):

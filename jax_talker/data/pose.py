@@ -22,16 +22,21 @@ from jax_talker import geometry
 from jax_talker.data import pose_face
 from jax_talker.data.landmarks import AVERAGE_FACE, MOVING, LandmarkScheme
 from jax_talker.data.pose_fit import (
+    ALL_BUT_SIDE,
     ANCHORS,
+    CENTRE,
+    CROP,
+    EVERYTHING,
     LEAST_WEIGHT,
     PIVOT,
     Fit,
     Seen,
     distance,
     first_poses,
+    from_vector,
     in_camera,
-    project,
     mean_rotation,
+    project,
     refine_poses,
     to_vector,
 )
@@ -63,7 +68,7 @@ class HeadTrack:
     euler: Float64[np.ndarray, "T 3"]  # degrees: yaw, pitch of the camera around the head; roll of the head
     face: Float64[np.ndarray, "K 3"]  # the person's rigid landmarks and mouth corners, world units
     indices: tuple[int, ...]  # which landmarks these are
-    error: Float64[np.ndarray, " T"]  # median distance of the rigid landmarks from the fit, as a share of the side
+    error: Float64[np.ndarray, " T"]  # mean distance of the rigid landmarks from the fit, as a share of the side
     nose_tip: Float64[np.ndarray, " 3"]  # world units
     jitter_raw: Jitter  # every frame fitted by itself
     jitter: Jitter  # of this track
@@ -78,26 +83,35 @@ def track_head(
     smooth: float = 1.0,
     calm: float = 8.0,
     focal: float = geometry.FOCAL,
+    source: Literal["landmarks", "matrix"] = "landmarks",
     weight: Float[np.ndarray, " T"] | None = None,
 ) -> HeadTrack:
     """Fit labels and crops to landmarks in source pixels.
 
     With ``depth`` (same unit, away from the camera) and ``rotation`` (cam_from_head) the person's 3D face starts from
-    their mean, without them from an average face. ``smooth`` is the width in frames of the temporal filter that the
-    joint fit amounts to (``pose_fit.stiffness_of``); below 0.3 every frame is fitted by itself. ``weight`` in [0, 1]
-    says how much each frame's landmarks count (0: interpolated, its neighbours decide).
+    their mean, without them from an average face. With ``source="matrix"`` rotations are ``rotation``, filtered, and
+    only the crop is fitted.
+
+    ``smooth`` is the width in frames of the temporal filter that the joint fit amounts to (``smoothing.stiffness_of``);
+    below 0.3 every frame is fitted by itself. Where the head rests the filter becomes up to ``calm`` times as wide
+    (``smoothing.local_widths``; 1: nowhere). ``weight`` in [0, 1] says how much each frame's landmarks count
+    (0: interpolated, its neighbours decide).
     """
     seen, face, anchors, indices = _given(points, scheme, depth, rotation, focal, weight)
+    fixed = source == "matrix"
     if rotation is None:
+        if fixed:
+            raise ValueError("source='matrix' needs the landmarker's rotation")
         rotation = pose_face.affine_rotation(seen.points[:, seen.rigid], face[seen.rigid])
-    fit = first_poses(seen, face, Fit(rotation, *pose_face.first_crop(seen.points, face, focal)))
-    guess = face
-    for k in range(SHAPE_ROUNDS):
-        refined = pose_face.refine_face(seen, face, fit, guess, poses_move=True)
+    start = Fit(rotation, *pose_face.first_crop(seen.points, face, focal))
+    fit = refine_poses(seen, face, start, free=CROP) if fixed else first_poses(seen, face, start)
+    guess, free = face, CROP if fixed else EVERYTHING
+    for _ in range(SHAPE_ROUNDS):
+        refined = pose_face.refine_face(seen, face, fit, guess, poses_move=not fixed)
         face = pose_face.place(pose_face.align(refined, guess, seen.rigid), anchors)
-        fit = refine_poses(seen, face, fit, steps=SHAPE_STEPS)
-    raw = first_poses(seen, face, fit)
-    fit = _steady(seen, face, raw, smooth, calm) if smooth >= NO_SMOOTHING else raw
+        fit = refine_poses(seen, face, fit, free=free, steps=SHAPE_STEPS)
+    raw = fit if fixed else first_poses(seen, face, fit)
+    fit = _steady(seen, face, raw, smooth, calm, fixed) if smooth >= NO_SMOOTHING else raw
     cam_from_world = _camera(fit.rotation)
     off = np.linalg.norm(project(face, fit, focal) - seen.points, axis=-1)[:, seen.rigid]
     return HeadTrack(
@@ -179,19 +193,27 @@ def _given(
     return seen, pose_face.place(first_guess, anchors), anchors, indices
 
 
-def _steady(seen: Seen, face: np.ndarray, raw: Fit, smooth: float, calm: float) -> Fit:
+def _steady(seen: Seen, face: np.ndarray, raw: Fit, smooth: float, calm: float, fixed: bool) -> Fit:
     """The joint fit: first with the crop's size free, then with the size smoothed on its own.
 
-    ``smooth`` is the narrowest filter; where the head rests it is up to ``calm`` times as wide.
+    ``smooth`` is the narrowest filter; where the head rests it is up to ``calm`` times as wide. ``fixed``: rotations
+    are the landmarker's, and only filtered.
     """
     frames, middle = len(raw.side), mean_rotation(raw.rotation)
-    widths = [smooth * 2.0**k for k in range(int(np.log2(calm)) + 1)]
-    fits = [refine_poses(seen, face, raw, stiffness=stiffness_of(np.full(frames, w)), steps=JOINT_STEPS) for w in widths]
-    best = local_widths(to_vector(raw, middle), [to_vector(f, middle) for f in fits], widths)
-    stiffness = stiffness_of(best)
-    fit = refine_poses(seen, face, fits[0], stiffness=stiffness, steps=JOINT_STEPS)
-    fit = replace(fit, side=_slow(fit.side))
-    return refine_poses(seen, face, fit, stiffness=stiffness, side_too=False, steps=JOINT_STEPS)
+    pose = to_vector(raw, middle)
+    if fixed:
+        pose[:, :3] = smooth_in_time(pose[:, :3], smooth)
+        raw = from_vector(pose, middle)
+    widths = [smooth * 2.0**k for k in range(1 + int(np.log2(calm)))]
+
+    def fitted(start: Fit, stiffness: np.ndarray, free: slice) -> Fit:
+        return refine_poses(seen, face, start, stiffness=stiffness, free=free, steps=JOINT_STEPS)
+
+    free, last = (CROP, CENTRE) if fixed else (EVERYTHING, ALL_BUT_SIDE)
+    fits = [fitted(raw, stiffness_of(np.full(frames, w)), free) for w in widths]
+    stiffness = stiffness_of(local_widths(pose[:, free], [to_vector(f, middle)[:, free] for f in fits], widths))
+    fit = fitted(fits[0], stiffness, free)
+    return fitted(replace(fit, side=_slow(fit.side)), stiffness, last)
 
 
 def _slow(side: np.ndarray) -> np.ndarray:

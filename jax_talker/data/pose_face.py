@@ -64,7 +64,7 @@ def refine_face(
     frames, count = weight.shape
     weight = weight * min(1.0, INDEPENDENT_FRAMES / frames)
     turn = np.broadcast_to(np.eye(3), (frames, 3, 3))
-    residual, by_pose = linearised(seen, face, fit, turn, 6)
+    residual, by_pose = linearised(seen, face, fit, turn)
     x, z = in_camera(face, fit.rotation)
     ray = x[..., :2] / z[..., None]
     scale = fit.side[:, None, None, None] * seen.focal / z[..., None, None]
@@ -79,7 +79,9 @@ def refine_face(
         pose_weighted = by_pose * np.repeat(weight, 2, axis=1)[..., None]
         information = pose_weighted.swapaxes(1, 2) @ by_pose
         information = information + 1e-9 * np.eye(6) * np.trace(information, axis1=1, axis2=2)[:, None, None]
-        across = np.einsum("tkip,tkia->tpka", pose_weighted.reshape(frames, count, 2, 6), by_point).reshape(frames, 6, -1)
+        across = np.einsum("tkip,tkia->tpka", pose_weighted.reshape(frames, count, 2, 6), by_point).reshape(
+            frames, 6, -1
+        )
         explained = np.linalg.solve(information, across)  # how poses follow the face
         normal -= np.tensordot(across, explained, ((0, 1), (0, 1))).reshape(normal.shape)
         pose_pull = (pose_weighted.swapaxes(1, 2) @ residual[..., None])[..., 0]
@@ -88,7 +90,9 @@ def refine_face(
     return face + step
 
 
-def affine_rotation(seen: Float64[np.ndarray, "T K 2"], face: Float64[np.ndarray, "K 3"]) -> Float64[np.ndarray, "T 3 3"]:
+def affine_rotation(
+    seen: Float64[np.ndarray, "T K 2"], face: Float64[np.ndarray, "K 3"]
+) -> Float64[np.ndarray, "T 3 3"]:
     """Rotations by scaled orthography: the affine fit's nearest rotation."""
     centred = face - face.mean(0)
     rows = np.einsum("tki,kj->tij", seen - seen.mean(1, keepdims=True), np.linalg.pinv(centred).T)  # [T, 2, 3]
@@ -100,7 +104,7 @@ def affine_rotation(seen: Float64[np.ndarray, "T K 2"], face: Float64[np.ndarray
 def first_crop(
     seen: Float64[np.ndarray, "T K 2"], face: Float64[np.ndarray, "K 3"], focal: float
 ) -> tuple[Float64[np.ndarray, "T 2"], Float64[np.ndarray, " T"]]:
-    """Centre and side (px) that put the face's size and middle where the landmarks' are; medians, for outliers' sake."""
+    """Centre and side (px) that bring the face to the landmarks' middle and size; medians, for outliers' sake."""
     middle = np.median(seen, axis=1)
     spread = np.median(np.linalg.norm(seen - middle[:, None], axis=-1), axis=1)
     own = (face - np.median(face, axis=0))[:, :2]

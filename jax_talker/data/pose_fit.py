@@ -6,8 +6,8 @@ What is minimised over every frame's rotation, crop centre and log side p [T, 6]
 
 ρ is Geman and McClure's (1987), which lets go of what does not fit; σ_k is each landmark's own noise in this clip. The
 second term says that heads move with little jerk. M is the mean information that a frame has on its pose, so that one
-number says which frequencies pass (``smoothing.stiffness_of``), and a frame that saw little borrows from its neighbours. The
-normal equations are banded: time and memory are linear in the clip's length.
+number says which frequencies pass (``smoothing.stiffness_of``), and a frame that saw little borrows from its
+neighbours. The normal equations are banded: time and memory are linear in the clip's length.
 """
 
 from dataclasses import dataclass, replace
@@ -37,6 +37,8 @@ NEIGHBOURHOOD = 51  # frames whose median pose is that start: an occlusion of on
 LEAST_WEIGHT = 1e-3  # of a frame, so that its equations stay regular
 DAMPING = 1e-7  # of the mean information
 MEDIAN_RAYLEIGH = 1.1774  # median length of a 2D error whose coordinates have standard deviation 1
+# Parts of a pose vector: rotation 0–2, centre 3–4, log side 5.
+EVERYTHING, ALL_BUT_SIDE, CROP, CENTRE = slice(0, 6), slice(0, 5), slice(3, 6), slice(3, 5)
 DIFFERENCE = np.array([-1.0, 3.0, -3.0, 1.0])
 
 
@@ -54,12 +56,12 @@ class Fit:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the fit is given: landmarks, which of them carry the pose, how much every frame counts, the labels' focal."""
+    """What the fit is given."""
 
     points: Float64[np.ndarray, "T K 2"]  # px
     rigid: Bool[np.ndarray, " K"]  # the others only get their place in the person's 3D face
-    weight: Float64[np.ndarray, " T"]  # (0, 1]
-    focal: float
+    weight: Float64[np.ndarray, " T"]  # how much every frame counts, (0, 1]
+    focal: float  # of the labels
 
     def at(self, frames: np.ndarray) -> "Seen":
         return replace(self, points=self.points[frames], weight=self.weight[frames])
@@ -100,7 +102,7 @@ def landmark_noise(seen: Seen, face: np.ndarray, fit: Fit) -> Float64[np.ndarray
 def robust_weights(
     seen: Seen, face: np.ndarray, fit: Fit, noise: np.ndarray
 ) -> tuple[Float64[np.ndarray, "T K"], Float64[np.ndarray, " T"]]:
-    """Weight of every landmark in units of 1/side² (Geman-McClure, iteratively reweighted), and each frame's mean cost."""
+    """Weight of every landmark, 1/side² (Geman-McClure, iteratively reweighted), and each frame's mean cost."""
     error = np.linalg.norm(seen.points - project(face, fit, seen.focal), axis=-1) / fit.side[:, None]
     squared = (error / noise) ** 2
     let_go = 1 / (1 + squared / LETS_GO**2)
@@ -137,23 +139,24 @@ def refine_poses(
     *,
     stiffness: Float64[np.ndarray, " T"] | None = None,
     noise: Float64[np.ndarray, " K"] | None = None,
-    side_too: bool = True,
+    free: slice = EVERYTHING,
     steps: int = STEPS,
 ) -> Fit:
-    """Gauss-Newton over rotation, centre and (``side_too``) log side of every frame.
+    """Gauss-Newton over the ``free`` part of every frame's rotation, centre and log side.
 
-    ``stiffness`` [T] ties frames together (``smoothing.stiffness_of``; entry t belongs to the difference of t … t + 3); without
-    it every frame stands alone. ``noise`` is estimated unless given. The change of ``distance`` is left out of the
-    derivative, it is second order.
+    ``stiffness`` [T] ties frames together (``smoothing.stiffness_of``; entry t belongs to the difference of t … t + 3);
+    without it every frame stands alone. ``noise`` is estimated unless given. The change of ``distance`` is left out of
+    the derivative, it is second order.
     """
     frames = len(seen.points)
     middle = mean_rotation(start.rotation)
-    pose, unknowns = to_vector(start, middle), 6 if side_too else 5
+    pose = to_vector(start, middle)
     for _ in range(steps):
         fit = from_vector(pose, middle)
         sigma = landmark_noise(seen, face, fit) if noise is None else noise
         weight = robust_weights(seen, face, fit, sigma)[0] * seen.rigid
-        residual, jacobian = linearised(seen, face, fit, _left_jacobian(pose[:, :3]), unknowns)
+        residual, jacobian = linearised(seen, face, fit, _left_jacobian(pose[:, :3]))
+        jacobian = jacobian[..., free]
         weighted = jacobian.swapaxes(1, 2) * np.repeat(weight / fit.side[:, None] ** 2, 2, axis=1)[:, None]
         information, pull = weighted @ jacobian, (weighted @ residual[..., None])[..., 0]
         metric = (information / seen.weight[:, None, None]).mean(0)
@@ -161,9 +164,11 @@ def refine_poses(
         if stiffness is None or frames < len(DIFFERENCE):
             step = np.linalg.solve(information, pull[..., None])[..., 0]
         else:
-            step = _joint_step(information, pull, metric, pose[:, :unknowns], stiffness)
-        step[:, 5:] = np.clip(step[:, 5:], -0.5, 0.5)
-        pose[:, :unknowns] += step
+            step = _joint_step(information, pull, metric, pose[:, free], stiffness)
+        change = np.zeros_like(pose)
+        change[:, free] = step
+        change[:, 5] = np.clip(change[:, 5], -0.5, 0.5)
+        pose += change
         if np.abs(jacobian @ step[..., None]).max() < SETTLED:
             break
     return from_vector(pose, middle)
@@ -183,10 +188,8 @@ def from_vector(pose: np.ndarray, middle: np.ndarray) -> Fit:
     return Fit(Rotation.from_rotvec(pose[:, :3]).as_matrix() @ middle, pose[:, 3:5], np.exp(pose[:, 5]))
 
 
-def linearised(
-    seen: Seen, face: np.ndarray, fit: Fit, turns: np.ndarray, unknowns: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Residuals [T, 2K] px and their derivatives by the pose vector [T, 2K, unknowns].
+def linearised(seen: Seen, face: np.ndarray, fit: Fit, turns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Residuals [T, 2K] px and their derivatives by the pose vector [T, 2K, 6].
 
     ``turns`` [T, 3, 3]: what small rotation in camera axes a change of the rotation's parameters is.
     """
@@ -198,8 +201,8 @@ def linearised(
     by_turn = (turn[..., :2, :] * seen.focal - image[..., None] * turn[..., 2:, :]) / z[..., None, None]
     by_vector = np.einsum("tkij,tjl->tkil", by_turn * side[..., None], turns)
     shift = np.broadcast_to(np.eye(2), (*image.shape, 2))
-    jacobian = np.concatenate([by_vector, shift, (side * image)[..., None]], -1)[..., :unknowns]
-    return residual.reshape(len(residual), -1), jacobian.reshape(len(residual), -1, unknowns)
+    jacobian = np.concatenate([by_vector, shift, (side * image)[..., None]], -1)
+    return residual.reshape(len(residual), -1), jacobian.reshape(len(residual), -1, 6)
 
 
 def _joint_step(

@@ -80,4 +80,6 @@ def local_widths(
     reach = math.ceil(2 * widths[-1])
     local = uniform_filter1d(np.stack(risks), 2 * reach + 1, axis=1, mode="nearest")
     best = np.asarray(widths)[local.argmin(0)]
-    return np.exp(uniform_filter1d(np.log(minimum_filter1d(best, 2 * reach + 1, mode="nearest")), reach, mode="nearest"))
+    return np.exp(
+        uniform_filter1d(np.log(minimum_filter1d(best, 2 * reach + 1, mode="nearest")), reach, mode="nearest")
+    )

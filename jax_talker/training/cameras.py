@@ -13,7 +13,7 @@ TURN_UNIT, SHIFT_UNIT = 0.05, 0.02  # 3° and 8 mm: how far labels fitted to lan
 
 
 def move_labels(label: Float[Array, "B 25"], motion: Float[Array, "*b 6"]) -> Float[Array, "B 25"]:
-    """EG3D labels under which a still head looks as the head moved by ``motion`` ([6] or [B, 6]) does under ``label``."""
+    """Labels under which a still head looks as the head moved by ``motion`` ([6] or [B, 6]) does under ``label``."""
     world_from_cam, _ = geometry.split_label(label)
     motion = jnp.broadcast_to(motion, (len(label), 6))
     turn = geometry.rotation_from_quat(jnp.concatenate([jnp.ones((len(label), 1)), motion[:, :3] / 2], 1))

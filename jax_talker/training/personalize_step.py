@@ -37,7 +37,9 @@ class InversionWeights:
     anchor: float = 1e-4  # squared distance of the anchor from the centre, in the same units
     delta: float = 3e-2  # squared distance of the anchor's rows from one another: near W, where unseen sides are right
     alpha: float = 0.3  # coverage against the head mask
-    camera_shared: float = 1e-3  # squared motion of the head in all frames, in units of cameras.TURN_UNIT and SHIFT_UNIT
+    camera_shared: float = (
+        1e-3  # squared motion of the head in all frames, in units of cameras.TURN_UNIT and SHIFT_UNIT
+    )
     camera_own: float = 1e-2  # that of each frame
 
 
