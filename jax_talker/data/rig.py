@@ -59,7 +59,7 @@ def sideways(offset: Float64[np.ndarray, "*n 2"]) -> Float64[np.ndarray, "*n 3"]
 
 
 def distance(rotation: Float64[np.ndarray, "*n 3 3"]) -> Float64[np.ndarray, "*n"]:
-    """How far the label's camera is from the pivot: on the sphere around the origin, along the line through the pivot."""
+    """From the pivot to the label's camera, on the sphere around the origin and the line through the pivot."""
     along = -rotation[..., 2, :] @ PIVOT
     return np.sqrt(along**2 - PIVOT @ PIVOT + geometry.RADIUS**2) - along
 
