@@ -18,8 +18,8 @@ import av
 from av.error import FFmpegError
 
 from jax_talker.data.clip import FPS
+from jax_talker.data.decoding import moving_pictures
 from jax_talker.data.mead.archives import Problem, Stored, find_files
-from jax_talker.data.video import moving_pictures
 from jax_talker.errors import UserError
 
 VIEWS = ("front", "left_30", "left_60", "right_30", "right_60", "top", "down")
