@@ -113,7 +113,7 @@ class _Small:
 
 
 def _made_small(
-    pictures: Iterable[np.ndarray], begin: int, heads: Heads, knife: Knife, keep: Callable[[int, np.ndarray], None]
+    pictures: Iterable[Any], begin: int, heads: Heads, knife: Knife, keep: Callable[[int, np.ndarray], None]
 ) -> Iterator[_Small]:
     for index, picture in enumerate(pictures, begin):
         keep(index, picture)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 
 from jax_talker.data.faces import Face, Landmarker
 from jax_talker.data.footage import Footage
@@ -33,6 +33,13 @@ class Detections:
     signatures: np.ndarray  # [T, S], for finding cuts (shots.py)
     picture_size: tuple[int, int]  # width, height
     score_names: tuple[str, ...]  # of Face.scores
+
+
+@dataclass(frozen=True)
+class _Look:
+    faces: list[Face]
+    signature: np.ndarray
+    size: tuple[int, int]
 
 
 def detect(
@@ -57,7 +64,7 @@ def detect(
     return _joined(pieces)
 
 
-def _fill(pieces: Pieces, looks: Iterable["_Look"], team: "_Team") -> int:
+def _fill(pieces: Pieces, looks: Iterable[_Look], team: "_Team") -> int:
     """Keep looks in pieces; returns how many there were."""
     waiting: list[_Look] = []
     count = 0
@@ -68,13 +75,6 @@ def _fill(pieces: Pieces, looks: Iterable["_Look"], team: "_Team") -> int:
             waiting = []
     pieces.add(_packed(waiting), last=True, names=np.array(team.score_names, dtype=str))
     return count
-
-
-@dataclass(frozen=True)
-class _Look:
-    faces: list[Face]
-    signature: np.ndarray
-    size: tuple[int, int]
 
 
 class _Team:
@@ -102,7 +102,8 @@ class _Team:
         for landmarker in self._all:
             landmarker.check_length(frames)
 
-    def look_at(self, pictures: Iterable[UInt8[np.ndarray, "H W 3"]], first: int) -> Iterator[_Look]:
+    def look_at(self, pictures: Iterable[Any], first: int) -> Iterator[_Look]:
+        """What was found in pictures [H, W, 3] uint8, of which the next is number ``first``."""
         waiting: deque[Future[_Look]] = deque()
         for index, picture in enumerate(pictures, first):
             waiting.append(self._pool.submit(self._look, picture, index))

@@ -8,7 +8,7 @@ unfinished folder, and the same command goes on there after an interruption.
 import functools
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,7 @@ def prepare_clip(
         sheet = contact_sheet([*shown, *beside], camera.scheme, title=title, tracks=quality.tracks(), sound=sound)
         cv2.imwrite(str(writer.folder / "contact_sheet.png"), sheet[..., ::-1])
         telling = clip_frames(clip, worth_showing(found, clip.frames, start_of(clip)))
-        report = html_report(clip, found, telling, signals)
+        report = html_report(replace(clip, root=out), found, telling, signals)
         (writer.folder / "report.html").write_text(report, encoding="utf-8")
     return Prepared(out, camera.frames, quality.summary(), found, new=True)
 
