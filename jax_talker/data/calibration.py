@@ -30,6 +30,7 @@ SIDE_MEDIAN, SIDE_SMOOTH = 25, 5.0  # frames, as in data.pose
 FOLLOW = 25.0  # frames' worth of trust in the geometry by which a crop follows the front camera's
 LEAST_BEND = 0.1  # of what it would be at the label's distance; a camera is not infinitely far away
 NOT_THE_FACE = 5.0  # times the usual distance of landmarks from the face
+LEAST_AWAY = 0.004  # of the crop's side: no landmarker is nearer than this
 NUDGE = 1e-4  # rad
 SLOWLY = 9  # frames over which a disagreement must last; shorter ones are the landmarks' noise
 
@@ -186,7 +187,7 @@ def _fits(points: np.ndarray, seen: np.ndarray, image: np.ndarray) -> np.ndarray
     """Frames whose landmarks look like this face from there, rather than like another face or a hand."""
     centre, side = fit_crops(points, image, np.ones(points.shape[:2]))
     away = np.linalg.norm(points - centre[:, None] - side[:, None, None] * image, axis=-1).mean(1)
-    usual = np.median(away[seen])
+    usual = max(float(np.median(away[seen])), LEAST_AWAY * float(np.median(side[seen])))
     return seen & (away <= NOT_THE_FACE * usual) & (side > 0)
 
 

@@ -175,9 +175,9 @@ def test_a_recording_out_of_step_is_named():
 
 
 def test_nothing_is_smoothed_across_a_join():
-    """The head jumps to another place where a new recording begins."""
-    shot = film(8, frames=100, sway=0)
-    points = {view: p + np.where(np.arange(100) < 50, 0, 80)[:, None, None] for view, p in shot.clean.items()}
+    """A side camera sees the head at another place from where a new recording begins."""
+    points = film(8, frames=100, sway=0).clean
+    points["top"] += np.where(np.arange(100) < 50, 0, 80)[:, None, None]
     _, found = run(points, joins=(50,), smooth=3.0)
     jump = np.diff(found["top"].head.centre[:, 0])
     steps = np.abs(np.delete(jump, 49))

@@ -166,6 +166,7 @@ def test_recordings_keep_their_own_clocks(unpacked, tmp_path):
     """Picture i of a recording is what a player shows at i/25 s, its sound begins with it, and nothing drifts."""
     mead.pack_plain(unpacked, tmp_path / "M003")
     front = open_mead(tmp_path, "M003").footage["front"]
+    assert [path.name for path in front.files()] == ["audio.tar", "video.tar"]
     assert front.joins == (26, 51)
     assert front.expected_frames == 26 + 25 + 37
     sound = front.sound()

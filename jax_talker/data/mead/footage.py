@@ -4,6 +4,7 @@ import bisect
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -78,6 +79,11 @@ class MeadFootage:
                 heard = load_sound(path)[:most]
             joined[first : first + len(heard)] = heard
         return joined
+
+    def files(self) -> tuple[Path, ...]:
+        """The archives and files that are read."""
+        stored = (*self.videos, *(r.sound for r in self.recordings))
+        return tuple(sorted({s.path for s in stored}))
 
     def describe(self) -> Mapping[str, object]:
         """For clip.json: where every recording lies in the joined clip."""
