@@ -254,11 +254,22 @@ def good(drawn_head, beeps, tmp_path_factory):
     return World(folder, video, folder / "good.npz", head, beeps)
 
 
-def ask(good: World, case: Case, tmp_path: Path) -> tuple[Path, Path, Options, list[str]]:
-    world = World(tmp_path, good.video, good.landmarks, good.head, good.beeps)
-    options = {"landmarks": str(good.landmarks), "size": 64, "matte": "none", **case.make(world)}
-    video = options.pop("video", good.video)
-    return video, tmp_path / case.out, Options(**options), sorted(p.name for p in tmp_path.rglob("*"))
+def prepare(out: Path, given: dict) -> None:
+    """The whole of ``python -m jax_talker.prepare``, but for its process."""
+    given = dict(given)
+    video = given.pop("video")
+    cli.run(lambda: prepare_clip(video, out, Options(**given), bars=False) and None, ["prepare"])
+
+
+def ask(good: World, case: Case, folder: Path) -> tuple[dict, Path, list[str]]:
+    """What is given, the clip folder to write, and everything that was in ``folder`` before."""
+    world = World(folder, good.video, good.landmarks, good.head, good.beeps)
+    given = {"video": good.video, "landmarks": str(good.landmarks), "size": 64, "matte": "none", **case.make(world)}
+    return given, folder / case.out, files_in(folder)
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
 
 
 @pytest.mark.parametrize("kind", CASES)
@@ -266,9 +277,9 @@ def test_one_line_and_nothing_left(good, tmp_path, capsys, kind):
     case = CASES[kind]
     if "mediapipe" in kind or "broken" in kind:
         pytest.importorskip("mediapipe")
-    video, out, options, before = ask(good, case, tmp_path)
+    given, out, before = ask(good, case, tmp_path)
     with pytest.raises(SystemExit) as exit_:
-        cli.run(lambda: prepare_clip(video, out, options, bars=False) and None, ["prepare"])
+        prepare(out, given)
     printed = capsys.readouterr()
     assert exit_.value.code == cli.EXIT_USER_ERROR
     assert printed.err.startswith("error: ")
@@ -277,7 +288,7 @@ def test_one_line_and_nothing_left(good, tmp_path, capsys, kind):
         assert words in printed.err
     if case.names:
         assert f"{case.names}: " in printed.err
-    assert sorted(p.name for p in tmp_path.rglob("*")) == before
+    assert files_in(tmp_path) == before
     assert all((tmp_path / name).exists() for name in case.left)
 
 
@@ -292,23 +303,21 @@ def test_messages_are_distinct():
 @pytest.mark.xfail(raises=OSError, strict=True, reason="ClipWriter does not say yet that it cannot make its folder")
 def test_a_folder_that_cannot_be_written(good, tmp_path):
     (tmp_path / "file").write_text("mine")
-    options = Options(landmarks=str(good.landmarks), size=64, matte="none")
+    given, _, before = ask(good, CASES["clip folder that exists"], tmp_path)
     with pytest.raises(SystemExit) as exit_:
-        cli.run(lambda: prepare_clip(good.video, tmp_path / "file" / "clip", options, bars=False) and None, ["prepare"])
+        prepare(tmp_path / "file" / "clip", given)
     assert exit_.value.code == cli.EXIT_USER_ERROR
-    assert (tmp_path / "file").read_text() == "mine"
+    assert files_in(tmp_path) == before
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["truncated at half", "shots shorter than a second", "clip folder that exists"])
 def test_the_program_says_the_same(good, tmp_path, kind):
-    video, out, options, before = ask(good, CASES[kind], tmp_path)
-    flags = [f"--video={video}", f"--out={out}", f"--landmarks={options.landmarks}"]
-    flags += [f"--sound={options.sound}"] if options.sound else []
-    done = subprocess.run(
-        [sys.executable, "-m", "jax_talker.prepare", *flags], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
+    given, out, before = ask(good, CASES[kind], tmp_path)
+    flags = [f"--{name}={value}" for name, value in given.items()]
+    program = [sys.executable, "-m", "jax_talker.prepare", f"--out={out}", *flags]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert done.returncode == cli.EXIT_USER_ERROR
     assert done.stderr.splitlines()[-1].startswith("error: ")
     assert all(words in done.stderr for words in CASES[kind].says)
-    assert sorted(p.name for p in tmp_path.rglob("*")) == before
+    assert files_in(tmp_path) == before
