@@ -163,7 +163,7 @@ def _filled_part(faces: Sequence[Face | None]) -> FaceTrack:
     known, every = np.flatnonzero(found), np.arange(len(faces))
     after = np.searchsorted(known, every).clip(0, len(known) - 1)
     before = np.maximum(after - 1, 0)
-    nearest = known[np.where(every - known[before] < known[after] - every, before, after)]
+    nearest = known[np.where(every - known[before] <= known[after] - every, before, after)]
 
     def interpolated(values: list[np.ndarray]) -> np.ndarray:
         stacked = np.stack(values)

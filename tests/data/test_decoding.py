@@ -48,7 +48,7 @@ def stamped(rate, pictures, clock):
 
 
 def check_beat(got, first, rate):
-    """Every picture is the one that is shown at i/25 s; stamps may be a millisecond late, and rounded by half of one."""
+    """Every picture is the one that is shown at i/25 s; stamps may be a millisecond late, and half rounded."""
     beat, got = np.arange(first, first + len(got)) / 25, np.array(got)
     assert (got / float(rate) <= beat + 1.5e-3 + 1e-9).all()
     assert ((got + 1) / float(rate) > beat + 0.5e-3 - 1e-9).all()

@@ -4,7 +4,6 @@
 
 import importlib.util
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -132,7 +131,7 @@ def _load(folder: Path) -> tuple[Any, Any, Any]:
                 face_detector_kwargs={"path_to_detector": str(folder / DETECTOR)},
                 compile=False,  # it takes longer than most clips, and writes to the user's home
             )
-    except (RuntimeError, AttributeError, TypeError, EOFError, OSError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged pickle may raise anything
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
             f"{folder}: {DETECTOR} or {NETWORK} is not what face-alignment offers ({reason[0]}); download both again "
