@@ -97,12 +97,15 @@ class Motion:
         labs: Sequence[Float32[np.ndarray, "S S 3"]],
         crops: Sequence[Crop],
         inside: Sequence[Float[np.ndarray, "S S"]],
+        covered: Sequence[Bool[np.ndarray, "S S"]],
     ):
+        """``inside`` is 1 where a sample shows the source; ``covered`` where a head is certain to hide what rests."""
         self._grid = grid
         hidden = [np.where(i[..., None] > 0.99, lab, np.nan) for lab, i in zip(labs, inside, strict=True)]
+        behind = [np.where(c[..., None], np.nan, lab) for lab, c in zip(hidden, covered, strict=True)]
         with np.errstate(all="ignore"):
             self._head = _median(hidden)
-            self._source = _median([grid.laid(lab, crop, np.nan) for lab, crop in zip(hidden, crops, strict=True)])
+            self._source = _median([grid.laid(lab, crop, np.nan) for lab, crop in zip(behind, crops, strict=True)])
 
     def head_odds(self, lab: Float32[np.ndarray, "S S 3"], crop: Crop) -> Float[np.ndarray, "S S"]:
         """Log odds that each pixel belongs to the head, from motion alone, within ± 1.5."""

@@ -34,6 +34,7 @@ from jax_talker.data.random_walk import edge_weights, random_walk
 SIZE, CONTEXT = 160, 1.25  # px and crop sides of the square in which a head is cut out
 BINS = 24  # of the colour histograms, per channel
 ROUNDS = 6  # of learning
+HOLE = 0.005  # of the square; smaller gaps inside a head are closed
 THIN = 7  # px; nothing of a head is thinner but single strands, and those are beyond this method
 UNSURE, SURE = 0.06, 3.0  # pull of evidence and of certainty, against neighbours' 1
 MEMORY_COLOUR = 6.0  # Lab; a pixel that changed less than this keeps the previous frame's answer in mind
@@ -42,6 +43,7 @@ PLATE_TRUST = 0.85
 RARE = 3e-6  # share of a histogram that a colour never seen has
 # World units (the eyes are 0.168 apart): how far hair may be from the face's outline, and how the neck ends.
 HAIR, HAIR_SOFT, BACKGROUND_FROM, FACE_INSIDE = 0.15, 0.05, 0.34, 0.015
+COVERED = 0.03  # from the face's outline: nearer, no background shows
 NECK_WIDTH, NECK_SOFT, FADE_FROM, FADE_TO = 0.09, 0.14, 0.02, 0.115
 
 
@@ -115,7 +117,8 @@ class HeadMatte:
         self._spread = float(max(np.mean(differences), 4.0))
         grid = SourceGrid(pictures[0].shape, SIZE)
         labs, crops = [s.lab for s in samples], [s.crop for s in samples]
-        self._motion = Motion(grid, labs, crops, [s.inside for s in samples])
+        covered = [s.place.away < COVERED for s in samples]
+        self._motion = Motion(grid, labs, crops, [s.inside for s in samples], covered)
         near_face = [np.where(s.place.below_chin > -0.2, 0.03, 0.10) for s in samples]
         guesses = [_sigmoid((near - s.place.away) / 0.025) for near, s in zip(near_face, samples, strict=True)]
         guesses = [np.where(s.place.below_chin > -0.02, 0.5, 1) * g for g, s in zip(guesses, samples, strict=True)]
@@ -148,7 +151,7 @@ class HeadMatte:
 
     def _fine(self, walk: np.ndarray, shape: tuple[int, ...], view: HeadView, seen: np.ndarray) -> np.ndarray:
         size = len(seen)
-        alpha = _smoothstep(0.35, 0.65, walk) * _solid(walk)
+        alpha = np.maximum(_smoothstep(0.35, 0.65, walk) * _solid(walk), _holes(walk))
         middle = Crop(np.full(2, SIZE / 2), SIZE / CONTEXT)
         fine = middle.cut(np.round(alpha * 255).astype(np.uint8)[..., None], size)[..., 0] / np.float32(255)
         fine = np.clip(guided(seen, fine), 0, 1) * neck_fade(view, self._scheme, size, self._focal)
@@ -288,6 +291,17 @@ def _solid(walk: np.ndarray) -> np.ndarray:
     largest = labels == 1 + np.argmax(stats[1:, cv2.CC_STAT_AREA]) if len(stats) > 1 else opened > 0
     around = cv2.dilate(largest.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
     return cv2.GaussianBlur(around.astype(np.float32), (3, 3), 0)
+
+
+def _holes(walk: np.ndarray) -> np.ndarray:
+    """1 in small gaps that a matte encloses: highlights and shadows of hair far more often than background."""
+    _, components, stats, _ = cv2.connectedComponentsWithStats((walk < 0.5).astype(np.uint8), connectivity=4)
+    labels = np.asarray(components, np.intp)
+    small = np.asarray(stats[:, cv2.CC_STAT_AREA] < HOLE * walk.size)
+    small[np.unique(np.concatenate([labels[[0, -1]].ravel(), labels[:, [0, -1]].ravel()]))] = False
+    small[0] = False
+    gaps = cv2.dilate(small[labels].astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
+    return cv2.GaussianBlur(gaps.astype(np.float32), (3, 3), 0)
 
 
 def guided(
