@@ -1,28 +1,30 @@
 """Refined cameras: what a motion of the head does to labels and pictures, and that gradients find it."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from scipy.spatial.transform import Rotation
 
-from configs import demo
 from jax_talker import geometry
-from jax_talker.app import personalizing
-from jax_talker.app.run_folder import RunFolder
 from jax_talker.data.clip import open_clip
 from jax_talker.data.procedural import filming
 from jax_talker.rendering import render
 from jax_talker.training import personalize_step
 from jax_talker.training.cameras import SHIFT_UNIT, TURN_UNIT, move_labels, size_of
-from jax_talker.training.log import Log
 from jax_talker.training.objective import ImageLoss
 from jax_talker.training.state import adam, create
 from jax_talker.types import Gaussians, Latent
 
 LABELS = jnp.asarray(geometry.make_label(np.stack([geometry.orbit(y, p) for y, p in ((0, 0), (20, 5), (-15, -8))])))
+ROOT = Path(__file__).resolve().parents[2]
 STEPS = 120
 MOTION = jnp.array([0.03, -0.05, 0.02, 0.01, -0.008, 0.02])
 
@@ -113,13 +115,13 @@ def test_a_clip_whose_labels_are_off_is_put_right(tmp_path):
     with np.load(clip.root / "arrays.npz") as stored:
         arrays = {**stored, "label": off}
     np.savez(clip.root / "arrays.npz", **arrays)
-    config = demo.get_config()
-    config.data.clip = str(clip.root)
-    config.personalize.update(frames=8, tune_steps=1, refine_cameras=True, camera_rate=6e-3)
-    folder = RunFolder(tmp_path / "run")
-    with Log(folder.root) as log:
-        personal = personalizing.personalize(config, folder, log, resume=False)
-    found = personal.placed(open_clip(clip.root)).arrays["label"]
+    personalize = {"frames": 8, "tune_steps": 1, "refine_cameras": True, "camera_rate": 6e-3}
+    command = [sys.executable, "-m", "jax_talker.personalize", "--config", "configs/demo.py"]
+    command += [f"--config.data.clip={clip.root}", f"--workdir={tmp_path / 'run'}"]
+    command += [f"--config.personalize.{name}={value}" for name, value in personalize.items()]
+    subprocess.run(command, check=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=1800)
+    camera = load_file(tmp_path / "run" / "personal" / "anchor.safetensors")["camera"]
+    found = np.asarray(move_labels(jnp.asarray(off), jnp.asarray(camera)))
     was, now = (x[:, :16].reshape(-1, 4, 4)[:, :3, :3] for x in (clip.arrays["label"], found))
     left = Rotation.from_matrix(now @ was.swapaxes(1, 2)).as_rotvec(degrees=True).mean(0)
     assert abs(left[1]) < 1.0  # of 2°; measured 0.7°
