@@ -146,7 +146,7 @@ def test_the_head_is_cut_out_by_its_parts(shots):
 @pytest.mark.parametrize("seed", [1, *(pytest.param(s, marks=pytest.mark.slow) for s in (0, 2, 3, 4, 5))])
 def test_the_matte_without_a_network(seed):
     """A procedural head that turns and sways before a resting wall of one colour in many shades, learnt and cut out by
-    ``matte.py``: at least 0.9 overlap with the true alpha in every picture (measured at worst 0.94 among six people)."""
+    ``matte.py``: at least 0.9 overlap with the true alpha in every picture (measured: worst of six people 0.94)."""
     scene, rng = filming.make_scene(seed, 4.0), np.random.default_rng(seed)
     head, labels = Head(scene.person), filming.labels(scene, 0, 0)
     small = rng.uniform(60, 200, 3) + rng.uniform(-40, 40, (7, 9, 1)) + rng.uniform(-8, 8, (7, 9, 3))
