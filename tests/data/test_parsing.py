@@ -143,10 +143,10 @@ def test_the_head_is_cut_out_by_its_parts(shots):
     assert np.mean(finer) < 0.75, "the picture's edge is better than the network's"  # measured 0.64
 
 
-@pytest.mark.parametrize("seed", [1, 5])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(s, marks=pytest.mark.slow) for s in (0, 2, 3, 4, 5))])
 def test_the_matte_without_a_network(seed):
     """A procedural head that turns and sways before a resting wall of one colour in many shades, learnt and cut out by
-    ``matte.py``: at least 0.9 overlap with the true alpha in every picture (measured 0.95; 0.96 of the other four)."""
+    ``matte.py``: at least 0.9 overlap with the true alpha in every picture (measured: worst of six people 0.94)."""
     scene, rng = filming.make_scene(seed, 4.0), np.random.default_rng(seed)
     head, labels = Head(scene.person), filming.labels(scene, 0, 0)
     small = rng.uniform(60, 200, 3) + rng.uniform(-40, 40, (7, 9, 1)) + rng.uniform(-8, 8, (7, 9, 3))
