@@ -149,6 +149,7 @@ class _Worker:
             parts = None if knife.parser is None else knife.parser(small.seen)
             if parts is not None and knife.parser_alpha:
                 alpha = head_alpha(parts, small.seen, heads.views[small.index], heads.scheme, knife.focal)
+                alpha = alpha * cutter(small.looked, heads.views[small.index], small.seen)  # the source's border
             else:
                 alpha = cutter(small.looked, heads.views[small.index], small.seen)
             if small.index < number * PIECE:

@@ -12,7 +12,9 @@ import pytest
 import soundfile
 
 from jax_talker import cli
-from jax_talker.data.preparation import Options, prepare_clip
+from jax_talker.data.footage import VideoFootage
+from jax_talker.data.options import Options
+from jax_talker.data.preparation import prepare_clip
 from jax_talker.data.video import write_video
 
 SIZE, FRAMES = (160, 128), 40
@@ -174,9 +176,9 @@ CASES = {
         ("its sound ends before 0.8 s",),
         "brief.mp4",
     ),
-    "sound of 0 s": Case(lambda w: dict(sound=silent_wav(w)), ("lasts 0.000 s", "one video frame"), "zero.wav"),
-    "--sound that is missing": Case(lambda w: dict(sound=w.folder / "no.wav"), ("no such file",), "no.wav"),
-    "--sound that is a text": Case(lambda w: dict(sound=text(w, "text.wav")), ("no video or sound",), "text.wav"),
+    "sound of 0 s": Case(lambda w: dict(sound_path=silent_wav(w)), ("lasts 0.000 s", "one video frame"), "zero.wav"),
+    "--sound that is missing": Case(lambda w: dict(sound_path=w.folder / "no.wav"), ("no such file",), "no.wav"),
+    "--sound that is a text": Case(lambda w: dict(sound_path=text(w, "text.wav")), ("no video or sound",), "text.wav"),
     "no face": Case(
         lambda w: dict(landmarks=w.points("none.npz", np.full((FRAMES, 68, 2), np.nan))),
         ("no face found in 40 frames",),
@@ -256,9 +258,13 @@ def good(drawn_head, beeps, tmp_path_factory):
 
 def prepare(out: Path, given: dict) -> None:
     """The whole of ``python -m jax_talker.prepare``, but for its process."""
-    given = dict(given)
-    video = given.pop("video")
-    cli.run(lambda: prepare_clip(video, out, Options(**given), bars=False) and None, ["prepare"])
+    part = {name: given[name] for name in ("start", "duration", "sound_path") if name in given}
+    options = {name: value for name, value in given.items() if name != "video" and name not in part}
+
+    def main() -> None:
+        prepare_clip(VideoFootage(given["video"], **part), out, Options(**options), bars=False)
+
+    cli.run(main, ["prepare"])
 
 
 def ask(good: World, case: Case, folder: Path) -> tuple[dict, Path, list[str]]:
