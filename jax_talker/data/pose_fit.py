@@ -91,20 +91,31 @@ def project(face: Float64[np.ndarray, "K 3"], fit: Fit, focal: float) -> Float64
 # How much each landmark counts
 
 
-def landmark_noise(seen: Seen, face: np.ndarray, fit: Fit) -> Float64[np.ndarray, " K"]:
+def _errors(seen: Seen, face: np.ndarray, fit: Fit, tied: bool) -> np.ndarray:
+    """How far landmarks are from the fit [T, K], as a share of the side.
+
+    ``tied``: from the fit moved to the median landmark. Where neighbours hold a fast head back all landmarks are
+    off alike, which makes none of them an outlier.
+    """
+    off = seen.points - project(face, fit, seen.focal)
+    if tied:
+        off = off - np.median(off[:, seen.rigid], axis=1, keepdims=True)
+    return np.linalg.norm(off, axis=-1) / fit.side[:, None]
+
+
+def landmark_noise(seen: Seen, face: np.ndarray, fit: Fit, *, tied: bool = False) -> Float64[np.ndarray, " K"]:
     """σ of each landmark as a share of the side: by medians, so that outliers do not raise it."""
-    error = np.linalg.norm(seen.points - project(face, fit, seen.focal), axis=-1) / fit.side[:, None]
+    error = _errors(seen, face, fit, tied)
     own = np.median(error, axis=0) / MEDIAN_RAYLEIGH
     middle = float(np.median(own[seen.rigid]))
     return np.maximum(np.clip(own, middle / UNEQUAL, middle * UNEQUAL), LEAST_NOISE)
 
 
 def robust_weights(
-    seen: Seen, face: np.ndarray, fit: Fit, noise: np.ndarray
+    seen: Seen, face: np.ndarray, fit: Fit, noise: np.ndarray, *, tied: bool = False
 ) -> tuple[Float64[np.ndarray, "T K"], Float64[np.ndarray, " T"]]:
     """Weight of every landmark, 1/side² (Geman-McClure, iteratively reweighted), and each frame's mean cost."""
-    error = np.linalg.norm(seen.points - project(face, fit, seen.focal), axis=-1) / fit.side[:, None]
-    squared = (error / noise) ** 2
+    squared = (_errors(seen, face, fit, tied) / noise) ** 2
     let_go = 1 / (1 + squared / LETS_GO**2)
     return seen.weight[:, None] * let_go**2 / noise**2, (squared * let_go)[:, seen.rigid].mean(1)
 
@@ -153,8 +164,9 @@ def refine_poses(
     pose = to_vector(start, middle)
     for _ in range(steps):
         fit = from_vector(pose, middle)
-        sigma = landmark_noise(seen, face, fit) if noise is None else noise
-        weight = robust_weights(seen, face, fit, sigma)[0] * seen.rigid
+        tied = stiffness is not None
+        sigma = landmark_noise(seen, face, fit, tied=tied) if noise is None else noise
+        weight = robust_weights(seen, face, fit, sigma, tied=tied)[0] * seen.rigid
         residual, jacobian = linearised(seen, face, fit, _left_jacobian(pose[:, :3]))
         jacobian = jacobian[..., free]
         weighted = jacobian.swapaxes(1, 2) * np.repeat(weight / fit.side[:, None] ** 2, 2, axis=1)[:, None]
