@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import librosa
 import numpy as np
@@ -54,6 +54,7 @@ def num_video_frames(samples: int) -> int:
 # Features
 
 
+@runtime_checkable
 class FeatureExtractor(Protocol):
     """Turns sound into feature steps at 50 Hz; DeepSpeech, HuBERT and others share this door with log-mel."""
 
