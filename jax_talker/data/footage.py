@@ -80,9 +80,7 @@ class VideoFootage:
         return max(1, round(min(left, self.duration if self.duration is not None else left) * FPS))
 
     def pictures(self, first: int = 0) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-        skipped = first / FPS
-        duration = None if self.duration is None else self.duration - skipped
-        return read_frames(self.path, start=self.start + skipped, duration=duration)
+        return read_frames(self.path, start=self.start, duration=self.duration, first=first)
 
     def sound(self) -> Float32[np.ndarray, " samples"]:
         return load_sound(self.sound_path or self.path)[round(self.start * SAMPLE_RATE) :]

@@ -15,10 +15,10 @@ from jax_talker import geometry
 from jax_talker.data.blink import count_blinks
 from jax_talker.data.clip import open_clip
 from jax_talker.data.clip_writer import ClipWriter
-from jax_talker.data.landmarks import IBUG, MEDIAPIPE
-from jax_talker.data.pose import euler_angles
 from jax_talker.data.footage import VideoFootage
+from jax_talker.data.landmarks import IBUG, MEDIAPIPE
 from jax_talker.data.options import Options
+from jax_talker.data.pose import euler_angles
 from jax_talker.data.preparation import prepare_clip
 from jax_talker.data.video import write_video
 from jax_talker.errors import UserError
