@@ -440,7 +440,7 @@ def test_occlusion(rng):
             stats[f"tone_{patch}_a"][first:end] = 0
             stats[f"tone_{patch}_b"][first:end] = 0
     microphone, hand = pictures.check_occlusion(stats, pose_of(), mouth, jaw)
-    # to a third of a second: where pose or mouth are much alike, the fit on them takes up a part of what covers the face
+    # to a third of a second: in like poses the fit takes up a part of what covers the face
     spanned(microphone, 50, 70, slack=FPS // 3)
     spanned(hand, 150, 158, slack=1)
     assert "(mouth, chin)" in microphone.message

@@ -29,8 +29,8 @@ MANY_REPEATED = 0.08  # share of the frames; film's 24 pictures a second give 0.
 OCCLUDED_FRAMES = 3
 STILL_FOREIGN = 0.7  # of the limits below: what has crossed them is there as long as it stays beyond this
 # CIELAB distance from the clip's own colours that nothing but an object gives. Measured without one, on the three real
-# clips and a procedural one: cheeks 14, forehead 8, nose 5; a speaking mouth 14, a chin 26 (lips and neck come there).
-# Drawn into the three: a black microphone at the chin 52–70, a dark strand 52–67, white paper 20–31, a dark hand 14–24.
+# clips and 17 procedural views, after the fit: cheeks 8, forehead 6, nose 3, mouth 10, chin 30 (neck and lips come there).
+# Drawn into the three: a black microphone at the chin 51–71, a dark strand 48–67, white paper 23–31, a dark hand 14–26.
 FOREIGN = {"mouth": 25.0, "chin": 34.0, "left_cheek": 20.0, "right_cheek": 20.0}
 FOREIGN_ELSEWHERE = 16.0
 FOREIGN_SPREADS = 6.0  # in the patch's own standard deviations
