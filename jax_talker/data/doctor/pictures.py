@@ -29,16 +29,14 @@ MANY_REPEATED = 0.08  # share of the frames; film's 24 pictures a second give 0.
 OCCLUDED_FRAMES = 3
 STILL_FOREIGN = 0.7  # of the limits below: what has crossed them is there as long as it stays beyond this
 # CIELAB distance from the clip's own colours that nothing but an object gives. Measured without one, on the three real
-# clips and 17 procedural views, after the fit: cheeks 8, forehead 6, nose 3, mouth 10, chin 30 (neck and lips come there).
+# clips and 17 procedural views, after the fit: cheeks 8, forehead 6, nose 3, mouth 10, chin 30 (neck, lips).
 # Drawn into the three: a black microphone at the chin 51–71, a dark strand 48–67, white paper 23–31, a dark hand 14–26.
 FOREIGN = {"mouth": 25.0, "chin": 34.0, "left_cheek": 20.0, "right_cheek": 20.0}
 FOREIGN_ELSEWHERE = 16.0
 FOREIGN_SPREADS = 6.0  # in the patch's own standard deviations
 OTHER_LIGHT = 1.5  # times as bright or as dark as usual; colours then tell of the light, which exposure reports
-FIT_ROUNDS, FIT_PRIOR = (
-    6,
-    0.5,
-)  # of the colours on pose and mouth; the prior is half a frame's pull towards no influence
+FIT_ROUNDS = 6  # of the colours on pose and mouth
+FIT_PRIOR = 0.5  # frames; the pull towards no influence
 
 
 def check_sharpness(sharpness: Float[np.ndarray, " T"], blink: Float[np.ndarray, " T"]) -> list[Finding]:
