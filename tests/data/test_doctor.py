@@ -360,12 +360,16 @@ def test_jumps_and_cuts():
 
 def test_blur(rng):
     sharp = 0.45 + 0.02 * rng.standard_normal(T)
-    assert pictures.check_sharpness(sharp) == []
+    none = np.zeros(T)
+    assert pictures.check_sharpness(sharp, none) == []
     blurred = sharp.copy()
     blurred[60:75] *= 0.55
     blurred[200] *= 0.5  # a single frame is no event
-    spanned(only(pictures.check_sharpness(blurred), "blur"), 60, 75)
-    assert only(pictures.check_sharpness(0.5 * sharp), "soft")
+    spanned(only(pictures.check_sharpness(blurred, none), "blur"), 60, 75)
+    shut = none.copy()
+    shut[60:75] = 1  # lids have no lashes and pupils to be sharp
+    assert pictures.check_sharpness(blurred, shut) == []
+    assert only(pictures.check_sharpness(0.5 * sharp, none), "soft")
 
 
 def test_exposure(rng):
@@ -412,33 +416,37 @@ def test_repeats(rng):
     spanned(only(pictures.check_repeats(frozen), "frozen"), 100, 150, slack=1)
 
 
-def face_tones(rng, frames=T):
-    """Skin with noise, light that comes and goes, a mouth that speaks and a head that turns."""
-    stats = {name: np.zeros(frames) for name in STAT_NAMES}
+def face_tones(rng):
+    """Tones of skin with noise, shade as the head turns, light that comes and goes, a mouth that speaks; mouth, jaw."""
+    stats = {name: np.zeros(T) for name in STAT_NAMES}
+    mouth = np.abs(np.sin(np.arange(T) / 3)) * 0.3
     for number, patch in enumerate(PATCHES):
         for axis, value in zip("lab", (60 + number, 12, 16), strict=True):
-            stats[f"tone_{patch}_{axis}"] = value + rng.standard_normal(frames)
-        stats[f"tone_{patch}_l"] += 8 * np.sin(np.arange(frames) / 40)
-    stats["tone_mouth_l"] -= 12 * np.abs(np.sin(np.arange(frames) / 3))
+            stats[f"tone_{patch}_{axis}"] = value + rng.standard_normal(T)
+        stats[f"tone_{patch}_l"] += 8 * np.sin(np.arange(T) / 40)
+    stats["tone_mouth_l"] -= 60 * mouth
+    stats["tone_chin_b"] += 100 * mouth
+    stats["tone_left_cheek_l"] += pose_of()[:, 0] * 2  # 30 darker on the side that turns away from the lamp
     stats["brightness"] += 140
-    return stats
+    return stats, mouth, 1.6 + mouth
 
 
 def test_occlusion(rng):
-    stats, yaw = face_tones(rng), swing(10)
-    assert pictures.check_occlusion(stats, yaw) == []
+    stats, mouth, jaw = face_tones(rng)
+    assert pictures.check_occlusion(stats, pose_of(), mouth, jaw) == []
     for first, end, patches in ((50, 70, ("chin", "mouth")), (150, 158, ("left_cheek",))):
         for patch in patches:
             stats[f"tone_{patch}_l"][first:end] = 15
             stats[f"tone_{patch}_a"][first:end] = 0
             stats[f"tone_{patch}_b"][first:end] = 0
-    microphone, hand = pictures.check_occlusion(stats, yaw)
-    spanned(microphone, 50, 70, slack=1)
+    microphone, hand = pictures.check_occlusion(stats, pose_of(), mouth, jaw)
+    # to a third of a second: in like poses the fit takes up a part of what covers the face
+    spanned(microphone, 50, 70, slack=FPS // 3)
     spanned(hand, 150, 158, slack=1)
     assert "(mouth, chin)" in microphone.message
     assert "(left cheek)" in hand.message
-    turned = np.where((np.arange(T) >= 150) & (np.arange(T) < 158), -40.0, 0.0)
-    assert len(pictures.check_occlusion(stats, turned)) == 1  # a cheek that is turned away shows hair
+    bright = np.where((np.arange(T) >= 40) & (np.arange(T) < 80), 20.0, 140.0)  # that is told as darkness
+    assert len(pictures.check_occlusion({**stats, "brightness": bright}, pose_of(), mouth, jaw)) == 1
 
 
 # ---------------------------------------------------------------------------------------------------------------------

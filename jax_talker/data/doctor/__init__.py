@@ -64,11 +64,11 @@ def examine_signals(signals: Signals) -> list[Finding]:
     found = [
         *check_rotation(s.pose),
         *check_jumps(s.pose, s.place, tones(s.stats), s.joins),
-        *check_sharpness(s.stats["sharpness"]),
+        *check_sharpness(s.stats["sharpness"], s.blink),
         *check_exposure(s.stats["over_exposed"], s.stats["under_exposed"], s.stats["brightness"]),
         *check_brightness(s.stats["brightness"], s.joins),
         *check_repeats(s.moved, s.source_fps),
-        *check_occlusion(s.stats, s.pose[:, 0]),
+        *check_occlusion(s.stats, s.pose, s.mouth, s.jaw),
     ]
     left_out = []
     if s.found is None:

@@ -14,6 +14,7 @@ from jax_talker.data.picture_stats import PATCHES
 SOFT = 0.24  # sharpness; a blur of 1 px leaves 0.20–0.26, the real clips have 0.34–0.49 (see picture_stats)
 BLURRED = 0.7  # of the clip's median; turning heads fall to 0.75 by themselves; motion blur of 7 px leaves 0.54–0.68
 BLUR_FRAMES = 2
+LIDS = 0.3  # of closure; beyond it the eyes' detail is going or gone
 CLIPPED_FACE = 0.08  # share of the face without texture; the real clips have 0.00, 0.003, 0.00 burnt out
 CRUSHED_FACE = 0.12  # the same in the dark; the real clips have at most 0.02 (nostrils, pupils, mouth)
 DARK = 35.0  # luma; the darkest skin in fair light has about 50
@@ -28,24 +29,25 @@ MANY_REPEATED = 0.08  # share of the frames; film's 24 pictures a second give 0.
 OCCLUDED_FRAMES = 3
 STILL_FOREIGN = 0.7  # of the limits below: what has crossed them is there as long as it stays beyond this
 # CIELAB distance from the clip's own colours that nothing but an object gives. Measured without one, on the three real
-# clips and a procedural one: cheeks 14, forehead 8, nose 5; a speaking mouth 14, a chin 26 (lips and neck come there).
-# Drawn into the three: a black microphone at the chin 52–70, a dark strand 52–67, white paper 20–31, a dark hand 14–24.
+# clips and 17 procedural views, after the fit: cheeks 8, forehead 6, nose 3, mouth 10, chin 30 (neck, lips).
+# Drawn into the three: a black microphone at the chin 51–71, a dark strand 48–67, white paper 23–31, a dark hand 14–26.
 FOREIGN = {"mouth": 25.0, "chin": 34.0, "left_cheek": 20.0, "right_cheek": 20.0}
 FOREIGN_ELSEWHERE = 16.0
 FOREIGN_SPREADS = 6.0  # in the patch's own standard deviations
 OTHER_LIGHT = 1.5  # times as bright or as dark as usual; colours then tell of the light, which exposure reports
-TURNED = 20.0  # degrees from the usual yaw at which the far cheek shows other things
+FIT_ROUNDS = 6  # of the colours on pose and mouth
+FIT_PRIOR = 0.5  # frames; the pull towards no influence
 
 
-def check_sharpness(sharpness: Float[np.ndarray, " T"]) -> list[Finding]:
-    """Soft pictures throughout, or blur that comes and goes."""
+def check_sharpness(sharpness: Float[np.ndarray, " T"], blink: Float[np.ndarray, " T"]) -> list[Finding]:
+    """Soft pictures throughout, or blur that comes and goes. ``blink``: lids have less detail than eyes."""
     usual = float(np.median(sharpness))
     found = []
     if usual < SOFT:
         message = f"the pictures are soft (detail {usual:.2f}, sharp ones have 0.34 and more)"
         advice = "the source was enlarged, out of focus or compressed too much; a smaller --size loses nothing"
         found.append(whole(len(sharpness), "soft", Severity.WARNING, message, advice))
-    blurred = sharpness < BLURRED * usual
+    blurred = (sharpness < BLURRED * usual) & (blink < LIDS)
     message = f"the face is blurred (down to {sharpness.min() / max(usual, 1e-6):.0%} of the clip's usual detail)"
     advice = "motion blur or focus: leave the part out when it is long"
     return found + flagged(blurred, "blur", Severity.WARNING, message, advice, at_least=BLUR_FRAMES)
@@ -119,19 +121,22 @@ def check_repeats(moved: Float[np.ndarray, " T"], source_fps: float | None = Non
     return found
 
 
-def check_occlusion(stats: Mapping[str, Float[np.ndarray, " T"]], yaw: Float[np.ndarray, " T"]) -> list[Finding]:
-    """A hand, a microphone, hair: a patch of the face takes colours that it never has otherwise.
+def check_occlusion(
+    stats: Mapping[str, Float[np.ndarray, " T"]],
+    pose: Float[np.ndarray, "T 3"],
+    mouth: Float[np.ndarray, " T"],
+    jaw: Float[np.ndarray, " T"],
+) -> list[Finding]:
+    """A hand, a microphone, hair: a patch of the face takes colours that its pose and the mouth do not explain.
 
     ``stats``: picture_stats' tones and brightness. What is there during most of the clip is taken for part of the face.
     """
-    off = foreign(stats)
-    hidden = {"left_cheek": yaw - np.median(yaw) < -TURNED, "right_cheek": yaw - np.median(yaw) > TURNED}
-    covered = {name: _held(off[name]) & ~hidden.get(name, np.zeros(len(yaw), bool)) for name in PATCHES}
+    off = foreign(stats, pose, mouth, jaw)
     usual = max(float(np.median(stats["brightness"])), 1.0)
     other_light = np.abs(np.log(np.maximum(stats["brightness"], 1.0) / usual)) > np.log(OTHER_LIGHT)
-    anything = np.any(list(covered.values()), 0) & ~other_light
+    covered = {name: _held(off[name]) & ~other_light for name in PATCHES}
     found = []
-    for first, end in runs(anything, at_least=OCCLUDED_FRAMES, join=FPS // 3):
+    for first, end in runs(np.any(list(covered.values()), 0), at_least=OCCLUDED_FRAMES, join=FPS // 3):
         names = [name for name in PATCHES if covered[name][first:end].sum() >= min(OCCLUDED_FRAMES, end - first)]
         where = ", ".join(name.replace("_", " ") for name in names) or "the face"
         message = f"something seems to be before the face ({where})"
@@ -140,15 +145,44 @@ def check_occlusion(stats: Mapping[str, Float[np.ndarray, " T"]], yaw: Float[np.
     return found
 
 
-def foreign(stats: Mapping[str, Float[np.ndarray, " T"]]) -> dict[str, Float[np.ndarray, " T"]]:
-    """How foreign each patch's colour is in each frame: beyond 1 it is none of the clip's own."""
+def foreign(
+    stats: Mapping[str, Float[np.ndarray, " T"]],
+    pose: Float[np.ndarray, "T 3"],
+    mouth: Float[np.ndarray, " T"],
+    jaw: Float[np.ndarray, " T"],
+) -> dict[str, Float[np.ndarray, " T"]]:
+    """How foreign each patch's colour is in each frame: beyond 1 neither the light on the whole face, nor the head's
+    pose, nor the mouth explains it."""
     colours = tones(stats)
     off = colours - np.median(colours, -1, keepdims=True)
+    off = _unexplained(off.reshape(-1, off.shape[-1]).T, _causes(pose, mouth, jaw)).T.reshape(off.shape)
     off[:, 0] -= np.median(off[:, 0], 0)  # light that changes on the whole face
     distance = median_filter(np.linalg.norm(off, axis=1), (1, 3), mode="nearest")
     limit = np.array([FOREIGN.get(name, FOREIGN_ELSEWHERE) for name in PATCHES])
     limit = np.maximum(limit, FOREIGN_SPREADS * spread(distance))
     return dict(zip(PATCHES, distance / limit[:, None], strict=True))
+
+
+def _causes(pose: np.ndarray, mouth: np.ndarray, jaw: np.ndarray) -> np.ndarray:
+    """What patches' colours may depend on, [T, K]: turning moves shade, hair and neck into them, the mouth lips."""
+    yaw, pitch = ((pose[:, k] - np.median(pose[:, k])) / 10 for k in (0, 1))
+    return np.stack([np.ones(len(yaw)), yaw, yaw**2, yaw**3, pitch, pitch**2, yaw * pitch, mouth, mouth**2, jaw], 1)
+
+
+def _unexplained(values: np.ndarray, causes: np.ndarray) -> np.ndarray:
+    """What a linear fit on ``causes`` leaves of [T, M] values; outliers hardly take part in it (Cauchy's weights)."""
+    held = FIT_PRIOR * np.eye(causes.shape[1])
+    rest = values
+    for _ in range(FIT_ROUNDS):
+        width = np.maximum(2 * spread(rest.T), 1.0)
+        left = np.empty_like(rest)
+        for column in range(values.shape[1]):
+            weight = 1 / (1 + (rest[:, column] / width[column]) ** 2)
+            weighted = causes.T * weight
+            fit = np.linalg.solve(weighted @ causes + held, weighted @ values[:, column])
+            left[:, column] = values[:, column] - causes @ fit
+        rest = left
+    return rest
 
 
 def tones(stats: Mapping[str, Float[np.ndarray, " T"]]) -> Float[np.ndarray, "N 3 T"]:
