@@ -17,7 +17,8 @@ from jax_talker.errors import UserError
 
 # Where named points of an average face lie: x to the person's left, y up, z forward, from the middle between the eyes,
 # in units in which the eyes are 0.168 apart. Measured by us: three people's mean MediaPipe mesh, made symmetric and
-# turned into EG3D's frame (landmarkers.mediapipe.MEDIAPIPE_FROM_HEAD). The first guess of a face whose landmarks come without depth.
+# turned into EG3D's frame (landmarkers.mediapipe.MEDIAPIPE_FROM_HEAD). The first guess of a face whose landmarks come
+# without depth.
 AVERAGE_FACE: Mapping[str, tuple[float, float, float]] = MappingProxyType(
     {
         "left_eye_outer": (0.122, 0.003, -0.007),
@@ -36,8 +37,9 @@ AVERAGE_FACE: Mapping[str, tuple[float, float, float]] = MappingProxyType(
     }
 )
 MOVING = ("mouth_left", "mouth_right")  # the named points that speech moves
-# Guesses where 68 landmarks are silent, chosen on three people's MediaPipe meshes and on procedural heads. The hairline is the level line at
-# the eyes, lifted by this much of the distance from the nose's base to the brows, up to the temples' hair.
+# Guesses where 68 landmarks are silent, chosen on three people's MediaPipe meshes and on procedural heads. The hairline
+# is the level line at the eyes, lifted by this much of the distance from the nose's base to the brows, up to the
+# temples' hair.
 HAIRLINE_UP, HAIRLINE_REACH = 0.7, np.radians(55)
 CHEEK_FORWARD = 0.8  # below the nose, cheeks lie behind the half ellipse through lips and contour
 LEVEL_SAMPLES = 17

@@ -249,9 +249,9 @@ class _Work:
             "blink": name(options.blink, "eyelid landmarks"),
             "focal": options.focal,
             "smooth": options.smooth,
-            "jitter": {
-                "before": {"degrees": raw.degrees.tolist(), "pixels": raw.pixels.tolist()},
-                "after": {"degrees": steady.degrees.tolist(), "pixels": steady.pixels.tolist()},
+            "jitter": {  # yaw, pitch, roll in degrees; crop x, y, side in px: RMS of second differences
+                "before": [*raw.degrees.tolist(), *raw.pixels.tolist()],
+                "after": [*steady.degrees.tolist(), *steady.pixels.tolist()],
             },
             "joins": [join - camera.first for join in footage.joins if 0 < join - camera.first < camera.frames],
         }
