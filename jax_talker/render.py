@@ -12,11 +12,10 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from jax_talker import cli
-from jax_talker.app import navigating, talking
+from jax_talker.app import builders, navigating, talking
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.data.audio import load_sound
 from jax_talker.data.clip import open_clip
-from jax_talker.data.dataset import split
 from jax_talker.data.video import write_video
 from jax_talker.errors import UserError
 from jax_talker.training.log import progress
@@ -38,7 +37,7 @@ def main() -> None:
     if AUDIO.value in ("test", "all"):
         if clip is None:
             raise UserError(f"--audio {AUDIO.value} needs the run's clip, and {config.data.clip} is not there")
-        test = split(clip.frames, config.data.test_fraction).test
+        test = builders.clip_split(config, clip).test
         script = talking.script_of_clip(clip, test if AUDIO.value == "test" else np.arange(clip.frames), CAMERA.value)
     else:
         script = talking.script_for(load_sound(AUDIO.value), CAMERA.value, clip=clip, seed=SEED.value)

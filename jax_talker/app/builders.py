@@ -6,7 +6,7 @@ from typing import Any
 
 from jax_talker.data.audio import FeatureExtractor, LogMel, frame_windows
 from jax_talker.data.clip import Clip, open_clip
-from jax_talker.data.dataset import ClipFrames
+from jax_talker.data.dataset import ClipFrames, Split, split
 from jax_talker.errors import UserError
 from jax_talker.models.deformation import DeformationField
 from jax_talker.models.talker import Talker
@@ -39,9 +39,14 @@ def clip(config: Any) -> Clip:
     return open_clip(config.data.clip)
 
 
+def clip_split(config: Any, of: Clip) -> Split:
+    """Frames to train on and the held-out tail."""
+    return split(of.frames, config.data.test_fraction, of.joins)
+
+
 def clip_frames(config: Any, of: Clip, sound_of: Clip, reach: int) -> ClipFrames:
     """Frames of one camera with the clip's audio windows."""
-    windows = frame_windows(extractor(config)(sound_of.audio()), of.frames)
+    windows = frame_windows(extractor(config)(sound_of.audio()), of.frames, of.joins)
     return ClipFrames(of, windows, reach)
 
 

@@ -5,6 +5,7 @@ further cameras a generous yardstick: the model was never shown them).
 """
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from jax_talker.app import builders
 from jax_talker.app.navigating import Speaker
 from jax_talker.data.clip import Clip
-from jax_talker.data.dataset import ClipFrames, batches, split
+from jax_talker.data.dataset import ClipFrames, batches
 from jax_talker.metrics import psnr, ssim
 from jax_talker.training.log import progress, read_scalars
 from jax_talker.types import FrameBatch
@@ -28,7 +29,7 @@ Score = Callable[[FrameBatch, np.ndarray], dict[str, dict[str, jax.Array]]]
 
 def evaluate(config: Any, speaker: Speaker, clip: Clip) -> dict[str, Any]:
     """Scores of the model and both yardsticks: psnr, ssim, psnr_mouth (inside the lower-face mask), and ``views``."""
-    test = split(clip.frames, config.data.test_fraction).test
+    test = builders.clip_split(config, clip).test
     placed = speaker.personal.placed
     score = _scorer(speaker)
     scores: dict[str, Any] = _camera(config, score, speaker.reach, placed(clip), clip)
@@ -63,7 +64,7 @@ def _scorer(speaker: Speaker) -> Score:
 
 def _camera(config: Any, score: Score, reach: int, seen: Clip, clip: Clip) -> dict[str, dict[str, float]]:
     frames = builders.clip_frames(config, seen, clip, reach)
-    indices = split(clip.frames, config.data.test_fraction)
+    indices = builders.clip_split(config, clip)
     mean = _mean_frame(frames, indices.train)
     found: list[dict] = []
     total = -(-len(indices.test) // BATCH)
@@ -81,8 +82,9 @@ def _mean_frame(frames: ClipFrames, indices: np.ndarray) -> np.ndarray:
 
 
 def write_metrics(path: str | Path, scores: dict[str, Any]) -> None:
-    """Scores as JSON."""
-    Path(path).write_text(json.dumps(scores, indent=1) + "\n")
+    """Scores as JSON; null where there is none, as of a mouth that a camera never sees."""
+    told = jax.tree.map(lambda x: None if isinstance(x, float) and math.isnan(x) else x, scores)
+    Path(path).write_text(json.dumps(told, indent=1, allow_nan=False) + "\n")
 
 
 def table(scores: dict[str, Any]) -> str:

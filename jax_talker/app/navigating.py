@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from jax_talker import priors
 from jax_talker.app import builders
 from jax_talker.app.run_folder import Personal, RunFolder
-from jax_talker.data.dataset import ClipFrames, split
+from jax_talker.data.dataset import ClipFrames
 from jax_talker.models.navigator import Coefficients
 from jax_talker.priors.base import Variables
 from jax_talker.rendering import Rasteriser
@@ -72,7 +72,7 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> Speaker:
     clip = personal.placed(builders.clip(config))
     head = builders.talking_head(config, prior, walk_length(personal))
     frames = builders.clip_frames(config, clip, clip, head.talker.reach)
-    indices = split(clip.frames, config.data.test_fraction)
+    indices = builders.clip_split(config, clip)
     loss, loss_text = builders.image_loss(config)
     log.say(f"train: {len(indices.train)} frames, {len(indices.test)} held out; {loss_text}")
 

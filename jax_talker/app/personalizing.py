@@ -12,7 +12,7 @@ import optax
 from jax_talker import priors
 from jax_talker.app import builders
 from jax_talker.app.run_folder import Personal, RunFolder
-from jax_talker.data.dataset import ClipFrames, split
+from jax_talker.data.dataset import ClipFrames
 from jax_talker.data.selection import choose_frames
 from jax_talker.metrics import psnr
 from jax_talker.rendering import Rasteriser, render
@@ -48,7 +48,7 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> Pe
     clip = builders.clip(config)
     prior, original = priors.load(config.prior.path, compute=config.prior.compute)
     frames = ClipFrames(clip, np.zeros((clip.frames, 1, 1), np.float32), reach=1)  # images only; nobody listens yet
-    chosen = choose_frames(clip.arrays, split(clip.frames, config.data.test_fraction).train, config.personalize.frames)
+    chosen = choose_frames(clip.arrays, builders.clip_split(config, clip).train, config.personalize.frames)
     loss, loss_text = builders.image_loss(config)
     log.say(f"personalise: {len(chosen)} frames of {clip.root} at {clip.size}²; {loss_text}")
 

@@ -1,7 +1,7 @@
 """Sound in, video out: a trained head speaks any sound, seen from any camera."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from jax_talker.app.navigating import Speaker
 from jax_talker.data.audio import frame_windows, num_video_frames
 from jax_talker.data.clip import FPS, SAMPLE_RATE, Clip
 from jax_talker.data.dataset import neighbourhoods
+from jax_talker.data.joins import joins_within
 from jax_talker.data.procedural.motion import blinks
 from jax_talker.errors import UserError
 
@@ -29,6 +30,7 @@ class Script:
     sound: np.ndarray  # [samples] 16 kHz
     label: np.ndarray  # [T, 25]
     blink: np.ndarray  # [T]
+    joins: Sequence[int] = ()  # frames with which another recording begins, where it is a piece of a joined clip
     truth: np.ndarray | None = None  # frame numbers [T] of the clip to show beside, where there is one
 
 
@@ -72,6 +74,7 @@ def script_of_clip(clip: Clip, indices: np.ndarray, camera: str) -> Script:
         sound=clip.audio()[first:last],
         label=clip.arrays["label"][indices] if own else camera_path(camera, len(indices), clip).astype(np.float32),
         blink=clip.arrays["blink"][indices].astype(np.float32),
+        joins=joins_within(clip.joins, int(indices[0]), len(indices)),
         truth=indices if own else None,
     )
 
@@ -79,8 +82,8 @@ def script_of_clip(clip: Clip, indices: np.ndarray, camera: str) -> Script:
 def frames(config: Any, speaker: Speaker, script: Script, size: int) -> Iterator[np.ndarray]:
     """The video's frames [size, size, 3] uint8, in order; exactly one for each 1/25 s of sound."""
     count = len(script.label)
-    windows = frame_windows(builders.extractor(config)(script.sound), count)
-    hear = neighbourhoods(windows, speaker.reach)
+    windows = frame_windows(builders.extractor(config)(script.sound), count, script.joins)
+    hear = neighbourhoods(windows, speaker.reach, script.joins)
     speak = jax.jit(lambda audio, blink, label: speaker(audio, blink, label, size))
     for start in range(0, count, BATCH):
         # The last batch is filled up with its last frame, so that one compiled program serves all.

@@ -5,7 +5,7 @@ Feature step r describes the sound around r/50 s; video frame i is shown at i/25
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -18,6 +18,7 @@ from jaxtyping import Float32
 
 from jax_talker.data.clip import FPS, SAMPLE_RATE
 from jax_talker.data.decoding import first_picture_time, open_media
+from jax_talker.data.joins import recordings
 from jax_talker.errors import UserError
 
 FEATURE_RATE = 50  # Hz, of every extractor (DeepSpeech and HuBERT in the field's pipelines, log-mel here)
@@ -98,12 +99,20 @@ class LogMel:
         return np.maximum(1 - db.T[:steps] / self._floor_db, 0).astype(np.float32)
 
 
-def frame_windows(features: Float32[np.ndarray, "steps F"], num_frames: int) -> Float32[np.ndarray, "num_frames 16 F"]:
+def frame_windows(
+    features: Float32[np.ndarray, "steps F"], num_frames: int, joins: Sequence[int] = ()
+) -> Float32[np.ndarray, "num_frames 16 F"]:
     """What each 25 fps frame hears: the 16 steps 2i − 8 … 2i + 7 for frame i, zero rows outside the sound (AD-NeRF).
 
-    Row 8 of window i is the step at exactly the frame's own time, i/25 s; rows 0–7 are the 160 ms before it.
+    Row 8 of window i is the step at exactly the frame's own time, i/25 s; rows 0–7 are the 160 ms before it. Rows of
+    another recording are zero as well: ``joins`` are the frames with which one begins.
     """
     half, stride = WINDOW // 2, FEATURE_RATE // FPS
+    if joins:
+        parts = recordings(num_frames, joins)
+        windows = [frame_windows(features[stride * r.start : stride * r.stop], r.stop - r.start) for r in parts[:-1]]
+        last = parts[-1]
+        return np.concatenate([*windows, frame_windows(features[stride * last.start :], last.stop - last.start)])
     missing = max(0, stride * num_frames + half - len(features))
     padded = np.pad(features, ((half, missing), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW, axis=0)  # [steps, F, 16]

@@ -5,33 +5,34 @@ around the head exactly as the front one does, so its landmarks are needed in en
 from too far aside to be found, label and crop follow the front camera.
 """
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
-from scipy.ndimage import median_filter, uniform_filter1d
+from scipy.ndimage import uniform_filter1d
 from scipy.spatial.transform import Rotation
 
 from jax_talker import geometry
 from jax_talker.data.clip import FPS
 from jax_talker.data.findings import Finding, Severity
+from jax_talker.data.joins import by_recording, recordings
 from jax_talker.data.landmarks import MOVING, LandmarkScheme
-from jax_talker.data.pose import PIVOT, HeadTrack, euler_angles, smooth_in_time
-from jax_talker.data.rig import Rig, distance, fit_crops, mean_rotation, project, solve_rig
+from jax_talker.data.pose import HeadTrack, Jitter, euler_angles, jitter, jitter_of, label_camera
+from jax_talker.data.pose_face import affine_rotation
+from jax_talker.data.pose_fit import PIVOT, Fit, Seen, distance, refine_poses
+from jax_talker.data.rig import Rig, fit_crops, median_rotation, project, solve_rig
+from jax_talker.data.smoothing import smooth_in_time, steady_size
 from jax_talker.errors import UserError
 
 LEAST_FRAMES = 10  # with a face in them; fewer do not say how a camera is turned
 SAMPLE = 160  # frames from which the cameras are estimated, evenly spread over those that a side camera sees
 LARGE_RESIDUAL = 3.0  # degrees; a usual recording's, above which the calibration is doubtful
 OUT_OF_STEP = 3.0  # times the usual recording's: not synchronous, or the camera was moved
-SIDE_MEDIAN, SIDE_SMOOTH = 25, 5.0  # frames, as in data.pose
 FOLLOW = 25.0  # frames' worth of trust in the geometry by which a crop follows the front camera's
 LEAST_BEND = 0.1  # of what it would be at the label's distance; a camera is not infinitely far away
 NOT_THE_FACE = 5.0  # times the usual distance of landmarks from the face
 LEAST_AWAY = 0.004  # of the crop's side: no landmarker is nearer than this
-NUDGE = 1e-4  # rad
 SLOWLY = 9  # frames over which a disagreement must last; shorter ones are the landmarks' noise
 
 
@@ -42,9 +43,7 @@ class Calibrated:
     head: HeadTrack  # label, crop and angles as the front camera's; ``error`` is NaN where the face was not found
     points: Float64[np.ndarray, "T P 2"]  # px; the person's mean face, projected, where it was not found
     seen: Bool[np.ndarray, " T"]  # whether landmarks were given
-    side_from_front: Float64[
-        np.ndarray, "3 3"
-    ]  # rotation between the cameras, where both see the head at its usual place
+    side_from_front: Float64[np.ndarray, "3 3"]  # rotation between cameras that see the head at its usual place
     residual: Float64[np.ndarray, " T"]  # degrees between this and the frame's own landmarks; NaN where not seen
     findings: tuple[Finding, ...]
 
@@ -95,8 +94,8 @@ def _rig(front: HeadTrack, points: np.ndarray, seen: np.ndarray, rigid: list[int
     for v in range(1, views):
         own = _even(np.flatnonzero(seen[v]), SAMPLE)
         used = np.union1d(used, _even(own, SAMPLE // views))
-        guess = _affine_rotation(points[v][own][:, rigid], face)
-        turns.append(mean_rotation(guess @ rotation[own].swapaxes(1, 2)))
+        guess = affine_rotation(points[v][own][:, rigid], face)
+        turns.append(median_rotation(guess @ rotation[own].swapaxes(1, 2)))
         centre, side = fit_crops(
             points[v][own][:, rigid], project(face, turns[v] @ rotation[own], focal), np.ones((len(own), len(rigid)))
         )
@@ -134,9 +133,10 @@ def _side(
     away = points[:, rigid] - centre[:, None] - side[:, None, None] * image
     filled = points.copy()
     filled[~seen] = (centre[:, None] + side[:, None, None] * project(face, rotation, focal))[~seen]
-    cam_from_world = _camera(rotation)
-    residual = np.full(len(seen), np.nan)
-    residual[seen] = _disagreement(points[:, rigid], rig.face, rotation, seen, joins, focal)
+    cam_from_world = label_camera(rotation)
+    fit = Fit(rotation, centre, side)
+    own = _own_fits(points[:, rigid], rig.face, fit, seen, focal)
+    residual = _disagreement(own, fit, seen, joins)
     head = replace(
         front,
         label=geometry.make_label(np.linalg.inv(cam_from_world), focal).astype(np.float32),
@@ -146,6 +146,8 @@ def _side(
         euler=euler_angles(rotation),
         face=np.concatenate([rig.face, front.face[len(rigid) :]]),
         error=np.where(seen, np.linalg.norm(away, axis=-1).mean(1) / side, np.nan),
+        jitter_raw=_jitter_where(seen, own, joins),
+        jitter=jitter_of(fit, joins),
     )
     return Calibrated(
         head, filled, seen, rig.side_from_front[view], residual, _findings(name, given, seen, residual, joins)
@@ -171,16 +173,11 @@ def _crops(
         weight = 1 / (1 + (away / (2 * noise)) ** 2)
     crop = np.column_stack([centre, np.log(np.maximum(side, 1e-6))])
     crop = _follow(np.column_stack([front.centre, np.log(front.side)]), crop, seen, follow, joins)
-    for begin, end in _segments(len(seen), joins):
-        size = median_filter(crop[begin:end, 2], min(SIDE_MEDIAN, (end - begin - 1) // 2 * 2 + 1), mode="nearest")
-        crop[begin:end, 2] = smooth_in_time(size, SIDE_SMOOTH) if smooth else crop[begin:end, 2]
-    side = np.exp(crop[:, 2])
+    side = steady_size(np.exp(crop[:, 2]), joins) if smooth else np.exp(crop[:, 2])
     total = np.maximum(weight.sum(1, keepdims=True), 1e-12)
     exact = (weight[..., None] * (points - side[:, None, None] * image)).sum(1) / total  # given the steady side
     crop[seen, :2] = exact[seen]
-    for begin, end in _segments(len(seen), joins):
-        crop[begin:end, :2] = smooth_in_time(crop[begin:end, :2], smooth)
-    return crop[:, :2], side
+    return by_recording(lambda own: smooth_in_time(own, smooth), crop[:, :2], joins), side
 
 
 def _fits(points: np.ndarray, seen: np.ndarray, image: np.ndarray) -> np.ndarray:
@@ -213,9 +210,9 @@ def _follow(
     predicted = middle + expected + known @ change
     filled = predicted.copy()
     filled[seen] = crop[seen]
-    for begin, end in _segments(len(seen), joins):
-        here = np.flatnonzero(seen[begin:end]) + begin
-        blind = np.flatnonzero(~seen[begin:end]) + begin
+    every = np.arange(len(seen))
+    for own in recordings(len(seen), joins):
+        here, blind = every[own][seen[own]], every[own][~seen[own]]
         if len(here) and len(blind):
             differs = crop[here] - predicted[here]
             filled[blind] += np.stack([np.interp(blind, here, column) for column in differs.T], 1)
@@ -246,8 +243,8 @@ def _findings(
     name: str, given: np.ndarray, seen: np.ndarray, residual: np.ndarray, joins: Sequence[int]
 ) -> tuple[Finding, ...]:
     found = []
-    segments = _segments(len(seen), joins)
-    medians = [float(np.median(residual[a:b][seen[a:b]])) if seen[a:b].any() else np.nan for a, b in segments]
+    parts = recordings(len(seen), joins)
+    medians = [float(np.median(residual[own][seen[own]])) if seen[own].any() else np.nan for own in parts]
     usual, end = float(np.nanmedian(medians)), len(seen) / FPS
     if usual > LARGE_RESIDUAL:
         message = f"view {name}: its landmarks disagree with the calibrated camera by {usual:.1f}° in a usual recording"
@@ -256,75 +253,48 @@ def _findings(
     if wrong := int((given & ~seen).sum()):
         message = f"view {name}: landmarks of {wrong} frames are not those of this face and are not used"
         found.append(Finding("wrong_landmarks", Severity.NOTE, 0, end, message))
-    for (begin, stop), here in zip(segments, medians, strict=True):
+    for own, here in zip(parts, medians, strict=True):
+        begin, stop = own.start / FPS, own.stop / FPS
         if np.isnan(here):
             message = f"view {name}: no face found in this recording; its camera follows the front one"
-            found.append(Finding("face_unseen", Severity.NOTE, begin / FPS, stop / FPS, message))
+            found.append(Finding("face_unseen", Severity.NOTE, begin, stop, message))
         elif here > max(LARGE_RESIDUAL, OUT_OF_STEP * usual):
             message = f"view {name}: {here:.1f}° off the calibrated camera, elsewhere {usual:.1f}°"
             advice = "the views of this recording are not synchronous, or the camera was moved; leave it out"
-            found.append(Finding("out_of_step", Severity.WARNING, begin / FPS, stop / FPS, message, advice))
+            found.append(Finding("out_of_step", Severity.WARNING, begin, stop, message, advice))
     return tuple(found)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _disagreement(
-    points: np.ndarray, face: np.ndarray, rotation: np.ndarray, seen: np.ndarray, joins: Sequence[int], focal: float
-) -> np.ndarray:
-    """Degrees by which the seen frames' own landmarks turn their camera, averaged over neighbouring frames."""
+def _own_fits(points: np.ndarray, face: np.ndarray, fit: Fit, seen: np.ndarray, focal: float) -> Fit:
+    """The seen frames' cameras and crops by their own landmarks alone, each frame by itself."""
+    every = np.ones(len(face), bool)
+    given = Seen(points[seen], every, np.ones(int(seen.sum())), focal)
+    return refine_poses(given, face, fit.at(seen))
+
+
+def _disagreement(own: Fit, fit: Fit, seen: np.ndarray, joins: Sequence[int]) -> np.ndarray:
+    """Degrees [T] by which frames' own landmarks turn their camera, averaged over neighbouring frames; NaN unseen."""
     turn = np.zeros((len(seen), 3))
-    turn[seen] = _own_turn(points[seen], face, rotation[seen], focal)
-    for begin, end in _segments(len(seen), joins):
-        weight = uniform_filter1d(seen[begin:end].astype(float), SLOWLY, axis=0, mode="constant")
-        total = uniform_filter1d(turn[begin:end], SLOWLY, axis=0, mode="constant")
-        turn[begin:end] = total / np.maximum(weight, 1e-9)[:, None]
-    return np.degrees(np.linalg.norm(turn[seen], axis=1))
+    turn[seen] = Rotation.from_matrix(own.rotation @ fit.rotation[seen].swapaxes(1, 2)).as_rotvec()
+
+    def around(values: np.ndarray) -> np.ndarray:
+        return uniform_filter1d(values, SLOWLY, axis=0, mode="constant")
+
+    share = by_recording(around, seen.astype(float), joins)
+    mean = by_recording(around, turn, joins) / np.maximum(share, 1e-9)[:, None]
+    return np.where(seen, np.degrees(np.linalg.norm(mean, axis=1)), np.nan)
 
 
-def _own_turn(seen: np.ndarray, face: np.ndarray, rotation: np.ndarray, focal: float) -> np.ndarray:
-    """Rotation vectors [T, 3] from given cameras to those that fit each frame best: Gauss–Newton by differences."""
-    turned = rotation
-    for _ in range(4):
-        base = _explained(seen, face, turned, focal)
-        nudges = Rotation.from_rotvec(NUDGE * np.eye(3)).as_matrix()
-        jacobian = np.stack([(base - _explained(seen, face, n @ turned, focal)) / NUDGE for n in nudges], -1)
-        normal = jacobian.swapaxes(1, 2) @ jacobian + 1e-9 * np.eye(3)
-        step = np.linalg.solve(normal, jacobian.swapaxes(1, 2) @ base[..., None])[..., 0]
-        turned = Rotation.from_rotvec(np.clip(step, -0.2, 0.2)).as_matrix() @ turned
-    return Rotation.from_matrix(turned @ rotation.swapaxes(1, 2)).as_rotvec()
-
-
-def _explained(seen: np.ndarray, face: np.ndarray, rotation: np.ndarray, focal: float) -> np.ndarray:
-    """Residuals [T, 2K] in crop sides with the best crop of every frame."""
-    image = project(face, rotation, focal)
-    centre, side = fit_crops(seen, image, np.ones(image.shape[:2]))
-    return ((seen - centre[:, None]) / side[:, None, None] - image).reshape(len(seen), -1)
-
-
-def _affine_rotation(seen: np.ndarray, face: np.ndarray) -> np.ndarray:
-    """Rotations [T, 3, 3] by scaled orthography: the affine fit's nearest rotation."""
-    centred = face - face.mean(0)
-    rows = np.einsum("tki,kj->tij", seen - seen.mean(1, keepdims=True), np.linalg.pinv(centred).T)
-    u, _, vt = np.linalg.svd(rows, full_matrices=False)
-    two = u @ vt
-    return np.concatenate([two, np.cross(two[:, 0], two[:, 1])[:, None]], 1)
-
-
-def _camera(rotation: np.ndarray) -> np.ndarray:
-    """cam_from_world [T, 4, 4] of the label with this rotation."""
-    pose = np.tile(np.eye(4), (len(rotation), 1, 1))
-    pose[:, :3, :3] = rotation
-    pose[:, :3, 3] = -rotation @ PIVOT
-    pose[:, 2, 3] += distance(rotation)
-    return pose
-
-
-def _segments(frames: int, joins: Sequence[int]) -> list[tuple[int, int]]:
-    """[begin, end) of every recording."""
-    edges = [0, *sorted({j for j in joins if 0 < j < frames}), frames]
-    return list(itertools.pairwise(edges))
+def _jitter_where(seen: np.ndarray, own: Fit, joins: Sequence[int]) -> Jitter:
+    """Trembling of the seen frames' fits, as far as three in a row are seen."""
+    pose = np.full((len(seen), 6), np.nan)
+    angles = np.unwrap(euler_angles(own.rotation), axis=0, period=360)
+    pose[seen] = np.column_stack([angles, own.centre, own.side])
+    values = jitter(pose, joins)
+    return Jitter(values[:3], values[3:])
 
 
 def _even(indices: np.ndarray, most: int) -> np.ndarray:

@@ -47,8 +47,9 @@ class CameraTrack:
         return Heads(self.first, views, self.arrays["landmarks"].astype(np.float64), self.scheme)
 
 
-def track_front(followed: Followed, options: Options, *, start: float) -> CameraTrack:
-    """Head pose, crop, blink and gaze of the face that was followed; ``start`` is the footage's, in seconds."""
+def track_front(followed: Followed, options: Options, *, start: float, joins: Sequence[int] = ()) -> CameraTrack:
+    """Head pose, crop, blink and gaze of the face that was followed; ``start`` is the footage's, in seconds, ``joins``
+    are frames of the face's stretch with which another recording begins."""
     track = followed.track
     scheme = scheme_of(track.points.shape[1])
     head = track_head(
@@ -59,6 +60,7 @@ def track_front(followed: Followed, options: Options, *, start: float) -> Camera
         smooth=options.smooth,
         focal=options.focal,
         weight=track.detected,
+        joins=joins,
     )
     openness = eye_openness(track.points, scheme, head.side, head.euler[:, 1], up=head.cam_from_world[:, :2, 1])
     if options.blink is None:
@@ -76,7 +78,13 @@ def track_front(followed: Followed, options: Options, *, start: float) -> Camera
     if track.scores is not None:
         arrays["expression"] = track.scores
     looking = gaze(
-        track.points, scheme, rotation=head.cam_from_world[:, :3, :3], side=head.side, focal=options.focal, blink=blink
+        track.points,
+        scheme,
+        rotation=head.cam_from_world[:, :3, :3],
+        side=head.side,
+        focal=options.focal,
+        blink=blink,
+        joins=joins,
     )
     if looking is not None:
         arrays["gaze"] = looking

@@ -3,16 +3,19 @@
 Which frames a batch holds is a pure function of (seed, step), so that a resumed run sees what an unbroken one would.
 """
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import jax
 import numpy as np
 
 from jax_talker.data.clip import Clip
+from jax_talker.errors import UserError
 from jax_talker.types import FrameBatch
 
 TEST_FRACTION = 1 / 11  # the field's split: the last eleventh, contiguous
+LEAST_TRAINED = 2  # frames: training takes successive ones in couples
 CACHE_LIMIT = 2**30  # bytes of decoded frames and masks kept in memory; the rest is read from disk each time
 
 
@@ -24,12 +27,22 @@ class Split:
     test: np.ndarray
 
 
-def split(frames: int, test_fraction: float = TEST_FRACTION) -> Split:
-    """The first part trains, the contiguous tail tests (peers.md G)."""
-    test = max(1, round(frames * test_fraction))
-    if frames - test < 2:
-        raise ValueError(f"{frames} frames are too few to train on and hold {test} out")
-    return Split(np.arange(frames - test), np.arange(frames - test, frames))
+def split(frames: int, test_fraction: float = TEST_FRACTION, joins: Sequence[int] = ()) -> Split:
+    """The first part trains, the contiguous tail tests (peers.md G): int(10 N / 11) frames train, as in the field.
+
+    In a clip that is joined from recordings, none is divided: the border moves to the nearest of ``joins``, as long as
+    half of the clip is left to train on. UserError where too few frames are left.
+    """
+    test = max(1, math.ceil(frames * test_fraction - 1e-9))
+    border = min(
+        (j for j in joins if frames / 2 <= j < frames), key=lambda j: abs(j - frames + test), default=frames - test
+    )
+    if border < LEAST_TRAINED:
+        raise UserError(
+            f"a clip of {frames} frames is too short: with a share of {test_fraction:.3g} held out, {max(border, 0)} "
+            f"are left to train on, at least {LEAST_TRAINED} are needed; prepare a longer one"
+        )
+    return Split(np.arange(border), np.arange(border, frames))
 
 
 class FrameStore:
@@ -64,7 +77,8 @@ class ClipFrames:
     """A clip's frames together with their audio windows, as FrameBatches.
 
     ``windows`` [T, S, F] are the per-frame feature windows (data.audio.frame_windows); ``reach`` A is how many
-    neighbouring frames the audio adapter looks at: frame i gets the windows of [i − A/2, i + A/2), zeros outside.
+    neighbouring frames the audio adapter looks at: frame i gets the windows of [i − A/2, i + A/2), zeros outside
+    its recording.
     """
 
     def __init__(self, clip: Clip, windows: np.ndarray, reach: int):
@@ -72,7 +86,7 @@ class ClipFrames:
             raise ValueError(f"{len(windows)} audio windows for {clip.frames} frames")
         self.clip = clip
         self.store = FrameStore(clip)
-        self._neighbours = neighbourhoods(windows, reach)
+        self._neighbours = neighbourhoods(windows, reach, clip.joins)
 
     def frames(self, indices: np.ndarray) -> FrameBatch:
         """The frames ``indices`` [B] as a batch on the default device."""
@@ -108,13 +122,19 @@ class ClipFrames:
             step += 1
 
 
-def neighbourhoods(windows: np.ndarray, reach: int):
-    """A function from frame numbers [B] to audio [B, A, S, F]: windows of [i − A/2, i + A/2), zeros outside."""
+def neighbourhoods(windows: np.ndarray, reach: int, joins: Sequence[int] = ()):
+    """A function from frame numbers [B] to audio [B, A, S, F]: windows of [i − A/2, i + A/2), zeros outside the clip,
+    and outside i's recording where ``joins`` says with which frames others begin."""
     before = reach // 2
     padded = np.pad(windows, [(before, reach - before), (0, 0), (0, 0)]).astype(np.float32)
+    recording = np.pad(
+        np.searchsorted(sorted(joins), np.arange(len(windows)), "right"), (before, reach - before), "edge"
+    )
 
     def gather(indices: np.ndarray) -> np.ndarray:
-        return padded[indices[:, None] + np.arange(reach)]
+        wanted = indices[:, None] + np.arange(reach)
+        own = recording[wanted] == recording[indices + before][:, None]
+        return padded[wanted] * own[..., None, None]
 
     return gather
 

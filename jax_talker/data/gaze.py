@@ -1,9 +1,12 @@
 """Where the eyes look, relative to the head: from MediaPipe's iris landmarks."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float, Float64
 
 from jax_talker import geometry
+from jax_talker.data.joins import recordings
 from jax_talker.data.landmarks import LandmarkScheme
 
 IRISES = {"left": (473, 474, 475, 476, 477), "right": (468, 469, 470, 471, 472)}  # of 478 points; the person's sides
@@ -24,22 +27,26 @@ def gaze(
     side: Float64[np.ndarray, " T"],
     focal: float = geometry.FOCAL,
     blink: Float[np.ndarray, " T"] | None = None,
+    joins: Sequence[int] = (),
 ) -> Float64[np.ndarray, "T 2"] | None:
     """Degrees [yaw, pitch] of both eyes' mean gaze in the head's frame (yaw > 0: to the person's left, pitch > 0: up);
     None for landmarks without irises.
 
     ``rotation`` is cam_from_head, ``side`` and ``focal`` are the crop's and the label's (``HeadTrack``). Zero is where
     this person looks most of the time (the clip's median): landmarks do not tell an eye's own axis. Frames with
-    ``blink`` > 0.5 are interpolated.
+    ``blink`` > 0.5 are interpolated within their recording (``joins``: frames with which another one begins).
     """
     if points.shape[1] <= max(max(i) for i in IRISES.values()):
         return None
     looks = [_eye(points, scheme, name, rotation, side, focal) for name in IRISES]
     look = np.mean(looks, axis=0)
     angles = np.degrees(np.stack([np.arctan2(look[:, 0], look[:, 2]), np.arcsin(np.clip(look[:, 1], -1, 1))], 1))
-    if blink is not None and (opened := blink <= CLOSED).any():
-        frames = np.arange(len(angles))
-        angles = np.stack([np.interp(frames, frames[opened], column[opened]) for column in angles.T], 1)
+    for own in recordings(len(angles), joins) if blink is not None else ():
+        opened = blink[own] <= CLOSED
+        if opened.any():
+            frames = np.arange(len(opened))
+            columns = [np.interp(frames, frames[opened], column[opened]) for column in angles[own].T]
+            angles[own] = np.stack(columns, 1)
     return angles - np.median(angles, axis=0)
 
 

@@ -11,21 +11,23 @@ person's 3D face to all frames. ``distance`` follows from the label's convention
 reference/peers.md H.2). So the crop takes up what the label cannot say: where the head is in the picture and how large.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
-from scipy.ndimage import median_filter
 
 from jax_talker import geometry
 from jax_talker.data import pose_face
+from jax_talker.data.joins import by_recording, spans_join
 from jax_talker.data.landmarks import AVERAGE_FACE, MOVING, LandmarkScheme
 from jax_talker.data.pose_fit import (
     ALL_BUT_SIDE,
     ANCHORS,
     CENTRE,
     CROP,
+    DIFFERENCE,
     EVERYTHING,
     LEAST_WEIGHT,
     PIVOT,
@@ -40,13 +42,12 @@ from jax_talker.data.pose_fit import (
     refine_poses,
     to_vector,
 )
-from jax_talker.data.smoothing import NO_SMOOTHING, local_widths, smooth_in_time, stiffness_of
+from jax_talker.data.smoothing import NO_SMOOTHING, local_widths, smooth_in_time, steady_size, stiffness_of
 
 __all__ = ["ANCHORS", "PIVOT", "HeadTrack", "Jitter", "euler_angles", "jitter", "track_head", "world_landmarks"]
 
 SHAPE_ROUNDS, SHAPE_STEPS = 6, 3
 JOINT_STEPS = 4
-SIDE_MEDIAN, SIDE_SMOOTH = 25, 5.0  # frames
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ def track_head(
     focal: float = geometry.FOCAL,
     source: Literal["landmarks", "matrix"] = "landmarks",
     weight: Float[np.ndarray, " T"] | None = None,
+    joins: Sequence[int] = (),
 ) -> HeadTrack:
     """Fit labels and crops to landmarks in source pixels.
 
@@ -95,7 +97,8 @@ def track_head(
     ``smooth`` is the width in frames of the temporal filter that the joint fit amounts to (``smoothing.stiffness_of``);
     below 0.3 every frame is fitted by itself. Where the head rests the filter becomes up to ``calm`` times as wide
     (``smoothing.local_widths``; 1: nowhere). ``weight`` in [0, 1] says how much each frame's landmarks count
-    (0: interpolated, its neighbours decide).
+    (0: interpolated, its neighbours decide). ``joins`` are the frames with which another recording begins: the face is
+    the same in all of them, but nothing ties frames of different ones together.
     """
     seen, face, anchors, indices = _given(points, scheme, depth, rotation, focal, weight)
     fixed = source == "matrix"
@@ -104,15 +107,15 @@ def track_head(
             raise ValueError("source='matrix' needs the landmarker's rotation")
         rotation = pose_face.affine_rotation(seen.points[:, seen.rigid], face[seen.rigid])
     start = Fit(rotation, *pose_face.first_crop(seen.points, face, focal))
-    fit = refine_poses(seen, face, start, free=CROP) if fixed else first_poses(seen, face, start)
+    fit = refine_poses(seen, face, start, free=CROP) if fixed else first_poses(seen, face, start, joins)
     guess, free = face, CROP if fixed else EVERYTHING
     for _ in range(SHAPE_ROUNDS):
         refined = pose_face.refine_face(seen, face, fit, guess, poses_move=not fixed)
         face = pose_face.place(pose_face.align(refined, guess, seen.rigid), anchors)
         fit = refine_poses(seen, face, fit, free=free, steps=SHAPE_STEPS)
-    raw = fit if fixed else first_poses(seen, face, fit)
-    fit = _steady(seen, face, raw, smooth, calm, fixed) if smooth >= NO_SMOOTHING else raw
-    cam_from_world = _camera(fit.rotation)
+    raw = fit if fixed else first_poses(seen, face, fit, joins)
+    fit = _steady(seen, face, raw, smooth, calm, fixed, joins) if smooth >= NO_SMOOTHING else raw
+    cam_from_world = label_camera(fit.rotation)
     off = np.linalg.norm(project(face, fit, focal) - seen.points, axis=-1)[:, seen.rigid]
     return HeadTrack(
         label=geometry.make_label(_inverse(cam_from_world), focal).astype(np.float32),
@@ -124,8 +127,8 @@ def track_head(
         indices=indices,
         error=off.mean(1) / fit.side,
         nose_tip=(anchors @ face)[2],
-        jitter_raw=_jitter_of(raw),
-        jitter=_jitter_of(fit),
+        jitter_raw=jitter_of(raw, joins),
+        jitter=jitter_of(fit, joins),
     )
 
 
@@ -157,11 +160,30 @@ def euler_angles(cam_from_world: Float64[np.ndarray, "T 3 3"]) -> Float64[np.nda
     return np.degrees(np.stack([yaw, pitch, roll], 1))
 
 
-def jitter(values: Float[np.ndarray, "T D"]) -> Float64[np.ndarray, " D"]:
-    """Root mean square of second differences in time: what the eye sees as trembling."""
-    if len(values) < 3:
-        return np.zeros(values.shape[1])
-    return np.sqrt((np.diff(values.astype(np.float64), 2, axis=0) ** 2).mean(0))
+def jitter(values: Float[np.ndarray, "T D"], joins: Sequence[int] = ()) -> Float64[np.ndarray, " D"]:
+    """Root mean square of second differences in time: what the eye sees as trembling.
+
+    Differences across ``joins`` and those of frames that are NaN do not count; 0 where there are no others.
+    """
+    bend = np.diff(values.astype(np.float64), 2, axis=0)
+    bend = bend[np.isfinite(bend).all(1) & ~spans_join(len(values), joins, 2)[: len(bend)]]
+    return np.sqrt((bend**2).mean(0)) if len(bend) else np.zeros(values.shape[1])
+
+
+def jitter_of(fit: Fit, joins: Sequence[int] = ()) -> Jitter:
+    """Trembling of poses and crops."""
+    crop = np.column_stack([fit.centre, fit.side])
+    return Jitter(jitter(np.unwrap(euler_angles(fit.rotation), axis=0, period=360), joins), jitter(crop, joins))
+
+
+def label_camera(rotation: Float64[np.ndarray, "T 3 3"]) -> Float64[np.ndarray, "T 4 4"]:
+    """cam_from_world of the label with this rotation."""
+    pose = np.zeros((len(rotation), 4, 4))
+    pose[:, :3, :3] = rotation
+    pose[:, :3, 3] = -rotation @ PIVOT
+    pose[:, 2, 3] += distance(rotation)
+    pose[:, 3, 3] = 1
+    return pose
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -193,7 +215,9 @@ def _given(
     return seen, pose_face.place(first_guess, anchors), anchors, indices
 
 
-def _steady(seen: Seen, face: np.ndarray, raw: Fit, smooth: float, calm: float, fixed: bool) -> Fit:
+def _steady(
+    seen: Seen, face: np.ndarray, raw: Fit, smooth: float, calm: float, fixed: bool, joins: Sequence[int]
+) -> Fit:
     """The joint fit: first with the crop's size free, then with the size smoothed on its own.
 
     ``smooth`` is the narrowest filter; where the head rests it is up to ``calm`` times as wide. ``fixed``: rotations
@@ -202,43 +226,20 @@ def _steady(seen: Seen, face: np.ndarray, raw: Fit, smooth: float, calm: float, 
     frames, middle = len(raw.side), mean_rotation(raw.rotation)
     pose = to_vector(raw, middle)
     if fixed:
-        pose[:, :3] = smooth_in_time(pose[:, :3], smooth)
+        pose[:, :3] = by_recording(lambda own: smooth_in_time(own, smooth), pose[:, :3], joins)
         raw = from_vector(pose, middle)
     widths = [smooth * 2.0**k for k in range(1 + int(np.log2(calm)))]
+    apart = spans_join(frames, joins, len(DIFFERENCE) - 1)
 
-    def fitted(start: Fit, stiffness: np.ndarray, free: slice) -> Fit:
+    def fitted(start: Fit, width: np.ndarray, free: slice) -> Fit:
+        stiffness = np.where(apart, 0.0, stiffness_of(width))
         return refine_poses(seen, face, start, stiffness=stiffness, free=free, steps=JOINT_STEPS)
 
     free, last = (CROP, CENTRE) if fixed else (EVERYTHING, ALL_BUT_SIDE)
-    fits = [fitted(raw, stiffness_of(np.full(frames, w)), free) for w in widths]
-    stiffness = stiffness_of(local_widths(pose[:, free], [to_vector(f, middle)[:, free] for f in fits], widths))
-    fit = fitted(fits[0], stiffness, free)
-    return fitted(replace(fit, side=_slow(fit.side)), stiffness, last)
-
-
-def _slow(side: np.ndarray) -> np.ndarray:
-    """The crop's size without what expressions do to it: median over a second, then smoothed.
-
-    A blink or a grimace pulls landmarks together for a few frames, and the picture would zoom with it; a head that
-    leans towards the camera takes longer.
-    """
-    window = min(SIDE_MEDIAN, (len(side) - 1) // 2 * 2 + 1)
-    return np.exp(smooth_in_time(median_filter(np.log(side), window, mode="nearest"), SIDE_SMOOTH))
-
-
-def _jitter_of(fit: Fit) -> Jitter:
-    crop = np.column_stack([fit.centre, fit.side])
-    return Jitter(jitter(np.unwrap(euler_angles(fit.rotation), axis=0, period=360)), jitter(crop))
-
-
-def _camera(rotation: np.ndarray) -> np.ndarray:
-    """cam_from_world [T, 4, 4]."""
-    pose = np.zeros((len(rotation), 4, 4))
-    pose[:, :3, :3] = rotation
-    pose[:, :3, 3] = -rotation @ PIVOT
-    pose[:, 2, 3] += distance(rotation)
-    pose[:, 3, 3] = 1
-    return pose
+    fits = [fitted(raw, np.full(frames, w), free) for w in widths]
+    width = local_widths(pose[:, free], [to_vector(f, middle)[:, free] for f in fits], widths, joins)
+    fit = fitted(fits[0], width, free)
+    return fitted(replace(fit, side=steady_size(fit.side, joins)), width, last)
 
 
 def _inverse(pose: np.ndarray) -> np.ndarray:

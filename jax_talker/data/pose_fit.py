@@ -10,6 +10,7 @@ number says which frequencies pass (``smoothing.stiffness_of``), and a frame tha
 neighbours. The normal equations are banded: time and memory are linear in the clip's length.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from scipy.ndimage import median_filter
 from scipy.spatial.transform import Rotation
 
 from jax_talker import geometry
+from jax_talker.data.joins import by_recording
 
 ANCHORS = np.array(
     [geometry.FACE_ANCHORS[n] for n in ("left_eye", "right_eye", "nose_tip", "mouth_left", "mouth_right")]
@@ -67,18 +69,18 @@ class Seen:
         return replace(self, points=self.points[frames], weight=self.weight[frames])
 
 
-def distance(rotation: Float64[np.ndarray, "T 3 3"]) -> Float64[np.ndarray, " T"]:
+def distance(rotation: Float64[np.ndarray, "*n 3 3"]) -> Float64[np.ndarray, "*n"]:
     """From the pivot to the camera: it stands on the sphere around the origin, on the line through the pivot."""
-    along = -rotation[:, 2] @ PIVOT
+    along = -rotation[..., 2, :] @ PIVOT
     return np.sqrt(along**2 - PIVOT @ PIVOT + geometry.RADIUS**2) - along
 
 
 def in_camera(
-    face: Float64[np.ndarray, "K 3"], rotation: Float64[np.ndarray, "T 3 3"]
-) -> tuple[Float64[np.ndarray, "T K 3"], Float64[np.ndarray, "T K"]]:
+    face: Float64[np.ndarray, "K 3"], rotation: Float64[np.ndarray, "*n 3 3"]
+) -> tuple[Float64[np.ndarray, "*n K 3"], Float64[np.ndarray, "*n K"]]:
     """Points relative to the pivot in camera axes, and their depth from the camera."""
-    x = np.einsum("tij,kj->tki", rotation, face - PIVOT)
-    return x, distance(rotation)[:, None] + x[..., 2]
+    x = np.einsum("...ij,kj->...ki", rotation, face - PIVOT)
+    return x, distance(rotation)[..., None] + x[..., 2]
 
 
 def project(face: Float64[np.ndarray, "K 3"], fit: Fit, focal: float) -> Float64[np.ndarray, "T K 2"]:
@@ -124,8 +126,9 @@ def robust_weights(
 # Poses
 
 
-def first_poses(seen: Seen, face: np.ndarray, start: Fit) -> Fit:
-    """Every frame by itself, from ``start``; a frame that fits badly also from its neighbourhood's median pose."""
+def first_poses(seen: Seen, face: np.ndarray, start: Fit, joins: Sequence[int] = ()) -> Fit:
+    """Every frame by itself, from ``start``; a frame that fits badly also from its neighbourhood's median pose (of its
+    recording, where ``joins`` says that there are several)."""
     fit = refine_poses(seen, face, start)
     noise = landmark_noise(seen, face, fit)
     _, cost = robust_weights(seen, face, fit, noise)
@@ -134,8 +137,12 @@ def first_poses(seen: Seen, face: np.ndarray, start: Fit) -> Fit:
         return fit
     middle = mean_rotation(fit.rotation)
     pose = to_vector(fit, middle)
-    window = min(NEIGHBOURHOOD, (len(cost) - 1) // 2 * 2 + 1)
-    around = from_vector(median_filter(pose, (window, 1), mode="nearest"), middle).at(bad)
+
+    def median(own: np.ndarray) -> np.ndarray:
+        window = min(NEIGHBOURHOOD, (len(own) - 1) // 2 * 2 + 1)
+        return median_filter(own, (window, 1), mode="nearest")
+
+    around = from_vector(by_recording(median, pose, joins), middle).at(bad)
     other = refine_poses(seen.at(bad), face, around, noise=noise)
     _, other_cost = robust_weights(seen.at(bad), face, other, noise)
     better = other_cost < cost[bad]
@@ -156,8 +163,8 @@ def refine_poses(
     """Gauss-Newton over the ``free`` part of every frame's rotation, centre and log side.
 
     ``stiffness`` [T] ties frames together (``smoothing.stiffness_of``; entry t belongs to the difference of t … t + 3);
-    without it every frame stands alone. ``noise`` is estimated unless given. The change of ``distance`` is left out of
-    the derivative, it is second order.
+    without it, and where it is 0, every frame stands alone. ``noise`` is estimated unless given. The change of
+    ``distance`` is left out of the derivative, it is second order.
     """
     frames = len(seen.points)
     middle = mean_rotation(start.rotation)
@@ -209,7 +216,7 @@ def linearised(seen: Seen, face: np.ndarray, fit: Fit, turns: np.ndarray) -> tup
     image = seen.focal * x[..., :2] / z[..., None]  # [T, K, 2], in sides
     side = fit.side[:, None, None]
     residual = seen.points - fit.centre[:, None] - side * image
-    turn = -_cross_matrix(x)  # d x / d ω for a small rotation ω in camera axes, [T, K, 3, 3]
+    turn = -cross_matrix(x)  # d x / d ω for a small rotation ω in camera axes, [T, K, 3, 3]
     by_turn = (turn[..., :2, :] * seen.focal - image[..., None] * turn[..., 2:, :]) / z[..., None, None]
     by_vector = np.einsum("tkij,tjl->tkil", by_turn * side[..., None], turns)
     shift = np.broadcast_to(np.eye(2), (*image.shape, 2))
@@ -244,7 +251,8 @@ def _joint_step(
     return solveh_banded(lower.reshape(band, -1), right, lower=True, check_finite=False).reshape(frames, size)
 
 
-def _cross_matrix(x: np.ndarray) -> np.ndarray:
+def cross_matrix(x: np.ndarray) -> np.ndarray:
+    """[*n, 3] → [*n, 3, 3] with cross_matrix(x) @ y = x × y."""
     zero = np.zeros(x.shape[:-1])
     rows = [[zero, -x[..., 2], x[..., 1]], [x[..., 2], zero, -x[..., 0]], [-x[..., 1], x[..., 0], zero]]
     return np.stack([np.stack(row, -1) for row in rows], -2)
@@ -255,7 +263,7 @@ def _left_jacobian(turn: np.ndarray) -> np.ndarray:
     angle = np.linalg.norm(turn, axis=1)[:, None, None]
     small = angle < 1e-4
     safe = np.where(small, 1.0, angle)
-    cross = _cross_matrix(turn)
+    cross = cross_matrix(turn)
     a = np.where(small, 0.5, (1 - np.cos(safe)) / safe**2)
     b = np.where(small, 1 / 6, (safe - np.sin(safe)) / safe**3)
     return np.eye(3) + a * cross + b * (cross @ cross)

@@ -30,6 +30,7 @@ from jax_talker.data.faces import Face
 from jax_talker.data.findings import Finding, Severity
 from jax_talker.data.following import Followed, follow_face
 from jax_talker.data.footage import Footage
+from jax_talker.data.joins import joins_within
 from jax_talker.data.landmarkers import make_landmarker
 from jax_talker.data.matte import HeadMatte, Matte
 from jax_talker.data.options import Options
@@ -124,9 +125,9 @@ def _track(
     front = work[FRONT]
     faces = {name: one.find() for name, one in work.items()}
     followed, short = front.follow(sound)
-    camera = track_front(followed, options, start=front.footage.start)
+    joins = joins_within(front.footage.joins, followed.first, followed.last - followed.first)
+    camera = track_front(followed, options, start=front.footage.start, joins=joins)
     sides = {name: found for name, found in faces.items() if name != FRONT}
-    joins = [join - camera.first for join in front.footage.joins if 0 < join - camera.first < camera.frames]
     tracks = track_sides(camera, sides, options, joins=joins) if sides else {}
     return {FRONT: camera, **tracks}, short
 
@@ -253,7 +254,7 @@ class _Work:
                 "before": [*raw.degrees.tolist(), *raw.pixels.tolist()],
                 "after": [*steady.degrees.tolist(), *steady.pixels.tolist()],
             },
-            "joins": [join - camera.first for join in footage.joins if 0 < join - camera.first < camera.frames],
+            "joins": list(joins_within(footage.joins, camera.first, camera.frames)),
         }
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Float, Float32
 
 from jax_talker.data.blink import count_blinks
 from jax_talker.data.clip import FPS
-from jax_talker.data.pose import HeadTrack, jitter
+from jax_talker.data.pose import HeadTrack
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,14 @@ class Quality:
         yaw, pitch, roll = (
             f"{a:.0f}…{b:.0f}°" for a, b in zip(self.head.euler.min(0), self.head.euler.max(0), strict=True)
         )
-        angles, crop = jitter(self.head.euler).max(), jitter(self._crop()).max()
-        seconds = len(self.blink) / FPS
+        angles, crop = (
+            self.head.jitter.degrees.max(),
+            self.head.jitter.pixels[:2].max() * self.size / self.head.side.mean(),
+        )
+        seconds, fit = len(self.blink) / FPS, np.nanmean(self.head.error) * self.size
         return (
             f"{len(self.blink)} frames ({seconds:.1f} s) at {self.size}², yaw {yaw}, pitch {pitch}, roll {roll}, "
-            f"jitter {angles:.2f}° and {crop:.2f} px, fit {self.head.error.mean() * self.size:.1f} px, "
+            f"jitter {angles:.2f}° and {crop:.2f} px, fit {fit:.1f} px, "
             f"{60 * count_blinks(self.blink) / seconds:.0f} blinks/min"
         )
 
@@ -44,6 +47,3 @@ class Quality:
             "blink": {"blink": self.blink},
             f"fit, px at {self.size}²": {"fit": self.head.error * self.size},
         }
-
-    def _crop(self) -> np.ndarray:
-        return self.head.centre * (self.size / self.head.side.mean())

@@ -19,8 +19,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.spatial.transform import Rotation
 
-from jax_talker import geometry
-from jax_talker.data.pose import PIVOT
+from jax_talker.data.pose_fit import cross_matrix, in_camera
 
 STEPS = 30
 SHAPE_SPREAD = 0.03  # world units; how far people's faces are from the first guess, generously
@@ -58,18 +57,12 @@ def sideways(offset: Float64[np.ndarray, "*n 2"]) -> Float64[np.ndarray, "*n 3"]
     return np.stack([offset[..., 1], -offset[..., 0], np.zeros(offset.shape[:-1])], -1)
 
 
-def distance(rotation: Float64[np.ndarray, "*n 3 3"]) -> Float64[np.ndarray, "*n"]:
-    """From the pivot to the label's camera, on the sphere around the origin and the line through the pivot."""
-    along = -rotation[..., 2, :] @ PIVOT
-    return np.sqrt(along**2 - PIVOT @ PIVOT + geometry.RADIUS**2) - along
-
-
 def project(
     face: Float64[np.ndarray, "K 3"], rotation: Float64[np.ndarray, "*n 3 3"], focal: float
 ) -> Float64[np.ndarray, "*n K 2"]:
     """World points in pictures, in crop sides from the crop's centre."""
-    x = np.einsum("...ij,kj->...ki", rotation, face - PIVOT)
-    return focal * x[..., :2] / (distance(rotation)[..., None] + x[..., 2])[..., None]
+    x, z = in_camera(face, rotation)
+    return focal * x[..., :2] / z[..., None]
 
 
 def fit_crops(
@@ -85,15 +78,15 @@ def fit_crops(
     return mean_seen - side[..., None] * mean_image, side
 
 
-def mean_rotation(rotations: Float64[np.ndarray, "N 3 3"]) -> Float64[np.ndarray, "3 3"]:
+def median_rotation(rotations: Float64[np.ndarray, "N 3 3"]) -> Float64[np.ndarray, "3 3"]:
     """The geometric median on SO(3) (Weiszfeld in the tangent space): half of the rotations may be nonsense."""
-    mean = Rotation.from_matrix(rotations[np.argmin(_angles(rotations).sum(1))])
+    median = Rotation.from_matrix(rotations[np.argmin(_angles(rotations).sum(1))])
     for _ in range(STEPS):
-        away = (Rotation.from_matrix(rotations) * mean.inv()).as_rotvec()
+        away = (Rotation.from_matrix(rotations) * median.inv()).as_rotvec()
         weight = 1 / np.maximum(np.linalg.norm(away, axis=1), 1e-4)
         step = (weight[:, None] * away).sum(0) / weight.sum()
-        mean = Rotation.from_rotvec(step) * mean
-    return mean.as_matrix()
+        median = Rotation.from_rotvec(step) * median
+    return median.as_matrix()
 
 
 def solve_rig(
@@ -188,13 +181,12 @@ def _normal_equations(residual, weight, state: _State, start: Rig, front, focal,
     """Blocks of JᵀWJ and JᵀWr: shared unknowns (turns [V−1]·3, bends [V], face [K]·3) and every frame's own."""
     views, frames, points = weight.shape
     rotation = state.rotation
-    x = np.einsum("vtij,kj->vtki", rotation, state.rig.face - PIVOT)
-    z = distance(rotation)[..., None] + x[..., 2]
+    x, z = in_camera(state.rig.face, rotation)
     image = focal * x[..., :2] / z[..., None]
     by_x = focal / z[..., None, None] * np.broadcast_to(np.eye(2, 3), (*z.shape, 2, 3))
     by_x = by_x - np.concatenate([np.zeros((*z.shape, 2, 2)), (image / z[..., None])[..., None]], -1)
     by_x = by_x * state.scale[..., None, None, None]
-    by_turn = -by_x @ _cross(x)  # a small turn of the label's camera, in its axes
+    by_turn = -by_x @ cross_matrix(x)  # a small turn of the label's camera, in its axes
     shared = np.zeros((views, frames, points, 2, 3 * (views - 1) + views + 3 * points))
     own = np.zeros((views, frames, points, 2, 3 + 3 * views))
     bends, faces = 3 * (views - 1), 3 * (views - 1) + views
@@ -268,13 +260,6 @@ def _moved(state: _State, shared, own, bends: int, faces: int, bend: np.ndarray)
         state.side * np.exp(np.clip(crops[..., 2], -0.5, 0.5)),
         state.unit,
     )
-
-
-def _cross(x: np.ndarray) -> np.ndarray:
-    """[*n, 3] → [*n, 3, 3] with cross(x) @ y = x × y."""
-    zero = np.zeros(x.shape[:-1])
-    rows = [[zero, -x[..., 2], x[..., 1]], [x[..., 2], zero, -x[..., 0]], [-x[..., 1], x[..., 0], zero]]
-    return np.stack([np.stack(row, -1) for row in rows], -2)
 
 
 def _angles(rotations: np.ndarray) -> np.ndarray:

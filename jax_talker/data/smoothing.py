@@ -5,11 +5,14 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Float64
-from scipy.ndimage import correlate1d, minimum_filter1d, uniform_filter1d
+from scipy.ndimage import correlate1d, median_filter, minimum_filter1d, uniform_filter1d
+
+from jax_talker.data.joins import by_recording, recordings
 
 NO_SMOOTHING = 0.3  # frames; narrower, a frame's neighbours have no say
 NOISE_ORDER = 6  # differences of this order see little but what is faster than a third of the frame rate
 NORMAL_MAD = 0.6745  # median |x| of a normal x with standard deviation 1
+SIDE_MEDIAN, SIDE_SMOOTH = 25, 5.0  # frames
 FREQUENCIES = (np.arange(512) + 0.5) * np.pi / 512  # radians per frame
 
 
@@ -39,12 +42,28 @@ def smooth_in_time(values: Float[np.ndarray, "T *rest"], width: float) -> Float[
     return smoothed.reshape(values.shape).astype(values.dtype)
 
 
-def white_noise(values: Float64[np.ndarray, "T D"]) -> Float64[np.ndarray, " D"]:
-    """Standard deviation of each column's frame-to-frame noise, from its sixth differences' median."""
-    if len(values) <= NOISE_ORDER:
-        return np.zeros(values.shape[1])
+def steady_size(side: Float64[np.ndarray, " T"], joins: Sequence[int] = ()) -> Float64[np.ndarray, " T"]:
+    """A crop's size without what expressions do to it: median over a second, then smoothed; per recording.
+
+    A blink or a grimace pulls landmarks together for a few frames, and the picture would zoom with it; a head that
+    leans towards the camera takes longer.
+    """
+
+    def steady(log_side: np.ndarray) -> np.ndarray:
+        window = min(SIDE_MEDIAN, (len(log_side) - 1) // 2 * 2 + 1)
+        return smooth_in_time(median_filter(log_side, window, mode="nearest"), SIDE_SMOOTH)
+
+    return np.exp(by_recording(steady, np.log(side), joins))
+
+
+def white_noise(values: Float64[np.ndarray, "T D"], joins: Sequence[int] = ()) -> Float64[np.ndarray, " D"]:
+    """Standard deviation of each column's frame-to-frame noise, from its sixth differences' median.
+
+    0 where no recording is long enough to tell."""
+    differences = [np.diff(values[r], NOISE_ORDER, axis=0) for r in recordings(len(values), joins)]
+    differences = np.concatenate([d for d in differences if len(d)] or [np.zeros((1, values.shape[1]))])
     gain = math.sqrt(math.comb(2 * NOISE_ORDER, NOISE_ORDER))  # root of the sum of squared binomial coefficients
-    return np.median(np.abs(np.diff(values, NOISE_ORDER, axis=0)), axis=0) / NORMAL_MAD / gain
+    return np.median(np.abs(differences), axis=0) / NORMAL_MAD / gain
 
 
 def stiffness_of(width: Float64[np.ndarray, " T"]) -> Float64[np.ndarray, " T"]:
@@ -61,14 +80,16 @@ def local_widths(
     raw: Float64[np.ndarray, "T D"],
     filtered: Sequence[Float64[np.ndarray, "T D"]],
     widths: Sequence[float],
+    joins: Sequence[int] = (),
 ) -> Float64[np.ndarray, " T"]:
     """How wide a filter each frame bears: the one with the least expected error around it.
 
     ``filtered[i]`` is ``raw`` after the filter of ``widths[i]`` (ascending). The error is estimated without knowing the
     truth, by Stein's formula (1981; Mallows' Cp): what the filter changed, plus twice the noise that it lets through.
-    A still head gets the widest filter and a nod the narrowest.
+    A still head gets the widest filter and a nod the narrowest. A recording's frames decide for themselves; the noise
+    is the whole clip's.
     """
-    noise = white_noise(raw)
+    noise = white_noise(raw, joins)
     columns = noise > 0
     if not columns.any():
         return np.full(len(raw), widths[0])
@@ -78,8 +99,11 @@ def local_widths(
         changed = (((track - raw)[:, columns] / noise[columns]) ** 2).sum(1)
         risks.append(changed + 2 * passed * columns.sum())
     reach = math.ceil(2 * widths[-1])
-    local = uniform_filter1d(np.stack(risks), 2 * reach + 1, axis=1, mode="nearest")
-    best = np.asarray(widths)[local.argmin(0)]
-    return np.exp(
-        uniform_filter1d(np.log(minimum_filter1d(best, 2 * reach + 1, mode="nearest")), reach, mode="nearest")
-    )
+
+    def chosen(risk: np.ndarray) -> np.ndarray:
+        local = uniform_filter1d(risk, 2 * reach + 1, axis=0, mode="nearest")
+        best = np.asarray(widths)[local.argmin(1)]
+        narrowest = minimum_filter1d(best, 2 * reach + 1, mode="nearest")
+        return np.exp(uniform_filter1d(np.log(narrowest), reach, mode="nearest"))
+
+    return by_recording(chosen, np.stack(risks, 1), joins)

@@ -17,7 +17,7 @@ from jax_talker.data.procedural.head import Head
 from jax_talker.data.procedural.identity import random_identity
 from jax_talker.data.procedural.landmarks import VERTICES
 from jax_talker.data.procedural.skull import to_world
-from jax_talker.data.rig import mean_rotation
+from jax_talker.data.rig import median_rotation
 from jax_talker.errors import UserError
 
 METRES = 0.063 / 0.156  # of a world unit: people's eyes are 63 mm apart
@@ -192,10 +192,10 @@ def test_a_camera_that_never_sees_the_face_is_refused_by_name():
         run(points)
 
 
-def test_the_mean_of_rotations_ignores_a_minority():
+def test_the_median_of_rotations_ignores_a_minority():
     rng = np.random.default_rng(0)
     true = Rotation.from_rotvec([0.3, -0.2, 0.5])
     good = (Rotation.from_rotvec(rng.normal(0, 0.01, (60, 3))) * true).as_matrix()
     nonsense = Rotation.random(40, rng=rng).as_matrix()
-    mean = mean_rotation(np.concatenate([good, nonsense]))
+    mean = median_rotation(np.concatenate([good, nonsense]))
     assert degrees(mean, true.as_matrix()) < 0.5  # 0.01 rad / √60 · √3 = 0.13°, drawn a little aside by the rest
