@@ -41,8 +41,9 @@ def gaze(
     looks = [_eye(points, scheme, name, rotation, side, focal) for name in IRISES]
     look = np.mean(looks, axis=0)
     angles = np.degrees(np.stack([np.arctan2(look[:, 0], look[:, 2]), np.arcsin(np.clip(look[:, 1], -1, 1))], 1))
-    for own in recordings(len(angles), joins) if blink is not None else ():
-        opened = blink[own] <= CLOSED
+    closed = np.zeros(len(angles), bool) if blink is None else blink > CLOSED
+    for own in recordings(len(angles), joins):
+        opened = ~closed[own]
         if opened.any():
             frames = np.arange(len(opened))
             columns = [np.interp(frames, frames[opened], column[opened]) for column in angles[own].T]

@@ -29,6 +29,7 @@ from jax_talker.data.doctor.hearing import Hearing
 from jax_talker.data.doctor.signals import FIT_SIZE
 from jax_talker.data.findings import Finding, Severity, time_code
 from jax_talker.data.landmarks import LandmarkScheme, scheme_of
+from jax_talker.data.pose import jitter
 from jax_talker.data.report_style import STYLE
 from jax_talker.data.svg import Span, timeline
 
@@ -100,10 +101,10 @@ def _summary(clip: Clip, signals: Signals, heard: Hearing | None) -> str:
         f"{60 * count_blinks(signals.blink) / signals.seconds:.0f} blinks a minute",
     ]
     if signals.fit is not None:
-        said.append(f"fit {signals.fit.mean():.1f} px at {FIT_SIZE}²")
+        said.append(f"fit {np.nanmean(signals.fit):.1f} px at {FIT_SIZE}²")
     if heard is not None and signals.sound is not None:
         said.append(f"speech {heard.share:.0%} of the time")
-        lag = find_lag(mouth_curve(signals.mouth, signals.jaw), loudness(signals.sound))
+        lag = find_lag(mouth_curve(signals.mouth, signals.jaw, signals.joins), loudness(signals.sound))
         if lag is not None and lag.sure:
             said.append(f"sound {lag.seconds * 1000:+.0f} ms after the mouth ({lag.confidence:.1f} σ)")
         else:
@@ -208,8 +209,7 @@ def _jitter(clip: Clip, signals: Signals) -> str:
     if signals.crop is not None:
         names += ["crop x, source px", "crop y, source px", "crop side, source px"]
         tracks.append(signals.crop)
-    bend = np.diff(np.concatenate(tracks, 1), 2, axis=0)
-    own = np.sqrt(np.square(bend).mean(0)) if len(bend) else np.zeros(len(names))
+    own = jitter(np.concatenate(tracks, 1), signals.joins)
     before, after = (_numbers(stored.get(k), len(names)) for k in ("before", "after"))
     after = after or own.tolist()
     cell = '<td class="number">{}</td>'

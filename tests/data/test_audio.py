@@ -132,6 +132,16 @@ def test_windows_are_adnerfs():
     assert frame_windows(steps, 3).shape == (3, 16, 3)
 
 
+def test_windows_do_not_hear_another_recording():
+    steps = np.arange(1, 41, dtype=np.float32)[:, None]
+    windows = frame_windows(steps, 20, joins=(1, 9))
+    for frame in range(20):
+        want = np.arange(2 * frame - 8, 2 * frame + 8)
+        begin, end = (0, 2) if frame < 1 else (2, 18) if frame < 9 else (18, 40)
+        np.testing.assert_array_equal(windows[frame, :, 0], np.where((want >= begin) & (want < end), want + 1, 0))
+    np.testing.assert_array_equal(frame_windows(steps, 20, joins=()), frame_windows(steps, 20))
+
+
 def test_row_8_of_a_window_is_the_frames_own_time():
     for frame in (10, 33):
         sound = np.zeros(32_000, np.float32)

@@ -151,6 +151,21 @@ def test_a_blind_camera_follows_the_front_one():
     assert (note.kind, note.severity, note.begin, note.end) == ("face_unseen", Severity.NOTE, 60 / 25, 120 / 25)
 
 
+def test_a_side_cameras_trembling_is_its_own():
+    """Its landmarks are noisier than the front's; what is not seen does not count, nor what a join makes."""
+    points = film(10, frames=100).noisy(10, noise=0.3)
+    points["top"] += 1.5 * np.random.default_rng(1).normal(size=points["top"].shape)
+    points["top"][::10] = np.nan
+    points["top"][50:] += 40
+    front, found = run(points, joins=(50,))
+    top, down = found["top"].head, found["down"].head
+    assert top.jitter_raw.degrees.max() > 2 * down.jitter_raw.degrees.max()
+    assert top.jitter_raw.pixels[0] < 10  # the join's 40 px are not trembling
+    assert (top.jitter.pixels < top.jitter_raw.pixels).all()
+    for head in (top, down):
+        assert (head.jitter.degrees != front.jitter.degrees).all()
+
+
 def test_nonsense_in_a_third_of_the_frames_does_no_harm():
     shot = film(6)
     points = shot.noisy(6)

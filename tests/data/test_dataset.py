@@ -9,6 +9,7 @@ from jax_talker.data.clip import open_clip
 from jax_talker.data.clip_writer import ClipWriter
 from jax_talker.data.dataset import ClipFrames, FrameStore, batches, neighbourhoods, split
 from jax_talker.data.selection import choose_frames, expression_features
+from jax_talker.errors import UserError
 
 SIZE, FRAMES, REACH = 8, 22, 4
 
@@ -42,14 +43,29 @@ def test_split_is_the_contiguous_tail():
     parts = split(110)
     np.testing.assert_array_equal(parts.train, np.arange(100))
     np.testing.assert_array_equal(parts.test, np.arange(100, 110))
-    with pytest.raises(ValueError, match="too few"):
+    for frames in (12, 1000, 7503):
+        assert len(split(frames).train) == 10 * frames // 11  # the field's int(10 N / 11)
+    assert len(split(10_000, 0.05).test) == 500  # 0.05 · 10000 is 500.00000000000006
+    with pytest.raises(UserError, match=r"a clip of 2 frames is too short: .*, 1 are left to train on"):
         split(2)
+
+
+def test_split_divides_no_recording():
+    assert split(110, joins=(30, 60, 96)).test[0] == 96  # 100 without joins
+    assert split(110, joins=(30, 60, 103)).test[0] == 103
+    assert split(110, joins=(10, 20)).test[0] == 100  # rather than training on less than half of the clip
 
 
 def test_neighbourhoods_are_centred_and_zero_outside():
     windows = np.arange(1, 6, dtype=np.float32)[:, None, None]  # frame i holds i + 1
     found = neighbourhoods(windows, 4)(np.array([0, 2, 4]))[:, :, 0, 0]
     np.testing.assert_array_equal(found, [[0, 0, 1, 2], [1, 2, 3, 4], [3, 4, 5, 0]])
+
+
+def test_neighbourhoods_end_at_joins():
+    windows = np.arange(1, 8, dtype=np.float32)[:, None, None]
+    found = neighbourhoods(windows, 4, joins=(5, 2))(np.array([1, 2, 4, 5, 6]))[:, :, 0, 0]
+    np.testing.assert_array_equal(found, [[0, 1, 2, 0], [0, 0, 3, 4], [3, 4, 5, 0], [0, 0, 6, 7], [0, 6, 7, 0]])
 
 
 def test_frames_carry_what_the_clip_holds(frames, clip):
@@ -118,9 +134,12 @@ def test_store_keeps_what_fits_and_reads_the_rest_each_time(clip, monkeypatch):
     assert reads == [0, 1, 2, 2]
 
 
-def test_pairs_do_not_cross_a_join(clip):
+def test_pairs_and_sound_do_not_cross_a_join(clip):
     joined = replace(clip, source={"joins": [5, 9]})
     frames = ClipFrames(joined, np.zeros((FRAMES, 16, 1), np.float32), REACH)
+    windows = np.ones((FRAMES, 16, 1), np.float32)
+    heard = ClipFrames(joined, windows, REACH).frames(np.array([4, 5])).audio[..., 0, 0]
+    np.testing.assert_array_equal(heard, [[1, 1, 1, 0], [0, 0, 1, 1]])  # no sound of another recording
     pairs = [next(frames.pairs(np.arange(15), 8, 0.5, seed=1, step=k)) for k in range(40)]
     for side in (0, 1):
         first = np.concatenate([np.asarray(pair[side].index)[::2] for pair in pairs])

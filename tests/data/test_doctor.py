@@ -130,6 +130,25 @@ def test_a_further_view_is_named(filmed, seen, tmp_path):
     spanned(burnt, 60, 70)
 
 
+@pytest.mark.parametrize("joined", [True, False])
+def test_recordings_that_meet_are_no_defects(filmed, seen, tmp_path, joined):
+    """From frame 50 on another recording: the head elsewhere, turned, nearer, in other light. Without the join all of
+    this is reported."""
+    other = np.arange(filmed.frames) >= 50
+    stats = {STAT + name: values.copy() for name, values in seen.stats.items()}
+    stats[STAT + "brightness"] = stats[STAT + "brightness"] + 40.0 * other
+    crop = np.stack([400.0 + 200 * other, 300.0 + 0 * other, 120 + 100.0 * other], 1)
+    arrays = {**filmed.arrays, **stats, "confidence": np.ones(filmed.frames), "crop": crop}
+    arrays |= {"pose": seen.pose + 20.0 * other[:, None], "fit_error": np.where(other, np.nan, 0.3)}
+    soundfile.write(tmp_path / "audio.wav", filmed.audio(), SAMPLE_RATE)
+    source = {"size": [1200, 600], "fps": 25.0, "joins": [50] if joined else []}
+    found = {f.kind for f in examine(Clip(tmp_path, filmed.size, filmed.frames, arrays, source))}
+    defects = {"jump", "cut", "flash", "size_change"} & found
+    assert defects == (set() if joined else defects)
+    assert bool(defects) is not joined
+    assert found - defects <= {"too_short", "sync_unclear", "occlusion"}
+
+
 @pytest.mark.parametrize("frames", [1, 2, 5])
 def test_tiny_clips_are_examined(filmed, tmp_path, frames):
     arrays = {name: values[:frames] for name, values in filmed.arrays.items()}
@@ -318,6 +337,9 @@ def test_lost_and_ill_fitting_landmarks():
     spiky[77:80] = 20
     spanned(only(tracking.check_fit(spiky), "fit_spike"), 77, 80)
     assert only(tracking.check_fit(fit + 3), "fit")
+    spiky[:40] = np.nan  # a side camera that does not see the face all the time
+    assert "nan" not in only(tracking.check_fit(spiky), "fit_spike").message
+    assert tracking.check_fit(np.full(T, np.nan)) == []
     lost = np.ones(T)
     lost[[30, 31, 35, 200]] = 0
     findings = tracking.check_found(lost)
@@ -333,6 +355,7 @@ def test_crops():
     grown = crop.copy()
     grown[:, 2] = np.linspace(80, 150, T)
     assert only(tracking.check_crop(grown, (320, 240), 128), "size_change")
+    assert tracking.check_crop(grown, (320, 240), 128, joins=(T // 2,)) == []
     shares = tracking.share_outside(
         np.array([[0.0, 120, 100], [160, 120, 100], [0, 0, 100], [900, 120, 10]]), (320, 240)
     )
@@ -352,6 +375,10 @@ def test_jumps_and_cuts():
     assert "jump" not in {f.kind for f in findings}
     assert tracking.check_jumps(pose, place, cut) == []  # a lamp is no cut
     assert tracking.check_jumps(pose, moved, cut, joins=(120,)) == []  # two recordings that meet there
+    pose[120:] += 40
+    moved[60:] += 0.2
+    (before,) = tracking.check_jumps(pose, moved, PLAIN, joins=(120,))
+    assert "0°" in before.message  # not what the join turns
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 ORDER = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
-VISIBLE = "view {name!r}: {message}"
+OF_VIEW = "view {name!r}: {message}"
 
 
 def examine(clip: Clip, signals: Signals | None = None) -> tuple[Finding, ...]:
@@ -54,7 +54,7 @@ def examine(clip: Clip, signals: Signals | None = None) -> tuple[Finding, ...]:
     found = examine_signals(signals or read_signals(clip))
     for name in clip.view_names:
         further = examine_signals(read_signals(clip.view(name), sound=False))
-        found += [replace(f, message=VISIBLE.format(name=name, message=f.message)) for f in further]
+        found += [replace(f, message=OF_VIEW.format(name=name, message=f.message)) for f in further]
     return in_order(replace(f, begin=f.begin + start, end=f.end + start) for f in found)
 
 
@@ -82,7 +82,7 @@ def examine_signals(signals: Signals) -> list[Finding]:
     if s.crop is None or s.source_size is None:
         left_out.append("crop beyond the picture, enlarged crop, change of size (no crop or size of the source)")
     else:
-        found += check_crop(s.crop, s.source_size, s.size)
+        found += check_crop(s.crop, s.source_size, s.size, s.joins)
     if s.sound is not None:
         found += [*check_length(s.frames), *check_blinks(s.blink), *check_mouth(s.mouth)]
         heard = check_hearing(s.sound, s.frames)
@@ -90,7 +90,7 @@ def examine_signals(signals: Signals) -> list[Finding]:
         if any(f.kind in ("no_sound", "no_speech") for f in heard):
             left_out.append("sync of sound and mouth (no speech)")
         else:
-            found += check_sync(mouth_curve(s.mouth, s.jaw), s.sound)
+            found += check_sync(mouth_curve(s.mouth, s.jaw, s.joins), s.sound)
     if left_out:
         message = "not examined, for the clip does not hold what it takes: " + "; ".join(left_out)
         found.append(whole(s.frames, "not_examined", Severity.NOTE, message))

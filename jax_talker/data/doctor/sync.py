@@ -8,6 +8,7 @@ somebody else, 828 pairs of 5–20 s of people and procedural speakers gave at m
 Real mouths open before the voice comes: a clip in sync peaks at 0 to +0.15 s (May_5s: +0.14), a procedural one at 0.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ from scipy.signal import butter, sosfilt
 from jax_talker.data.clip import FPS, SAMPLE_RATE
 from jax_talker.data.doctor.spans import whole
 from jax_talker.data.findings import Finding, Severity
+from jax_talker.data.joins import by_recording
 
 RATE = 100  # Hz of the curves that are compared
 VOICE_BAND = (300.0, 3000.0)  # Hz; vowels' first formants, which grow as the mouth opens, without hum and hiss
@@ -50,12 +52,15 @@ class Lag:
         return self.confidence >= CONFIDENT
 
 
-def mouth_curve(gap: Float[np.ndarray, " T"], jaw: Float[np.ndarray, " T"]) -> Float[np.ndarray, " T"]:
-    """One curve of mouth movement: lips and jaw, each without its trend and in its own standard deviations.
+def mouth_curve(
+    gap: Float[np.ndarray, " T"], jaw: Float[np.ndarray, " T"], joins: Sequence[int] = ()
+) -> Float[np.ndarray, " T"]:
+    """One curve of mouth movement: lips and jaw, each without its trend (per recording) and in its own standard
+    deviations.
 
     The gap alone misleads in faces that smile with parted lips, the jaw alone where chins are hidden or guessed.
     """
-    return _steady(gap, FPS) + _steady(jaw, FPS)
+    return _steady(gap, FPS, joins) + _steady(jaw, FPS, joins)
 
 
 def loudness(sound: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " n"]:
@@ -143,8 +148,8 @@ def check_sync(mouth: Float[np.ndarray, " T"], sound: Float[np.ndarray, " sample
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _steady(values: np.ndarray, rate: int) -> np.ndarray:
-    values = values - gaussian_filter1d(values, TREND * rate)
+def _steady(values: np.ndarray, rate: int, joins: Sequence[int] = ()) -> np.ndarray:
+    values = by_recording(lambda own: own - gaussian_filter1d(own, TREND * rate), values, joins)
     return values / max(float(values.std()), 1e-6)
 
 

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 
 from jax_talker.data.doctor.spans import across_joins, flagged, whole
 from jax_talker.data.findings import Finding, Severity
+from jax_talker.data.joins import recordings, spans_join
 
 MUCH_LOST = 0.05  # share of the frames
 COARSE_FIT = 3.0  # px at 512²; on average the real clips have 1.0 (May_5s), 2.0 (KatieHill), 2.2 (expressive)
@@ -16,6 +17,7 @@ ENLARGED = 1.5  # times; beyond this a crop is visibly blurred
 SIZE_CHANGE = 1.6  # largest over smallest crop
 TURN_JUMP = 8.0  # degrees of second difference; the real clips reach 1.9, 3.1, 3.0
 PLACE_JUMP = 0.06  # of the crop's side, second difference; the real clips reach 0.02
+COLOURED = 3  # frames before and after, whose colours are compared
 NEW_COLOURS = 8.0  # CIELAB, median over the face's patches; the real clips change by 2 at most within 3 frames
 
 
@@ -30,8 +32,10 @@ def check_found(found: Float[np.ndarray, " T"]) -> list[Finding]:
 
 
 def check_fit(fit: Float[np.ndarray, " T"]) -> list[Finding]:
-    """Landmarks that move against each other. ``fit``: px at 512² between them and a rigid head's projection."""
+    """Landmarks that move against each other. ``fit``: px at 512² between them and a rigid head's projection; NaN in
+    frames without landmarks of their own."""
     found = []
+    fit = np.nan_to_num(fit, nan=float(np.nanmedian(fit)) if np.isfinite(fit).any() else 0.0)
     if (error := float(fit.mean())) > COARSE_FIT:
         message = f"landmarks move against each other ({error:.1f} px at 512² on average)"
         advice = "pose and crop may be unsteady; another landmarker (--landmarks) may see this face better"
@@ -41,8 +45,11 @@ def check_fit(fit: Float[np.ndarray, " T"]) -> list[Finding]:
     return found + flagged(fit > max(BAD_FIT, 3 * COARSE_FIT), "fit_spike", Severity.WARNING, message, advice)
 
 
-def check_crop(crop: Float[np.ndarray, "T 3"], source_size: tuple[int, int], size: int) -> list[Finding]:
-    """Crops beyond the picture, enlarged ones, a head whose size changes. ``crop``: centre x, y and side, source px."""
+def check_crop(
+    crop: Float[np.ndarray, "T 3"], source_size: tuple[int, int], size: int, joins: Sequence[int] = ()
+) -> list[Finding]:
+    """Crops beyond the picture, enlarged ones, a head whose size changes. ``crop``: centre x, y and side, source px;
+    another recording (``joins``) may show the head in another size."""
     found = []
     outside = share_outside(crop, source_size)
     message = f"the crop reaches beyond the source picture (up to {outside.max():.0%}, {outside.mean():.0%} on average)"
@@ -54,7 +61,8 @@ def check_crop(crop: Float[np.ndarray, "T 3"], source_size: tuple[int, int], siz
         fitting = max(64, round(float(np.median(side)) / 64) * 64)
         advice = f"detail cannot be learnt that is not there: --size {fitting} loses none"
         found.append(whole(len(crop), "enlarged", Severity.WARNING, message, advice))
-    if (change := float(side.max() / side.min())) > SIZE_CHANGE:
+    change = max(float(side[own].max() / side[own].min()) for own in recordings(len(side), joins))
+    if change > SIZE_CHANGE:
         message = f"the head's size in the picture changes by a factor of {change:.1f}"
         advice = "check that it is one shot; a zoom changes the perspective that one focal length cannot follow"
         found.append(whole(len(crop), "size_change", Severity.WARNING, message, advice))
@@ -73,10 +81,11 @@ def check_jumps(
     """
     if len(pose) < 4:
         return []
-    turned = np.linalg.norm(np.diff(pose, 2, axis=0), axis=1)
-    moved = np.linalg.norm(np.diff(place, 2, axis=0), axis=1)
-    jump = np.pad((turned > TURN_JUMP) | (moved > PLACE_JUMP), (1, 1)) & ~across_joins(len(pose), joins, 2)
-    cut = jump & _near(colour_steps(tones) > NEW_COLOURS)
+    same = ~spans_join(len(pose), joins, 2)[:-2]
+    turned = np.linalg.norm(np.diff(pose, 2, axis=0), axis=1) * same
+    moved = np.linalg.norm(np.diff(place, 2, axis=0), axis=1) * same
+    jump = np.pad((turned > TURN_JUMP) | (moved > PLACE_JUMP), (1, 1))
+    cut = jump & _near((colour_steps(tones) > NEW_COLOURS) & ~across_joins(len(pose), joins, COLOURED))
     found = flagged(
         cut, "cut", Severity.ERROR, "the picture jumps and its colours change: a cut",
         "prepare one shot at a time with --start and --duration",
@@ -100,7 +109,8 @@ def colour_steps(tones: Float[np.ndarray, "N 3 T"]) -> Float[np.ndarray, " T"]:
     frames = tones.shape[-1]
     steps = np.zeros(frames)
     for t in range(2, frames - 2):
-        before, after = np.median(tones[..., max(0, t - 3) : t], -1), np.median(tones[..., t : t + 3], -1)
+        before = np.median(tones[..., max(0, t - COLOURED) : t], -1)
+        after = np.median(tones[..., t : t + COLOURED], -1)
         steps[t] = np.median(np.linalg.norm(after - before, axis=1))
     return steps
 
