@@ -58,6 +58,7 @@ def track_front(followed: Followed, options: Options, *, start: float) -> Camera
         rotation=track.rotation,
         smooth=options.smooth,
         focal=options.focal,
+        source=options.pose,  # type: ignore[arg-type]  # checked by Options
         weight=track.detected,
     )
     openness = eye_openness(track.points, scheme, head.side, head.euler[:, 1], up=head.cam_from_world[:, :2, 1])
