@@ -45,7 +45,7 @@ def finish(process):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_clip(filmed, tmp_path):
-    """Six times as long. What grows are numbers per frame (landmarks, poses, sound): a few kB each, some 20 MiB here;
+    """Six times as long. What grows are numbers per frame (landmarks, poses, sound): a few kB each, some 35 MiB here;
     pictures kept anywhere would be 2500 × 225 kB."""
     short, long = (finish(start(filmed, seconds, tmp_path / str(seconds))) for seconds in (SHORT, LONG))
     assert long - short < 60
