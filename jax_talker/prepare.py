@@ -18,7 +18,6 @@ What is good and bad about a clip (also said at the end of the above):
 Interrupted, the same command goes on where it was.
 """
 
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from absl import flags
 
 from jax_talker import cli
 from jax_talker.data.cutting import Parser
-from jax_talker.data.findings import Finding
+from jax_talker.data.findings import Finding, Severity
 from jax_talker.data.footage import VideoFootage
 from jax_talker.data.mead import open_mead
 from jax_talker.data.options import Options
@@ -52,11 +51,12 @@ LANDMARK_MODEL = flags.DEFINE_string(
 )
 SIZE = flags.DEFINE_integer("size", DEFAULT.size, "width and height of the frames, pixels")
 START = flags.DEFINE_float("start", 0.0, "where the clip begins, seconds")
-DURATION = flags.DEFINE_float("duration", None, "how long it is, seconds (default: to the end)")
+DURATION = flags.DEFINE_float("duration", None, "how long it is at most, seconds (default: to the end)")
 FOCAL = flags.DEFINE_float("focal", DEFAULT.focal, "focal length of the cameras over the image size; less shows more")
 SMOOTH = flags.DEFINE_float(
     "smooth", DEFAULT.smooth, "width of the temporal filter on crop and pose, frames; 0 for none"
 )
+POSE = flags.DEFINE_string("pose", DEFAULT.pose, "landmarks: fit head poses to them; matrix: take MediaPipe's own")
 MATTE = flags.DEFINE_string("matte", DEFAULT.matte, "auto, none, or a folder of alpha pictures or a video of them")
 PARSING = flags.DEFINE_string(
     "parsing", None, "face parser for pixel-wise masks: what python -m converters bisenet wrote"
@@ -70,25 +70,39 @@ IDENTITY = flags.DEFINE_string("identity", None, "MEAD: which actor, for example
 VIEWS = flags.DEFINE_list("views", ["front"], "MEAD: cameras, the front first")
 EMOTIONS = flags.DEFINE_list("emotions", [], "MEAD: only these (default: all)")
 LEVELS = flags.DEFINE_list("levels", [], "MEAD: only these levels of emotion, 1 to 3 (default: all)")
+LEAVE_OUT = flags.DEFINE_list("leave_out", [], "MEAD: recordings not to use, for example angry/level_1/001")
 PROCEDURAL = flags.DEFINE_string("procedural", None, "film a procedural person instead: seed=3,seconds=20")
 CAMERA = flags.DEFINE_multi_string("camera", [], "a further camera for a procedural person: yaw=30,pitch=10 (repeat)")
 
 
+# Flags that belong to one kind of source; given with another they would be ignored, so that is an error.
+ONLY = {
+    "--video": ("start", "sound"),
+    "--mead": ("identity", "views", "emotions", "levels", "leave_out"),
+    "--procedural": ("camera",),
+}
+
+
 def main() -> None:
-    modes = {"--video": VIDEO.value, "--mead": MEAD.value, "--procedural": PROCEDURAL.value, "--check": CHECK.value}
-    chosen = [name for name, value in modes.items() if value]
+    sources = {"--video": video, "--mead": mead, "--procedural": film, "--check": check}
+    chosen = [name for name in sources if flags.FLAGS[name[2:]].value]
     if len(chosen) != 1 or (OUT.value is None) != (chosen == ["--check"]):
-        raise UserError(f"give one of {', '.join(modes)}, and (but for --check) a clip folder with --out (see --help)")
-    if CAMERA.value and not PROCEDURAL.value:
-        raise UserError("--camera: only a procedural person has further cameras; MEAD's are chosen with --views")
-    {"--video": video, "--mead": mead, "--procedural": film, "--check": check}[chosen[0]]()
+        raise UserError(
+            f"give one of {', '.join(sources)}, and (but for --check) a clip folder with --out (see --help)"
+        )
+    for source, names in ONLY.items():
+        for name in names:
+            if source not in chosen and flags.FLAGS[name].present:
+                raise UserError(f"--{name} goes with {source}, not with {chosen[0]} (see --help)")
+    sources[chosen[0]]()
 
 
 def video() -> None:
     """The program for a person's video."""
     sound = Path(SOUND.value) if SOUND.value else None
     footage = VideoFootage(Path(VIDEO.value), START.value, DURATION.value, sound)
-    say(prepare_clip({"front": footage}, OUT.value, options(), parser=parser()))
+    notes = [Finding("source", Severity.NOTE, footage.start, footage.end, note) for note in footage.info.notes]
+    say(prepare_clip(footage, OUT.value, options(), parser=parser(), findings=notes))
 
 
 def mead() -> None:
@@ -100,7 +114,13 @@ def mead() -> None:
     except ValueError:
         raise UserError(f"--levels={','.join(LEVELS.value)}: levels are numbers, for example --levels 1,3") from None
     session = open_mead(
-        MEAD.value, IDENTITY.value, views=VIEWS.value, emotions=EMOTIONS.value or None, levels=levels or None
+        MEAD.value,
+        IDENTITY.value,
+        views=VIEWS.value,
+        emotions=EMOTIONS.value or None,
+        levels=levels or None,
+        most_seconds=DURATION.value,
+        leave_out=LEAVE_OUT.value,
     )
     print(session.summary())
     say(prepare_clip(session.footage, OUT.value, options(), parser=parser(), findings=session.findings))
@@ -136,6 +156,7 @@ def options() -> Options:
         size=SIZE.value,
         focal=FOCAL.value,
         smooth=SMOOTH.value,
+        pose=POSE.value,
         matte=MATTE.value,
         parsing=PARSING.value,
         blink=BLINK.value,
@@ -163,7 +184,7 @@ def say(done: Prepared) -> None:
 
 def tell(findings: Iterable[Finding]) -> None:
     for finding in findings:
-        logging.warning("%s", finding.line())
+        print(finding.line())
 
 
 if __name__ == "__main__":

@@ -59,6 +59,7 @@ def track_front(followed: Followed, options: Options, *, start: float, joins: Se
         rotation=track.rotation,
         smooth=options.smooth,
         focal=options.focal,
+        source=options.pose,  # type: ignore[arg-type]  # checked by Options
         weight=track.detected,
         joins=joins,
     )

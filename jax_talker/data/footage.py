@@ -73,11 +73,14 @@ class VideoFootage:
         return str(self.path)
 
     @property
+    def end(self) -> float:
+        """Seconds of the source at which the last picture ends, as far as headers tell; else ``start``."""
+        whole = max(self.info.duration, self.start)
+        return whole if self.duration is None else min(whole, self.start + self.duration)
+
+    @property
     def expected_frames(self) -> int | None:
-        if not self.info.duration:
-            return None
-        left = self.info.duration - self.start
-        return max(1, round(min(left, self.duration if self.duration is not None else left) * FPS))
+        return round((self.end - self.start) * FPS) or None
 
     def pictures(self, first: int = 0) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
         return read_frames(self.path, start=self.start, duration=self.duration, first=first)

@@ -13,6 +13,7 @@ from jax_talker.errors import UserError
 
 SMALLEST_SIZE = 32  # px
 MATTES = ("auto", "none")
+POSES = ("landmarks", "matrix")
 KEY_LENGTH = 16  # hexadecimal digits of a job's key: it names folders
 
 
@@ -25,6 +26,7 @@ class Options:
     size: int = 512  # px
     focal: float = geometry.FOCAL  # of the labels; smaller shows more around the face
     smooth: float = 1.0  # frames; width of the temporal filter on crop and pose
+    pose: str = "landmarks"  # what head poses are fitted to; "matrix": take MediaPipe's rotations as they are
     matte: str = "auto"  # auto, none, or a folder of alpha pictures or a video of them
     parsing: str | Path | None = None  # a converted face parser
     blink: str | Path | None = None  # an OpenFace CSV instead of eyelid landmarks
@@ -37,6 +39,8 @@ class Options:
                 f"size must be at least {SMALLEST_SIZE}, focal positive, smooth and workers not negative; "
                 f"got {self.size}, {self.focal:g}, {self.smooth:g} and {self.workers}"
             )
+        if self.pose not in POSES:
+            raise UserError(f"--pose={self.pose}: unknown; use one of {', '.join(POSES)}")
         if self.matte not in MATTES and not Path(self.matte).exists():
             raise UserError(f"--matte={self.matte}: neither {' nor '.join(MATTES)} nor a folder or video of alphas")
 

@@ -33,7 +33,7 @@ FULL = 0.985  # of full scale; clipped peaks come out of resampling a little low
 CLIPPED_RUN = 3  # samples at full scale in a row: a peak that only just touches it stays shorter
 CLIPPED = 0.002  # share of a second's samples
 NOISY = 15.0  # dB; between words and even within them speech falls by 24–36 (five clean recordings), over music by 7
-BLOCK = 4096  # steps that are worked on at a time
+BLOCK = 1024  # steps that are worked on at a time, in about 20 MB
 
 
 @dataclass(frozen=True)
