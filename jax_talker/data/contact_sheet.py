@@ -33,6 +33,7 @@ class SheetFrame:
     masks: UInt8[np.ndarray, "S S 3"]  # upper, lower, head
     landmarks: Float[np.ndarray, "P 2"]  # px of the crop
     axes: Float[np.ndarray, "4 2"]  # px of the crop: a point in the head, and the ends of its x, y and z axes
+    view: str = ""  # name of a further camera
 
 
 def contact_sheet(
@@ -50,7 +51,8 @@ def contact_sheet(
     columns = []
     for frame in sorted(frames, key=lambda f: f.index):
         first, *rest = cells(frame, scheme)
-        columns.append([_captioned(first, f"frame {frame.index}  {frame.index / FPS:.2f} s", bottom=True), *rest])
+        text = f"{frame.view}  frame {frame.index}  {frame.index / FPS:.2f} s".strip()
+        columns.append([_captioned(first, text, bottom=True), *rest])
     rows = []
     for name, row in zip(ROWS, zip(*columns, strict=True), strict=True):
         rows.append(np.hstack([_captioned(row[0], name), *row[1:]]))

@@ -228,7 +228,8 @@ class _Work:
             axes = project_axes(camera.head.cam_from_world[index], camera.head.nose_tip, self._options.focal, size)
             landmarks = camera.arrays["landmarks"][index].astype(np.float64)
             seen = crop.cut(picture, size)
-            frames.append(SheetFrame(index, picture, crop, seen, clip.image(index), clip.masks(index), landmarks, axes))
+            images = clip.image(index), clip.masks(index)
+            frames.append(SheetFrame(index, picture, crop, seen, *images, landmarks, axes, self._view or ""))
         return frames
 
     def describe(self, camera: CameraTrack) -> dict[str, object]:
