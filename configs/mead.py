@@ -8,7 +8,7 @@
 
 Another actor: --config.data.clip=data/w009. The clip's tail, an eleventh to the nearest whole recording, is held out;
 recordings are joined so that it holds every emotion and level in its proportion. The side cameras are never trained on:
-evaluate compares with what they saw, at the cameras that were calibrated from landmarks (docs/prepare.md).
+evaluate compares with what they saw, at the cameras that were calibrated from landmarks (docs/mead.md).
 
 Not run by us on MEAD: neither it nor GGHead's weights can be had on our machines. The tests run the whole way on a
 miniature of MEAD's layout.

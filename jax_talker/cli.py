@@ -1,5 +1,6 @@
 """What every program shares at its very edge: flags in, one clear line out."""
 
+import errno
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -28,6 +29,11 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"error: {error.filename or 'the disk'}: no space left; free some and start it again", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

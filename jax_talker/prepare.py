@@ -18,6 +18,7 @@ What is good and bad about a clip (also said at the end of the above):
 Interrupted, the same command goes on where it was.
 """
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -63,7 +64,7 @@ PARSING = flags.DEFINE_string(
 )
 BLINK = flags.DEFINE_string("blink", None, "OpenFace CSV whose AU45_r is the blink (default: eyelid landmarks)")
 SOUND = flags.DEFINE_string("sound", None, "file with the video's sound, when the video has none")
-WORKERS = flags.DEFINE_integer("workers", DEFAULT.workers, "threads (default: one for each core)")
+WORKERS = flags.DEFINE_integer("workers", DEFAULT.workers, "threads (default: one for each core, at most 8)")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "replace an existing clip folder")
 MEAD = flags.DEFINE_string("mead", None, "folder of the MEAD dataset, instead of a video")
 IDENTITY = flags.DEFINE_string("identity", None, "MEAD: which actor, for example M003")
@@ -75,11 +76,15 @@ PROCEDURAL = flags.DEFINE_string("procedural", None, "film a procedural person i
 CAMERA = flags.DEFINE_multi_string("camera", [], "a further camera for a procedural person: yaw=30,pitch=10 (repeat)")
 
 
-# Flags that belong to one kind of source; given with another they would be ignored, so that is an error.
-ONLY = {
-    "--video": ("start", "sound"),
-    "--mead": ("identity", "views", "emotions", "levels", "leave_out"),
-    "--procedural": ("camera",),
+# What each flag goes with; given with another source it would be ignored, so that is an error.
+FILMED = ("--video", "--mead")
+GOES_WITH = {
+    **dict.fromkeys(("start", "sound"), ("--video",)),
+    **dict.fromkeys(("identity", "views", "emotions", "levels", "leave_out"), ("--mead",)),
+    **dict.fromkeys(("camera",), ("--procedural",)),
+    **dict.fromkeys(("duration", "landmarks", "landmark_model", "focal", "smooth", "pose"), FILMED),
+    **dict.fromkeys(("matte", "parsing", "blink", "workers"), FILMED),
+    **dict.fromkeys(("size", "overwrite"), (*FILMED, "--procedural")),
 }
 
 
@@ -90,11 +95,15 @@ def main() -> None:
         raise UserError(
             f"give one of {', '.join(sources)}, and (but for --check) a clip folder with --out (see --help)"
         )
-    for source, names in ONLY.items():
-        for name in names:
-            if source not in chosen and flags.FLAGS[name].present:
-                raise UserError(f"--{name} goes with {source}, not with {chosen[0]} (see --help)")
-    sources[chosen[0]]()
+    for name, wanted in GOES_WITH.items():
+        if flags.FLAGS[name].present and chosen[0] not in wanted:
+            raise UserError(f"--{name} goes with {' or '.join(wanted)}, not with {chosen[0]} (see --help)")
+    try:
+        sources[chosen[0]]()
+    except KeyboardInterrupt:
+        if chosen[0] in FILMED:
+            print("\nthe same command goes on where this one was", file=sys.stderr)
+        raise
 
 
 def video() -> None:

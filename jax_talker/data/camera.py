@@ -20,6 +20,7 @@ from jax_talker.data.landmarks import LandmarkScheme, scheme_of
 from jax_talker.data.matte import HeadView
 from jax_talker.data.options import Options
 from jax_talker.data.pose import HeadTrack, track_head, world_landmarks
+from jax_talker.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ def track_front(followed: Followed, options: Options, *, start: float, joins: Se
     are frames of the face's stretch with which another recording begins."""
     track = followed.track
     scheme = scheme_of(track.points.shape[1])
+    if options.pose == "matrix" and track.rotation is None:
+        raise UserError("--pose=matrix: these landmarks come without head rotations; use --landmarks mediapipe")
     head = track_head(
         track.points,
         scheme,

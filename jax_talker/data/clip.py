@@ -119,7 +119,9 @@ def open_clip(root: str | Path) -> Clip:
     except (ValueError, AttributeError) as error:
         raise UserError(f"{path}: damaged ({error}); prepare the clip again with --overwrite") from None
     if version != FORMAT:
-        raise UserError(f"{path}: clip format {version!r}, this version reads {FORMAT}; prepare it again")
+        raise UserError(
+            f"{path}: clip format {version!r}, this version reads {FORMAT}; prepare it again with --overwrite"
+        )
     try:
         size, frames, source, sums = (meta[name] for name in ("size", "frames", "source", "sums"))
         views, job = tuple(meta.get("views", ())), str(meta.get("job", ""))

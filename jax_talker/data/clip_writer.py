@@ -5,8 +5,10 @@ interrupted, under a name that says which job it is: ``.NAME.KEY.partial``.
 """
 
 import contextlib
+import io
 import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Iterable, Mapping
@@ -17,6 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 import soundfile
+from filelock import FileLock, Timeout
 
 from jax_talker.data import checksums
 from jax_talker.data.clip import FINDINGS, FORMAT, FPS, SAMPLE_RATE, check_arrays
@@ -33,6 +36,7 @@ PACKED = [
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP),
 ]
 PROGRESS = "progress"  # what a job notes for itself while it is not finished
+LOCK = "lock"  # held by the process that works in an unfinished folder
 
 
 def check_output(root: str | Path, overwrite: bool) -> None:
@@ -54,8 +58,8 @@ class ClipWriter:
     ...     writer.add(side_image, side_masks, view="left")
     ...     writer.finish({"label": …, "blink": …, "landmarks": …}, audio, views={"left": {…}})
 
-    On any error nothing is left at ``root``. With ``job``, the unfinished folder outlives everything but a UserError
-    and an error of ours, and a writer with the same ``job`` goes on in it.
+    On any error nothing is left at ``root``. With ``job``, the unfinished folder outlives everything but a UserError,
+    and a writer with the same ``job`` goes on in it; two at a time are refused.
     """
 
     def __init__(
@@ -64,7 +68,7 @@ class ClipWriter:
         self.root, self._size, self._source, self._job = Path(root), size, dict(source), job
         self._counts: dict[str | None, int] = {}
         self._sums: dict[str, str] = {}
-        self._finished, self._lock = False, threading.Lock()
+        self._finished, self._overwrite, self._threads = False, overwrite, threading.Lock()
         check_output(self.root, overwrite)
         self._made = [p for p in self.root.absolute().parents if not p.exists()]  # innermost first
         self._work = self.root.parent / f".{self.root.name}.{job or os.getpid()}.partial"
@@ -74,24 +78,52 @@ class ClipWriter:
             self._work.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{self.root.parent}: cannot write there ({error.strerror})") from None
+        self._lock = _lock(self._work)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise UserError(f"{self.root}: another process is making this clip; wait for it, or stop it") from None
 
     def __enter__(self) -> "ClipWriter":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
-        if kind is None and self._finished:
-            shutil.rmtree(self._work / PROGRESS, ignore_errors=True)
-            old = self._work.with_suffix(".old")
-            if self.root.exists():
-                self.root.rename(old)
+        try:
+            if kind is None and self._finished:
+                try:
+                    self._take_place()
+                except UserError:
+                    if not self._job:
+                        shutil.rmtree(self._work, ignore_errors=True)
+                    raise
+            elif not self._job or error is None or isinstance(error, UserError):
+                shutil.rmtree(self._work, ignore_errors=True)
+                for folder in self._made:
+                    with contextlib.suppress(OSError):  # somebody else has put something there meanwhile
+                        folder.rmdir()
+        finally:
+            self._lock.release()
+
+    def _take_place(self) -> None:
+        check_output(self.root, self._overwrite)  # once more: the work took long
+        self._lock.release()
+        (self._work / LOCK).unlink(missing_ok=True)
+        old = self._work.with_suffix(".old")
+        if self.root.exists():
+            shutil.rmtree(old, ignore_errors=True)  # left by a process that was killed here
+            self.root.rename(old)
+        try:
             self._work.rename(self.root)
-            for left in (old, *self.root.parent.glob(f".{self.root.name}.*.partial")):
-                shutil.rmtree(left, ignore_errors=True)
-        elif not (self._job and _may_go_on(error)):
-            shutil.rmtree(self._work, ignore_errors=True)
-            for folder in self._made:
-                with contextlib.suppress(OSError):  # somebody else has put something there meanwhile
-                    folder.rmdir()
+        except OSError:
+            if old.exists():
+                old.rename(self.root)
+            raise
+        shutil.rmtree(self.root / PROGRESS, ignore_errors=True)
+        ours = re.compile(rf"\.{re.escape(self.root.name)}\.([0-9a-f]{{16}}|[0-9]+)\.(partial|old)")
+        for left in self.root.parent.iterdir():  # unfinished work on the same clip, by nobody any more
+            if ours.fullmatch(left.name) and left.is_dir():
+                with contextlib.suppress(Timeout, OSError), _lock(left):
+                    shutil.rmtree(left, ignore_errors=True)
 
     @property
     def folder(self) -> Path:
@@ -119,8 +151,12 @@ class ClipWriter:
         parts: np.ndarray | None = None,
         *,
         view: str | None = None,
-    ) -> None:
-        """Write frame ``index``, in any order and from any thread; ``parts`` [H, W] uint8 are a parser's classes."""
+    ) -> dict[str, str]:
+        """Write frame ``index``, in any order and from any thread; ``parts`` [H, W] uint8 are a parser's classes.
+
+        Returns the checksums of what should now be on disk, for a job to keep (``trust``).
+        """
+        sums = {}
         shape = (self._size, self._size, 3)
         for kind, pixels, wanted in (("frames", image, shape), ("masks", masks, shape), ("parts", parts, shape[:2])):
             if pixels is None:
@@ -135,8 +171,14 @@ class ClipWriter:
             path.parent.mkdir(parents=True, exist_ok=True)
             content = encoded.tobytes()
             path.write_bytes(content)
-            with self._lock:
-                self._sums[name] = checksums.digest(content)
+            sums[name] = checksums.digest(content)
+        self.trust(sums)
+        return sums
+
+    def trust(self, sums: Mapping[str, str]) -> None:
+        """Checksums of parts that were written before, in this process or in one that was interrupted."""
+        with self._threads:
+            self._sums.update(sums)
 
     def finish(
         self,
@@ -159,7 +201,9 @@ class ClipWriter:
             check_arrays(per_frame, frames, where=f"view {view!r}")
             stored: dict[str, Any] = {name: np.asarray(a) for name, a in per_frame.items()}
             np.savez_compressed(self._work / f"{_prefix(view)}arrays.npz", allow_pickle=False, **stored)
-        soundfile.write(self._work / "audio.wav", np.clip(audio, -1, 1), SAMPLE_RATE, subtype="PCM_16")
+        wave = io.BytesIO()  # a full disk is an OSError then, as everywhere else
+        soundfile.write(wave, np.clip(audio, -1, 1), SAMPLE_RATE, subtype="PCM_16", format="WAV")
+        (self._work / "audio.wav").write_bytes(wave.getvalue())
         names = {p.relative_to(self._work).as_posix() for p in self._work.rglob("*") if p.is_file()}
         parts = {name for name in names if name.startswith(_PARTS) or name.startswith("views/")}
         self._sums |= checksums.sums_of(self._work, parts - set(self._sums))
@@ -190,6 +234,5 @@ def _prefix(view: str | None) -> str:
     return f"views/{view}/" if view else ""
 
 
-def _may_go_on(error: BaseException | None) -> bool:
-    """Whether the same job may end well when it is started again: after Ctrl-C or a full disk, not after bad input."""
-    return isinstance(error, (KeyboardInterrupt, SystemExit, OSError, MemoryError))
+def _lock(work: Path) -> FileLock:
+    return FileLock(work / LOCK, timeout=0)

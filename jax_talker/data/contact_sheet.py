@@ -145,7 +145,8 @@ def _captioned(cell: np.ndarray, text: str, *, bottom: bool = False) -> np.ndarr
 def _plots(title: str, tracks, sound: np.ndarray, marked: list[int], width: int) -> np.ndarray:
     figure = Figure(figsize=(width / 100, PLOT_HEIGHT / 100), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+    shown = title.encode("utf-8", "replace").decode()  # names of files may hold anything
+    figure.suptitle(shown, parse_math=False, fontsize=10, x=0.01, ha="left")
     axes = figure.subplots(2, (len(tracks) + 2) // 2, squeeze=False).ravel()
     for axis, (label, curves) in zip(axes, tracks.items(), strict=False):
         for name, values in curves.items():

@@ -87,16 +87,21 @@ def cut_out(
                     waiting.popleft().result()
             for rest in waiting:
                 rest.result()
-    measured = list(pieces.load())
+    measured = []
+    for piece in pieces.load():
+        writer.trust(dict(zip(piece.pop("names").tolist(), piece.pop("sums").tolist(), strict=True)))
+        measured.append(piece)
     return {name: np.concatenate([piece[name] for piece in measured]) for name in measured[0]}
 
 
-def shown_picture(writer: ClipWriter, view: str | None, index: int) -> UInt8[np.ndarray, "H W 3"]:
-    """The full picture of a frame that was to be shown."""
-    picture = cv2.imread(str(_shown_path(writer, view, index)))
-    if picture is None:
-        raise UserError(f"{_shown_path(writer, view, index)}: gone while the clip was being prepared; start it again")
-    return np.ascontiguousarray(picture[..., ::-1])
+def shown_picture(
+    writer: ClipWriter, footage: Footage, view: str | None, index: int, number: int
+) -> UInt8[np.ndarray, "H W 3"]:
+    """The full picture of frame ``index``, which is picture ``number`` of the footage."""
+    path = _shown_path(writer, view, index)
+    if not path.is_file():  # the process that cut it out was killed
+        return next(iter(footage.pictures(number)))
+    return np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -144,6 +149,7 @@ class _Worker:
     def __call__(self, number: int, piece: list[_Small]) -> None:
         cutter, knife, heads = self._knife.matte.cutter(), self._knife, self._heads
         measured: list[dict[str, float]] = []
+        sums: dict[str, str] = {}
         for small in piece:
             landmarks = heads.landmarks[small.index]
             parts = None if knife.parser is None else knife.parser(small.seen)
@@ -156,10 +162,11 @@ class _Worker:
                 continue
             regions = region_masks(landmarks, heads.scheme, knife.size, parts)
             masks = np.dstack([*regions, np.round(alpha * 255).astype(np.uint8)])
-            self._writer.put(small.index, on_white(small.seen, alpha), masks, parts, view=self._view)
+            sums |= self._writer.put(small.index, on_white(small.seen, alpha), masks, parts, view=self._view)
             stats = picture_stats(small.seen, landmarks, heads.scheme)
             measured.append({"outside": small.outside} | {f"stat_{name}": value for name, value in stats.items()})
-        self._pieces.put(number, {k: np.array([m[k] for m in measured], np.float32) for k in measured[0]})
+        arrays = {k: np.array([m[k] for m in measured], np.float32) for k in measured[0]}
+        self._pieces.put(number, {**arrays, "names": np.array([*sums]), "sums": np.array([*sums.values()])})
 
 
 def _exactly(pictures: Iterable[np.ndarray], count: int, footage: Footage) -> Iterator[np.ndarray]:
@@ -177,7 +184,9 @@ def _keeper(writer: ClipWriter, view: str | None, shown: set[int]) -> Callable[[
         path = _shown_path(writer, view, index)
         if index in shown and not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), picture[..., ::-1])
+            work = path.with_suffix(".part")
+            work.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
+            work.replace(path)
 
     return keep
 

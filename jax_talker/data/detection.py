@@ -32,6 +32,7 @@ class Detections:
     faces: list[list[Face]]  # of each picture
     signatures: np.ndarray  # [T, S], for finding cuts (shots.py)
     picture_size: tuple[int, int]  # width, height
+    landmarker: str  # its name
     score_names: tuple[str, ...]  # of Face.scores
 
 
@@ -56,25 +57,29 @@ def detect(
     """
     pieces = Pieces(folder)
     if not pieces.whole:
-        known = pieces.count() * PIECE
+        done = pieces.count()
+        if done and len(pieces.get(done - 1)["count"]) < PIECE:
+            done -= 1  # the last piece, and the process was killed before it could say so
         with _Team(make, workers) as team:
-            pictures = bar(footage.pictures(known), "finding the face", footage.expected_frames, known)
-            frames = known + _fill(pieces, team.look_at(pictures, known), team)
+            pictures = bar(footage.pictures(done * PIECE), "finding the face", footage.expected_frames, done * PIECE)
+            frames = done * PIECE
+            for number, looks in enumerate(_in_pieces(team.look_at(pictures, frames)), done):
+                pieces.put(number, _packed(looks) | team.names())
+                frames += len(looks)
             team.check_length(frames)
+        pieces.end()
     return _joined(pieces)
 
 
-def _fill(pieces: Pieces, looks: Iterable[_Look], team: "_Team") -> int:
-    """Keep looks in pieces; returns how many there were."""
-    waiting: list[_Look] = []
-    count = 0
-    for count, look in enumerate(looks, 1):  # noqa: B007
-        waiting.append(look)
-        if len(waiting) == PIECE:
-            pieces.add(_packed(waiting))
-            waiting = []
-    pieces.add(_packed(waiting), last=True, names=np.array(team.score_names, dtype=str))
-    return count
+def _in_pieces(looks: Iterable[_Look]) -> Iterator[list[_Look]]:
+    """Groups of PIECE; the last one is shorter, perhaps empty, and is how one sees that it is the last."""
+    piece: list[_Look] = []
+    for look in looks:
+        piece.append(look)
+        if len(piece) == PIECE:
+            yield piece
+            piece = []
+    yield piece
 
 
 class _Team:
@@ -94,9 +99,9 @@ class _Team:
         self._pool.shutdown(cancel_futures=True)
         self._stack.close()
 
-    @property
-    def score_names(self) -> tuple[str, ...]:
-        return next((one.score_names for one in self._all if one.score_names), ())
+    def names(self) -> dict[str, np.ndarray]:
+        """Who looks, and what the scores mean."""
+        return {"landmarker": np.array(self._all[0].name), "names": np.array(self._all[0].score_names, dtype=str)}
 
     def check_length(self, frames: int) -> None:
         for landmarker in self._all:
@@ -149,7 +154,7 @@ def _packed(looks: list[_Look]) -> dict[str, np.ndarray]:
 def _joined(pieces: Pieces) -> Detections:
     found: list[list[Face]] = []
     signatures, size = [], (0, 0)
-    names: tuple[str, ...] = ()
+    landmarker, names = "", ()
     for piece in pieces.load():
         start = 0
         for count in piece["count"].tolist():
@@ -158,8 +163,8 @@ def _joined(pieces: Pieces) -> Detections:
         if len(piece["size"]):
             signatures.append(piece["signature"])
             size = tuple(piece["size"][0].tolist())
-        names = tuple(piece["names"].tolist()) if "names" in piece else names
-    return Detections(found, np.concatenate(signatures) if signatures else np.zeros((0, 1)), size, names)
+        landmarker, names = str(piece["landmarker"]), tuple(piece["names"].tolist())
+    return Detections(found, np.concatenate(signatures) if signatures else np.zeros((0, 1)), size, landmarker, names)
 
 
 def _face(piece: dict[str, np.ndarray], i: int) -> Face:

@@ -118,7 +118,7 @@ def _tracks(boxes: list, usable: list, begin: int, end: int) -> list[_Chain]:
     every: list[_Chain] = []
     active: list[_Chain] = []
     for t in range(begin, end):
-        active = [c for c in active if t - max(c.picks) <= MAX_GAP + 1]
+        active = [c for c in active if t - next(reversed(c.picks)) <= MAX_GAP + 1]
         free = list(usable[t])
         pairs = []
         for chain in active:

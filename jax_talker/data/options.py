@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax_talker
@@ -14,6 +14,8 @@ from jax_talker.errors import UserError
 SMALLEST_SIZE = 32  # px
 MATTES = ("auto", "none")
 POSES = ("landmarks", "matrix")
+NAMED_LANDMARKERS = ("auto", "mediapipe", "face-alignment")  # whatever folders of these names there may be
+RESULT = 1  # raised when the same recording and options give another clip than before: old work is not continued then
 KEY_LENGTH = 16  # hexadecimal digits of a job's key: it names folders
 
 
@@ -41,16 +43,26 @@ class Options:
             )
         if self.pose not in POSES:
             raise UserError(f"--pose={self.pose}: unknown; use one of {', '.join(POSES)}")
+        if self.blink is not None and not Path(self.blink).is_file():
+            raise UserError(f"{self.blink}: no such OpenFace CSV")
         if self.matte not in MATTES and not Path(self.matte).exists():
             raise UserError(f"--matte={self.matte}: neither {' nor '.join(MATTES)} nor a folder or video of alphas")
 
     def job(self, description: object, sources: Iterable[Path]) -> str:
         """A key that changes with the options, with ``description``, and with any file that is read: its name, size and
         time of change (a folder's are its files')."""
-        given = (self.landmarks, self.landmark_model, self.matte, self.parsing, self.blink)
-        files = [Path(p) for p in given if p is not None and Path(p).exists()]
+        landmarks = None if self.landmarks in NAMED_LANDMARKERS else self.landmarks
+        matte = None if self.matte in MATTES else self.matte
+        given = [Path(p) for p in (landmarks, self.landmark_model, matte, self.parsing, self.blink) if p is not None]
+        files = [path for path in given if path.exists()]
         files = [file for path in (*sources, *files) for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
-        chosen = {name: str(value) for name, value in asdict(self).items() if name not in ("overwrite", "workers")}
+        numbers = {name: getattr(self, name) for name in ("size", "focal", "smooth", "pose")}
+        named = [self.landmarks if landmarks is None else "", self.matte if matte is None else "", *map(_name, given)]
         stamps = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
-        told = json.dumps([FORMAT, jax_talker.__version__, chosen, description, stamps], sort_keys=True, default=str)
+        version = [FORMAT, RESULT, jax_talker.__version__]
+        told = json.dumps([version, numbers, named, description, stamps], sort_keys=True, default=str)
         return hashlib.sha256(told.encode()).hexdigest()[:KEY_LENGTH]
+
+
+def _name(path: Path) -> str:
+    return path.name

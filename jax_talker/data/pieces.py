@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Pieces:
-    """Pieces 0, 1, 2, … of one piece of work; the last one is marked. A piece is there whole or not at all."""
+    """Pieces 0, 1, 2, … of some work, each there whole or not at all; ``end`` marks that there are no more."""
 
     def __init__(self, folder: Path):
         self._folder = folder
@@ -16,8 +16,12 @@ class Pieces:
 
     @property
     def whole(self) -> bool:
-        """Whether the last piece is there."""
-        return (self._folder / "last").is_file()
+        """Whether all pieces are there."""
+        return (self._folder / "end").is_file()
+
+    def end(self) -> None:
+        """There are no more pieces."""
+        (self._folder / "end").touch()
 
     def count(self) -> int:
         """How many pieces are there without a gap."""
@@ -29,12 +33,6 @@ class Pieces:
     def has(self, number: int) -> bool:
         return self._path(number).is_file()
 
-    def add(self, arrays: dict[str, np.ndarray], *, last: bool = False, **more: np.ndarray) -> None:
-        """Keep the next piece; ``last`` says that the work is whole with it."""
-        self.put(self.count(), {**arrays, **more})
-        if last:
-            (self._folder / "last").touch()
-
     def put(self, number: int, arrays: dict[str, np.ndarray]) -> None:
         """Keep piece ``number``."""
         path = self._path(number)
@@ -44,9 +42,11 @@ class Pieces:
 
     def load(self) -> Iterator[dict[str, np.ndarray]]:
         """All pieces in order."""
-        for number in range(self.count()):
-            with np.load(self._path(number), allow_pickle=False) as stored:
-                yield {name: stored[name] for name in stored.files}
+        return (self.get(number) for number in range(self.count()))
+
+    def get(self, number: int) -> dict[str, np.ndarray]:
+        with np.load(self._path(number), allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:06d}.npz"

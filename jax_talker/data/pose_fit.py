@@ -26,7 +26,7 @@ ANCHORS = np.array(
     [geometry.FACE_ANCHORS[n] for n in ("left_eye", "right_eye", "nose_tip", "mouth_left", "mouth_right")]
 )
 # EG3D centres its crops on the origin of a five-point template, which lies this far behind the eyes, midway between
-# them and the mouth. Its labels look at the same point, so it is the pivot of ours; see docs/prepare.md.
+# them and the mouth. Its labels look at the same point, so it is the pivot of ours; see docs/cameras.md.
 BEHIND_EYES, PIVOT_HEIGHT = 0.039, 0.006
 PIVOT = np.array([0.0, PIVOT_HEIGHT, ANCHORS[:2, 2].mean() - BEHIND_EYES])
 STEPS = 8  # of Gauss-Newton, at most

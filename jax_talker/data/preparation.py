@@ -14,7 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 from tqdm import tqdm
 
 from jax_talker.data.alpha_files import AlphaFiles, NoMatte
@@ -33,7 +33,7 @@ from jax_talker.data.footage import Footage
 from jax_talker.data.joins import joins_within
 from jax_talker.data.landmarkers import make_landmarker
 from jax_talker.data.matte import HeadMatte, Matte
-from jax_talker.data.options import Options
+from jax_talker.data.options import MATTES, NAMED_LANDMARKERS, Options
 from jax_talker.data.quality import Quality
 from jax_talker.data.report import html_report, worth_showing
 from jax_talker.data.shots import find_cuts
@@ -66,7 +66,7 @@ def prepare_clip(
     findings: Iterable[Finding] = (),
     bars: bool = True,
 ) -> Prepared:
-    """Write the clip folder ``out`` from one camera's recording, or from those of several, named, the front one first.
+    """Write the clip folder ``out`` from one camera's recording, or from those of several by name, "front" among them.
 
     docs/prepare.md says what it holds. ``parser`` gives each pixel's class, where ``options.parsing`` names one;
     ``findings`` join what is found here. UserError says what is wrong with the recording or an option; nothing is left
@@ -78,9 +78,8 @@ def prepare_clip(
     job = options.job([f.describe() for f in cameras.values()], [p for f in cameras.values() for p in f.files()])
     if (done := _already(out, job, options.overwrite)) is not None:
         return done
-    if len(cameras) > 1 and options.matte not in ("auto", "none"):
-        raise UserError(f"--matte={options.matte}: with several cameras use auto or none")
-    front, *_ = cameras.values()
+    _check_several(cameras, options)
+    front = cameras[FRONT]
     sound = front.sound()
     with ClipWriter(out, size=options.size, source={}, overwrite=options.overwrite, job=job) as writer:
         work = {name: _Work(name, writer, f, options, parser, _Bars(bars)) for name, f in cameras.items()}
@@ -100,10 +99,10 @@ def prepare_clip(
         beside = [frame for name, side in tracks.items() for frame in work[name].shown(side, clip.view(name))]
         title = f"{Path(front.name).name}: {quality.summary()}"
         sheet = contact_sheet([*shown, *beside], camera.scheme, title=title, tracks=quality.tracks(), sound=sound)
-        cv2.imwrite(str(writer.folder / "contact_sheet.png"), sheet[..., ::-1])
+        (writer.folder / "contact_sheet.png").write_bytes(cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
         telling = clip_frames(clip, worth_showing(found, clip.frames, start_of(clip)))
         report = html_report(replace(clip, root=out), found, telling, signals)
-        (writer.folder / "report.html").write_text(report, encoding="utf-8")
+        (writer.folder / "report.html").write_text(report, encoding="utf-8", errors="xmlcharrefreplace")
     return Prepared(out, camera.frames, quality.summary(), found, new=True)
 
 
@@ -118,6 +117,14 @@ def check_clip(root: str | Path) -> tuple[Finding, ...]:
     return in_order((*clip.findings(), *examine(clip)))
 
 
+def _check_several(cameras: Mapping[str, Footage], options: Options) -> None:
+    if len(cameras) > 1 and options.matte not in MATTES:
+        raise UserError(f"--matte={options.matte}: with several cameras use {' or '.join(MATTES)}")
+    own = options.landmarks not in NAMED_LANDMARKERS and not Path(options.landmarks).is_dir()
+    if len(cameras) > 1 and own:
+        raise UserError(f"--landmarks={options.landmarks}: several cameras need a folder with a VIEW.npz for each")
+
+
 def _track(
     work: "dict[str, _Work]", sound: Float32[np.ndarray, " samples"], options: Options
 ) -> tuple[dict[str, CameraTrack], tuple[Finding, ...]]:
@@ -129,6 +136,10 @@ def _track(
     camera = track_front(followed, options, start=front.footage.start, joins=joins)
     sides = {name: found for name, found in faces.items() if name != FRONT}
     tracks = track_sides(camera, sides, options, joins=joins) if sides else {}
+    at = front.footage.start + camera.first / FPS  # sides' findings count from the clip's first frame
+    for name, side in tracks.items():
+        found = tuple(replace(f, begin=f.begin + at, end=f.end + at) for f in side.findings)
+        tracks[name] = replace(side, findings=found)
     return {FRONT: camera, **tracks}, short
 
 
@@ -160,7 +171,7 @@ class _Work:
     def find(self) -> list[list[Face]]:
         """Faces in all pictures."""
         kind = self._options.landmarks
-        if Path(kind).is_dir():  # several cameras' landmark files
+        if kind not in NAMED_LANDMARKERS and Path(kind).is_dir():  # several cameras' landmark files
             kind = str(Path(kind) / f"{self._name}.npz")
         make = functools.partial(make_landmarker, kind, model=self._options.landmark_model)
         folder = self._writer.progress / "found" / self._name
@@ -224,13 +235,16 @@ class _Work:
         """Frames for people to look at, once the clip is written."""
         views, size, frames = camera.heads().views, self._options.size, []
         for index in self._worth_showing(camera):
-            picture, crop = shown_picture(self._writer, self._view, index), views[index].crop
+            picture, crop = self._picture(camera, index), views[index].crop
             axes = project_axes(camera.head.cam_from_world[index], camera.head.nose_tip, self._options.focal, size)
             landmarks = camera.arrays["landmarks"][index].astype(np.float64)
             seen = crop.cut(picture, size)
             images = clip.image(index), clip.masks(index)
             frames.append(SheetFrame(index, picture, crop, seen, *images, landmarks, axes, self._view or ""))
         return frames
+
+    def _picture(self, camera: CameraTrack, index: int) -> UInt8[np.ndarray, "H W 3"]:
+        return shown_picture(self._writer, self.footage, self._view, index, camera.first + index)
 
     def describe(self, camera: CameraTrack) -> dict[str, object]:
         """How the clip was made, for its clip.json. File names only: folders are nobody else's business."""
@@ -243,7 +257,8 @@ class _Work:
         return {
             **footage.describe(),
             "start": footage.start + camera.first / FPS,  # of the clip's first frame
-            "landmarks": name(options.landmarks, ""),
+            "landmarks": self._found.landmarker,
+            "landmarks_from": name(options.landmark_model, name(options.landmarks, "")),
             "landmark_scheme": camera.scheme.name,
             "expression_names": list(self._found.score_names),
             "matte": name(options.matte, ""),

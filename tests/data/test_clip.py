@@ -118,7 +118,9 @@ def test_damaged_findings_are_named(tmp_path):
         clip.findings()
 
 
-@pytest.mark.parametrize(("error", "stays"), [(KeyboardInterrupt, True), (OSError, True), (UserError, False)])
+@pytest.mark.parametrize(
+    ("error", "stays"), [(KeyboardInterrupt, True), (OSError, True), (RuntimeError, True), (UserError, False)]
+)
 def test_a_job_goes_on_where_it_was_interrupted(tmp_path, error, stays):
     image, masks, _ = pictures(0)
 
@@ -157,16 +159,67 @@ def test_frames_that_are_missing_are_not_passed_over(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def finished(root, job="", before=lambda: None, **options):
+    image, masks, _ = pictures(0)
+    with ClipWriter(root, size=SIZE, source={}, job=job, **options) as writer:
+        for i in range(FRAMES):
+            writer.put(i, image, masks)
+        writer.finish(arrays(), np.zeros(FRAMES * 640))
+        before()
+
+
+def test_two_processes_do_not_make_one_clip(tmp_path):
+    def second():
+        with pytest.raises(UserError, match="another process is making this clip"):
+            finished(tmp_path / "clip", job="0123456789abcdef")
+
+    finished(tmp_path / "clip", job="0123456789abcdef", before=second)
+    assert [p.name for p in tmp_path.iterdir()] == ["clip"]
+
+
+def test_what_came_meanwhile_is_not_overwritten(tmp_path):
+    def meanwhile():
+        (tmp_path / "clip").mkdir()
+        (tmp_path / "clip" / "thesis.txt").write_text("mine")
+
+    for overwrite, message in ((False, "exists already"), (True, "is not a clip folder")):
+        with pytest.raises(UserError, match=message):
+            finished(tmp_path / "clip", before=meanwhile, overwrite=overwrite)
+        assert (tmp_path / "clip" / "thesis.txt").read_text() == "mine"
+        assert [p.name for p in tmp_path.iterdir()] == ["clip"]
+        (tmp_path / "clip" / "thesis.txt").unlink()
+        (tmp_path / "clip").rmdir()
+
+
+def test_only_unfinished_work_on_the_same_clip_is_cleared_away(tmp_path):
+    for name in (".clip.0000000000000000.partial", ".clip.2.0000000000000000.partial", ".clip.1111111111111111.old"):
+        (tmp_path / name).mkdir()
+    finished(tmp_path / "clip", job="0123456789abcdef")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".clip.2.0000000000000000.partial", "clip"]
+
+
+def test_a_part_that_was_lost_after_its_piece_was_kept_is_noticed(tmp_path):
+    image, masks, _ = pictures(0)
+    with ClipWriter(tmp_path / "clip", size=SIZE, source={}, job="k") as writer:
+        sums = writer.put(0, image, masks)
+        (writer.folder / "frames" / "000000.png").write_bytes(b"")  # as after a power loss
+        for i in range(1, FRAMES):
+            writer.put(i, image, masks)
+        writer.trust(sums)
+        writer.finish(arrays(), np.zeros(FRAMES * 640))
+    assert list(open_clip(tmp_path / "clip").files.damaged()) == ["frames/000000.png"]
+
+
 def test_pieces_are_whole_or_absent(tmp_path):
     pieces = Pieces(tmp_path / "work")
-    pieces.add({"a": np.arange(3)})
+    pieces.put(0, {"a": np.arange(3)})
     pieces.put(2, {"a": np.arange(2)})
     assert (pieces.count(), pieces.has(2), pieces.whole) == (1, True, False)
     pieces.put(1, {"a": np.arange(1)})
-    pieces.add({"a": np.arange(0)}, last=True)
+    pieces.end()
     again = Pieces(tmp_path / "work")
     assert again.whole
-    assert [len(piece["a"]) for piece in again.load()] == [3, 1, 2, 0]
+    assert [len(piece["a"]) for piece in again.load()] == [3, 1, 2]
 
 
 @pytest.mark.parametrize(

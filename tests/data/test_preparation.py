@@ -62,7 +62,7 @@ def test_a_clip_folder_is_complete(prepared):
     }  # fmt: skip
     assert all(a.dtype == np.float32 for a in clip.arrays.values())
     assert clip.source["video"] == "head.mp4"
-    assert clip.source["landmarks"] == "points.npz"
+    assert (clip.source["landmarks"], clip.source["landmarks_from"]) == ("file", "points.npz")
     assert "/" not in json.dumps({**clip.source, "summary": ""})  # names, not folders
     assert done.summary.startswith("40 frames (1.6 s) at 96², yaw -")
     sheet = cv2.imread(str(clip.root / "contact_sheet.png"))
@@ -229,8 +229,7 @@ def test_the_second_run_does_nothing(drawn, prepared, monkeypatch):
         prepare(video, clip.root, replace(options, size=64))
 
 
-@pytest.mark.parametrize("stage", ["detection", "cutting"])
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize(("stage", "workers"), [("detection", 3), ("cutting", 1)])
 def test_interrupted_work_ends_as_it_would_have(drawn, prepared, tmp_path, monkeypatch, stage, workers):
     """Stopped after some pieces of either stage, started again: every file is the same, and pieces that were done are
     not done again. The number of threads changes nothing."""
