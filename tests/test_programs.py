@@ -16,6 +16,7 @@ from data import mead_miniature as mead
 from scipy.spatial.transform import Rotation
 
 from jax_talker import priors
+from jax_talker.app import evaluating
 from jax_talker.data.clip import open_clip
 from jax_talker.data.mead.session import open_mead
 from jax_talker.data.procedural import filming
@@ -160,6 +161,15 @@ def test_evaluate_scores_model_and_yardsticks(run):
     assert "PSNR mouth" in done.stdout
 
 
+def test_scores_that_do_not_exist_are_null(tmp_path):
+    """A side camera that never sees the mouth: JSON knows no NaN."""
+    evaluating.write_metrics(
+        tmp_path / "m.json", {"model": {"views": {"left_60": {"psnr": 20.0, "psnr_mouth": np.nan}}}}
+    )
+    stored = json.loads((tmp_path / "m.json").read_text(), parse_constant=pytest.fail)
+    assert stored["model"]["views"]["left_60"] == {"psnr": 20.0, "psnr_mouth": None}
+
+
 def test_bad_input_is_one_clear_line(run, clip, tmp_path):
     quickstart = ["--config", "configs/quickstart.py"]
     refuses("stepz", "train", *quickstart, "--config.train.stepz=3", "--workdir", tmp_path / "a")
@@ -195,14 +205,14 @@ def test_mead_from_tars_to_scores(tmp_path, prior):
              "--size", SIZE, "--out", clip]  # fmt: skip
     done = succeeds("prepare", *flags)
     assert "M003: 3 recordings" in done.stdout
-    assert "sound_missing: M003 audio/neutral/level_1/002" in done.stderr
+    assert "sound_missing: M003 audio/neutral/level_1/002" in done.stdout + done.stderr
     before = {path: path.stat().st_mtime_ns for path in clip.rglob("*")}
     assert "nothing was done" in succeeds("prepare", *flags).stdout
     assert {path: path.stat().st_mtime_ns for path in clip.rglob("*")} == before
     checked = succeeds("prepare", "--check", clip)
     assert "every part is whole" in checked.stdout
     for defect in (" cut:", " jump:", " flash:", " frozen:", " size_change:", " calibration:", " out_of_step:"):
-        assert defect not in checked.stderr
+        assert defect not in checked.stdout + checked.stderr
     made = json.loads((clip / "clip.json").read_text(), parse_constant=pytest.fail)  # no NaN
     assert made["views"] == ["top", "left_30"]
     assert made["frames"] == 60

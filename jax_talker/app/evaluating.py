@@ -70,8 +70,14 @@ def _camera(config: Any, score: Score, reach: int, seen: Clip, clip: Clip) -> di
     total = -(-len(indices.test) // BATCH)
     for batch, count in progress(batches(frames, indices.test, BATCH), total=total, desc="evaluate", unit="batch"):
         found.append(jax.tree.map(lambda x, count=count: np.asarray(x[:count]), score(batch, mean)))
-    # A frame whose mouth the camera does not see has no mouth score.
-    return jax.tree.map(lambda *parts: float(np.nanmean(np.concatenate(parts))), *found)
+    return jax.tree.map(_mean, *found)
+
+
+def _mean(*parts: np.ndarray) -> float:
+    """Of what there is: a frame whose mouth the camera does not see has no mouth score."""
+    values = np.concatenate(parts)
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else math.nan
 
 
 def _mean_frame(frames: ClipFrames, indices: np.ndarray) -> np.ndarray:
@@ -83,8 +89,13 @@ def _mean_frame(frames: ClipFrames, indices: np.ndarray) -> np.ndarray:
 
 def write_metrics(path: str | Path, scores: dict[str, Any]) -> None:
     """Scores as JSON; null where there is none, as of a mouth that a camera never sees."""
-    told = jax.tree.map(lambda x: None if isinstance(x, float) and math.isnan(x) else x, scores)
-    Path(path).write_text(json.dumps(told, indent=1, allow_nan=False) + "\n")
+    Path(path).write_text(json.dumps(_without_nan(scores), indent=1, allow_nan=False) + "\n")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(inner) for name, inner in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def table(scores: dict[str, Any]) -> str:
