@@ -73,7 +73,7 @@ def converted(tmp_path, state):
     return bisenet_folder
 
 
-@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("zipped", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_program_converts_and_the_network_opens_it(tmp_path, zipped):
     state = fake()
     torch.save(state, tmp_path / "79999_iter.pth", _use_new_zipfile_serialization=zipped)

@@ -155,6 +155,7 @@ class TestGSGAN:
         ):
             assert re.search(rf"^{stage} ", out, re.M), stage
 
+    @pytest.mark.slow
     def test_torch_versions_agree(self, shared):
         tags = ("", "_torch113", "_cuda0", "_torch113_cuda0")
         first, *others = (gsgan.convert(shared / "golden" / "gsgan" / f"gsgan_mini{tag}.pkl") for tag in tags)

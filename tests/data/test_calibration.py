@@ -119,6 +119,7 @@ def test_labels_describe_their_crops():
         assert np.linalg.norm(world_from_cam[:, :3, 3], axis=1) == pytest.approx(geometry.RADIUS, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_head_that_sways_turns_the_label_as_it_should():
     """Cameras at rest see a head that moves sideways from another side: a fixed rotation alone would not do."""
     shot = film(4, turn=0.3, sway=0.1, frames=200)

@@ -15,7 +15,7 @@ from tests.kernels.scenes import look, quickly_compiled, random_gaussians
     ("constants", "antialiased", "sh"),
     [
         ("3dgs", False, None),
-        ("gsplat", True, 16),
+        pytest.param("gsplat", True, 16, marks=pytest.mark.slow),
         pytest.param("gsplat-1.5", True, None, marks=pytest.mark.slow),
     ],
 )

@@ -26,7 +26,7 @@ def images(size=64):
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("net", ["alex", "vgg"])
+@pytest.mark.parametrize("net", ["alex", pytest.param("vgg", marks=pytest.mark.slow)])
 def test_equals_torch(net):
     torch = pytest.importorskip("torch")
     weights = random_weights(net)

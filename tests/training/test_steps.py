@@ -114,6 +114,7 @@ def test_smoothness_is_between_successive_frames(head, small_prior, make_frames)
     assert navigate(head, small_prior, moving, moving, params=params)[2]["smooth"] > 1e-6
 
 
+@pytest.mark.slow  # compiles navigation once more, with the field
 def test_deformation_field_renders_each_camera_and_starts_as_nothing(head, small_prior, make_frames):
     deforming = replace(head, deformation=DeformationField(hidden=(8,)))
     i, j = (make_frames(n, head.talker.reach) for n in ([4, 5], [30, 31]))
@@ -163,6 +164,7 @@ def test_tuning_starts_without_a_locality_cost_and_then_has_one(small_prior, mak
     assert records[-1]["image"] < records[0]["image"] - 1e-3
 
 
+@pytest.mark.slow  # compiles tuning twice
 def test_locality_keeps_the_generator_where_it_was(small_prior, make_frames):
     """With the regulariser a tuned generator makes less different Gaussians elsewhere than without."""
     prior, variables = small_prior
