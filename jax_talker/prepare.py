@@ -25,6 +25,7 @@ from pathlib import Path
 from absl import flags
 
 from jax_talker import cli
+from jax_talker.data.clip import FPS
 from jax_talker.data.cutting import Parser
 from jax_talker.data.findings import Finding, Severity
 from jax_talker.data.footage import VideoFootage
@@ -37,11 +38,9 @@ from jax_talker.errors import UserError
 
 DEFAULT = Options()
 
-VIDEO = flags.DEFINE_string("video", None, "the person's video: any rate, size and format, with sound")
+flags.DEFINE_string("video", None, "the person's video: any rate, size and format, with sound")
 OUT = flags.DEFINE_string("out", None, "clip folder to write, for example data/may")
-CHECK = flags.DEFINE_string(
-    "check", None, "clip folder to examine: is every part whole, and what is wrong with the clip"
-)
+flags.DEFINE_string("check", None, "clip folder to examine: is every part whole, and what is wrong with the clip")
 LANDMARKS = flags.DEFINE_string(
     "landmarks",
     DEFAULT.landmarks,
@@ -72,7 +71,7 @@ VIEWS = flags.DEFINE_list("views", ["front"], "MEAD: cameras, the front first")
 EMOTIONS = flags.DEFINE_list("emotions", [], "MEAD: only these (default: all)")
 LEVELS = flags.DEFINE_list("levels", [], "MEAD: only these levels of emotion, 1 to 3 (default: all)")
 LEAVE_OUT = flags.DEFINE_list("leave_out", [], "MEAD: recordings not to use, for example angry/level_1/001")
-PROCEDURAL = flags.DEFINE_string("procedural", None, "film a procedural person instead: seed=3,seconds=20")
+flags.DEFINE_string("procedural", None, "film a procedural person instead: seed=3,seconds=20")
 CAMERA = flags.DEFINE_multi_string("camera", [], "a further camera for a procedural person: yaw=30,pitch=10 (repeat)")
 
 
@@ -99,22 +98,22 @@ def main() -> None:
         if flags.FLAGS[name].present and chosen[0] not in wanted:
             raise UserError(f"--{name} goes with {' or '.join(wanted)}, not with {chosen[0]} (see --help)")
     try:
-        sources[chosen[0]]()
+        sources[chosen[0]](flags.FLAGS[chosen[0][2:]].value, OUT.value or "")
     except KeyboardInterrupt:
         if chosen[0] in FILMED:
             print("\nthe same command goes on where this one was", file=sys.stderr)
         raise
 
 
-def video() -> None:
+def video(path: str, out: str) -> None:
     """The program for a person's video."""
     sound = Path(SOUND.value) if SOUND.value else None
-    footage = VideoFootage(Path(VIDEO.value), START.value, DURATION.value, sound)
+    footage = VideoFootage(Path(path), START.value, DURATION.value, sound)
     notes = [Finding("source", Severity.NOTE, footage.start, footage.end, note) for note in footage.info.notes]
-    say(prepare_clip(footage, OUT.value, options(), parser=parser(), findings=notes))
+    say(prepare_clip(footage, out, options(), parser=parser(), findings=notes))
 
 
-def mead() -> None:
+def mead(root: str, out: str) -> None:
     """The program for one actor of MEAD."""
     if not IDENTITY.value:
         raise UserError("--mead needs an actor: --identity M003")
@@ -123,7 +122,7 @@ def mead() -> None:
     except ValueError:
         raise UserError(f"--levels={','.join(LEVELS.value)}: levels are numbers, for example --levels 1,3") from None
     session = open_mead(
-        MEAD.value,
+        root,
         IDENTITY.value,
         views=VIEWS.value,
         emotions=EMOTIONS.value or None,
@@ -132,16 +131,18 @@ def mead() -> None:
         leave_out=LEAVE_OUT.value,
     )
     print(session.summary())
-    say(prepare_clip(session.footage, OUT.value, options(), parser=parser(), findings=session.findings))
+    say(prepare_clip(session.footage, out, options(), parser=parser(), findings=session.findings))
 
 
-def film() -> None:
+def film(wanted_person: str, out: str) -> None:
     """The program for a procedural person."""
-    wanted = filming.parse_numbers(PROCEDURAL.value, seed=0.0, seconds=20.0)
+    wanted = filming.parse_numbers(wanted_person, seed=0.0, seconds=20.0)
     views = {text: filming.parse_numbers(text, yaw=0.0, pitch=0.0) for text in CAMERA.value}
+    if wanted["seed"] < 0 or wanted["seconds"] * FPS < 1:
+        raise UserError(f"--procedural={wanted_person}: seed must not be negative, seconds at least one frame (1/{FPS})")
     scene = filming.make_scene(int(wanted["seed"]), wanted["seconds"])
     clip = film_clip(
-        OUT.value,
+        out,
         scene,
         size=SIZE.value,
         source={"procedural": wanted},
@@ -152,10 +153,10 @@ def film() -> None:
     print(f"look at {clip.root / 'contact_sheet.png'}")
 
 
-def check() -> None:
+def check(root: str, _: str) -> None:
     """The program that examines a clip folder."""
-    tell(check_clip(CHECK.value))
-    print(f"{CHECK.value}: examined; every part is whole")
+    tell(check_clip(root))
+    print(f"{root}: examined; every part is whole")
 
 
 def options() -> Options:
