@@ -139,7 +139,7 @@ def film(wanted_person: str, out: str) -> None:
     wanted = filming.parse_numbers(wanted_person, seed=0.0, seconds=20.0)
     views = {text: filming.parse_numbers(text, yaw=0.0, pitch=0.0) for text in CAMERA.value}
     if wanted["seed"] < 0 or wanted["seconds"] * FPS < 1:
-        raise UserError(f"--procedural={wanted_person}: seed must not be negative, seconds at least one frame (1/{FPS})")
+        raise UserError(f"--procedural={wanted_person}: seed must be ≥ 0, seconds at least one frame (1/{FPS})")
     scene = filming.make_scene(int(wanted["seed"]), wanted["seconds"])
     clip = film_clip(
         out,
