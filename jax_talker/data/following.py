@@ -76,6 +76,23 @@ def follow_face(
     return Followed(first, last, track, tuple(sorted(findings, key=lambda f: (f.begin, f.end))))
 
 
+def broken_recordings(found: Sequence[Sequence[Face]], cuts: Sequence[int], joins: Sequence[int]) -> list[int]:
+    """Numbers of the recordings between ``joins`` through which no face can be followed: one is lost for more than
+    MAX_GAP pictures, or there is a cut. Where footage is joined from many, these are better left out than the rest."""
+    boxes = [np.array([box_of(f.points) for f in faces]).reshape(-1, 4) for faces in found]
+    usable = [np.flatnonzero(sides_of(b) >= SMALLEST).tolist() for b in boxes]
+    broken = []
+    for number, (begin, end) in enumerate(pairwise(sorted({0, *joins, len(found)}))):
+        whole = [
+            track
+            for track in _tracks(boxes, usable, begin, end)
+            if min(track.picks) - begin <= MAX_GAP and end - 1 - max(track.picks) <= MAX_GAP
+        ]
+        if not whole or any(begin < cut < end for cut in cuts):
+            broken.append(number)
+    return broken
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Following
 

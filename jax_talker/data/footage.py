@@ -1,6 +1,6 @@
 """What one camera recorded: pictures at 25 fps and the sound with them. Where they come from is its own business."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -37,6 +37,15 @@ class Footage(Protocol):
         """Numbers of pictures with which a new recording begins, where footage is joined from several; 0 excluded."""
         ...
 
+    @property
+    def recording_names(self) -> tuple[str, ...]:
+        """What messages call the recordings between ``joins``, one more than there are joins."""
+        ...
+
+    def without(self, recordings: Collection[int]) -> "Footage":
+        """The same without some of its recordings (their numbers); at least one is left."""
+        ...
+
     def pictures(self, first: int = 0) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
         """The pictures at 25 fps from number ``first`` on, [H, W, 3] sRGB."""
         ...
@@ -71,6 +80,15 @@ class VideoFootage:
     @property
     def name(self) -> str:
         return str(self.path)
+
+    @property
+    def recording_names(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    def without(self, recordings: Collection[int]) -> "VideoFootage":
+        if recordings:
+            raise ValueError(f"{self.name} is one recording, it cannot be left out")
+        return self
 
     @property
     def end(self) -> float:

@@ -28,7 +28,7 @@ from jax_talker.data.detection import detect
 from jax_talker.data.doctor import examine, in_order, read_signals, start_of
 from jax_talker.data.faces import Face
 from jax_talker.data.findings import Finding, Severity
-from jax_talker.data.following import Followed, follow_face
+from jax_talker.data.following import Followed, broken_recordings, follow_face
 from jax_talker.data.footage import Footage
 from jax_talker.data.joins import joins_within
 from jax_talker.data.landmarkers import make_landmarker
@@ -82,11 +82,12 @@ def prepare_clip(
     front = cameras[FRONT]
     sound = front.sound()
     with ClipWriter(out, size=options.size, source={}, overwrite=options.overwrite, job=job) as writer:
-        work = {name: _Work(name, writer, f, options, parser, _Bars(bars)) for name, f in cameras.items()}
-        tracks, short = _track(work, sound, options)
+        work = {name: _Work(name, writer, f, sound, options, parser, _Bars(bars)) for name, f in cameras.items()}
+        tracks, short = _track(work, options)
         arrays = {name: {**track.arrays, **work[name].cut_out(track)} for name, track in tracks.items()}
         camera, own = tracks.pop(FRONT), arrays.pop(FRONT)
         begin, samples = (n * SAMPLE_RATE // FPS for n in (camera.first, camera.frames))
+        sound = work[FRONT].sound
         sound = np.pad(sound, (0, max(0, begin + samples - len(sound))))[begin : begin + samples]
         quality = Quality(camera.head, own["blink"], own["confidence"], own["outside"], sound, options.size)
         source = work[FRONT].describe(camera) | {"summary": quality.summary()}
@@ -125,13 +126,14 @@ def _check_several(cameras: Mapping[str, Footage], options: Options) -> None:
         raise UserError(f"--landmarks={options.landmarks}: several cameras need a folder with a VIEW.npz for each")
 
 
-def _track(
-    work: "dict[str, _Work]", sound: Float32[np.ndarray, " samples"], options: Options
-) -> tuple[dict[str, CameraTrack], tuple[Finding, ...]]:
+def _track(work: "dict[str, _Work]", options: Options) -> tuple[dict[str, CameraTrack], tuple[Finding, ...]]:
     """Every camera's track, the front one's first, and what is to be said about the sound."""
     front = work[FRONT]
-    faces = {name: one.find() for name, one in work.items()}
-    followed, short = front.follow(sound)
+    for one in work.values():
+        one.find()
+    left_out = _leave_out_broken(work)
+    faces = {name: one.faces for name, one in work.items()}
+    followed, short = front.follow()
     joins = joins_within(front.footage.joins, followed.first, followed.last - followed.first)
     camera = track_front(followed, options, start=front.footage.start, joins=joins)
     sides = {name: found for name, found in faces.items() if name != FRONT}
@@ -140,7 +142,24 @@ def _track(
     for name, side in tracks.items():
         found = tuple(replace(f, begin=f.begin + at, end=f.end + at) for f in side.findings)
         tracks[name] = replace(side, findings=found)
-    return {FRONT: camera, **tracks}, short
+    return {FRONT: camera, **tracks}, (*left_out, *short)
+
+
+def _leave_out_broken(work: "dict[str, _Work]") -> tuple[Finding, ...]:
+    """Where footage is joined from several recordings: leave out those through which the face cannot be followed."""
+    front = work[FRONT]
+    names, joins = front.footage.recording_names, front.footage.joins
+    broken = front.broken()
+    if not joins or not broken or len(broken) == len(names):
+        return ()  # one recording is cut where it breaks (following.py); of only broken ones the longest part is kept
+    message = "{} is left out: its face is lost for a while, or there is a cut"
+    findings = []
+    for number in broken:
+        begin = ([0, *joins])[number] / FPS
+        findings.append(Finding("recording_left_out", Severity.WARNING, begin, begin, message.format(names[number])))
+    for one in work.values():
+        one.leave_out(broken)
+    return tuple(findings)
 
 
 def _already(out: Path, job: str, overwrite: bool) -> Prepared | None:
@@ -161,14 +180,21 @@ class _Work:
     """The steps of one camera, with what they share."""
 
     def __init__(
-        self, name: str, writer: ClipWriter, footage: Footage, options: Options, parser: Parser | None, bar: "_Bars"
+        self,
+        name: str,
+        writer: ClipWriter,
+        footage: Footage,
+        sound: Float32[np.ndarray, " samples"],
+        options: Options,
+        parser: Parser | None,
+        bar: "_Bars",
     ):
-        self._name, self._writer, self.footage, self._options = name, writer, footage, options
-        self._parser, self._bar = parser, bar
+        self._name, self._writer, self._options, self._parser, self._bar = name, writer, options, parser, bar
+        self.footage, self.sound = footage, sound
         self._view = None if name == FRONT else name
         self._workers = options.workers or min(os.cpu_count() or 1, MOST_WORKERS)
 
-    def find(self) -> list[list[Face]]:
+    def find(self) -> None:
         """Faces in all pictures."""
         kind = self._options.landmarks
         if kind not in NAMED_LANDMARKERS and Path(kind).is_dir():  # several cameras' landmark files
@@ -176,12 +202,29 @@ class _Work:
         make = functools.partial(make_landmarker, kind, model=self._options.landmark_model)
         folder = self._writer.progress / "found" / self._name
         self._found = detect(self.footage, make, folder, workers=self._workers, bar=self._bar)
+
+    @property
+    def faces(self) -> list[list[Face]]:
+        """Of every picture."""
         return self._found.faces
 
-    def follow(self, sound: Float32[np.ndarray, " samples"]) -> tuple[Followed, tuple[Finding, ...]]:
+    def broken(self) -> list[int]:
+        """Recordings through which no face can be followed."""
+        return broken_recordings(self._found.faces, find_cuts(self._found.signatures), self.footage.joins)
+
+    def leave_out(self, recordings: list[int]) -> None:
+        """Go on without some recordings."""
+        number = np.searchsorted(self.footage.joins, np.arange(len(self._found.faces)), side="right")
+        kept = np.flatnonzero(~np.isin(number, recordings))
+        faces = [self._found.faces[i] for i in kept]
+        self._found = replace(self._found, faces=faces, signatures=self._found.signatures[kept])
+        self.footage = self.footage.without(recordings)
+        self.sound = self.footage.sound()
+
+    def follow(self) -> tuple[Followed, tuple[Finding, ...]]:
         """One face through the pictures that have sound; and what is to be said about the sound."""
         footage, found = self.footage, self._found
-        frames, short = _frames_with_sound(len(found.faces), sound, footage)
+        frames, short = _frames_with_sound(len(found.faces), self.sound, footage)
         followed = follow_face(
             found.faces[:frames],
             find_cuts(found.signatures[:frames]),

@@ -6,7 +6,7 @@ import pytest
 from jax_talker.data.face_findings import MAX_GAP
 from jax_talker.data.faces import Face
 from jax_talker.data.findings import Severity
-from jax_talker.data.following import follow_face
+from jax_talker.data.following import broken_recordings, follow_face
 from jax_talker.data.landmarks import IBUG, scheme_of
 from jax_talker.errors import UserError
 
@@ -187,3 +187,17 @@ def test_jumps_are_measured_on_points_that_speech_does_not_move():
         one[speech] += 30 * (t == 30)  # all but the rigid points jump
         found.append([Face(points=one)])
     assert "jump" not in kinds(follow(found))
+
+
+def test_recordings_in_which_the_face_is_lost_or_cut_are_broken():
+    found = [[face(x=200 + t)] for t in range(60)]
+    joins = [15, 30, 45]
+    assert broken_recordings(found, [], joins) == []
+    for t in range(20, 20 + MAX_GAP):  # short enough to be interpolated
+        found[t] = []
+    for t in (0, 1, 14):  # so are edges
+        found[t] = []
+    assert broken_recordings(found, [15, 30, 37], joins) == [2]  # a join is no cut
+    found[20 + MAX_GAP] = []
+    found[59 - MAX_GAP :] = [[]] * (MAX_GAP + 1)
+    assert broken_recordings(found, [37], joins) == [1, 2, 3]

@@ -9,13 +9,15 @@ from data import mead_miniature as mead
 
 from jax_talker.data.audio import load_sound
 from jax_talker.data.calibration import calibrate
-from jax_talker.data.clip import SAMPLE_RATE
+from jax_talker.data.clip import SAMPLE_RATE, open_clip
 from jax_talker.data.landmarkers import make_landmarker
 from jax_talker.data.landmarks import IBUG
 from jax_talker.data.mead import open_catalogue, open_mead
 from jax_talker.data.mead.archives import find_files
 from jax_talker.data.mead.recordings import Key, spread
+from jax_talker.data.options import Options
 from jax_talker.data.pose import track_head
+from jax_talker.data.preparation import prepare_clip
 from jax_talker.data.video import write_video
 from jax_talker.errors import UserError
 
@@ -375,6 +377,33 @@ def test_the_filmed_miniature_gives_calibrated_views(filmed, tmp_path):
         error = relative_error(truth, session, front, view, calibrated)
         assert error.mean() < 1.5, view
         assert not [f for f in calibrated.findings if f.kind == "calibration"]
+
+
+@pytest.mark.slow
+def test_a_recording_that_breaks_is_left_out_and_the_rest_is_kept(filmed, tmp_path):
+    """The face is lost in the second of four recordings: the clip is that of the other three, pictures and sound."""
+    root, truth = filmed
+    session = open_mead(root, "M003", list(mead.CAMERAS))
+    folder = mead.write_landmarks(tmp_path / "landmarks", truth, session)
+    begin, end = session.recordings[1].first, session.recordings[2].first
+    points = np.load(folder / "front.npz")["landmarks"]
+    points[begin + 8 : begin + 16] = np.nan
+    np.savez(folder / "front.npz", landmarks=points)
+    options = Options(landmarks=str(folder), size=48, matte="none")
+    done = prepare_clip(session.footage, tmp_path / "clip", options, bars=False)
+    (left_out,) = [f for f in done.findings if f.kind == "recording_left_out"]
+    assert left_out.message.startswith(f"{session.recordings[1].key} is left out")
+    clip = open_clip(tmp_path / "clip")
+    assert clip.frames == len(points) - (end - begin)
+    assert clip.joins == tuple(j - (end - begin) * (j > begin) for j in session.footage["front"].joins if j != begin)
+    assert [r["name"] for r in clip.source["recordings"]] == [str(session.recordings[i].key) for i in (0, 2, 3)]
+    kept = np.r_[0:begin, end : len(points)]
+    crop = clip.arrays["crop"][:, None]
+    seen = (clip.arrays["landmarks"] - 24) * (crop[..., 2:] / 48) + crop[..., :2]
+    np.testing.assert_allclose(seen, points[kept], atol=0.01)
+    sound = session.footage["front"].sound().reshape(-1, 640)[kept].ravel()
+    np.testing.assert_allclose(clip.audio(), sound, atol=1e-4)
+    assert clip.view("left_30").frames == clip.frames
 
 
 @pytest.mark.slow

@@ -2,8 +2,8 @@
 
 import bisect
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,16 @@ class MeadFootage:
     @property
     def joins(self) -> tuple[int, ...]:
         return tuple(r.first for r in self.recordings[1:])
+
+    @property
+    def recording_names(self) -> tuple[str, ...]:
+        return tuple(str(r.key) for r in self.recordings)
+
+    def without(self, recordings: Collection[int]) -> "MeadFootage":
+        kept = [i for i in range(len(self.recordings)) if i not in recordings]
+        firsts = itertools.accumulate((self.recordings[i].frames for i in kept), initial=0)
+        joined = [replace(self.recordings[i], first=first) for i, first in zip(kept, firsts, strict=False)]
+        return replace(self, recordings=tuple(joined), videos=tuple(self.videos[i] for i in kept))
 
     def pictures(self, first: int = 0) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
         """[H, W, 3] sRGB from picture ``first`` on. A start in the middle decodes at most one recording in vain."""
