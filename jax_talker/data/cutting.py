@@ -99,9 +99,10 @@ def shown_picture(
 ) -> UInt8[np.ndarray, "H W 3"]:
     """The full picture of frame ``index``, which is picture ``number`` of the footage."""
     path = _shown_path(writer, view, index)
-    if not path.is_file():  # the process that cut it out was killed
+    picture = cv2.imread(str(path)) if path.is_file() else None
+    if picture is None:  # the process that cut it out was killed
         return next(iter(footage.pictures(number)))
-    return np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
+    return np.ascontiguousarray(picture[..., ::-1])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
