@@ -164,8 +164,9 @@ def test_the_matte_without_a_network(seed):
         views.append(HeadView(Crop(corner + SIZE / 2, float(SIZE)), points, up / np.linalg.norm(up)))
         alphas.append(alpha)
     matte = HeadMatte(pictures, views, IBUG)
+    cut = matte.cutter()
     for picture, view, alpha in zip(pictures, views, alphas, strict=True):
-        found = matte(picture, view, view.crop.cut(picture, SIZE))
+        found = cut(matte.look(0, picture, view), view, view.crop.cut(picture, SIZE))
         assert overlap(found, alpha * neck_fade(view, IBUG, SIZE)) > 0.9
 
 
