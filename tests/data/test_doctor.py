@@ -498,15 +498,20 @@ def test_spans_are_few_and_in_order():
     ("name", "expected"),
     [
         ("May_5s", {"too_short", "rotation_small", "sync_unclear"}),
-        ("WDA_KatieHill_000", {"too_short", "sync_unclear"}),
+        (
+            "WDA_KatieHill_000",
+            {"too_short", "sync_unclear", "outside"},
+        ),  # 2 % of the crop, when she leans to the border
         # music under the voice, and 15 pictures a second in a file of 30; the head turns by 7°
-        ("expressive_30fps", {"too_short", "rotation_small", "noisy", "repeated"}),
+        ("expressive_30fps", {"too_short", "rotation_small", "noisy", "repeated", "fit_spike"}),  # 9 px in one frame
     ],
 )
 def test_real_people(shared, tmp_path, name, expected):
-    from jax_talker.data.preparation import Options, prepare_clip
+    from jax_talker.data.footage import VideoFootage
+    from jax_talker.data.options import Options
+    from jax_talker.data.preparation import prepare_clip
 
     options = Options(landmark_model=shared / "models" / "face_landmarker.task", size=256, matte="none")
-    prepare_clip(shared / "clips" / f"{name}.mp4", tmp_path / "clip", options, bars=False)
+    prepare_clip(VideoFootage(shared / "clips" / f"{name}.mp4"), tmp_path / "clip", options, bars=False)
     found = examine(open_clip(tmp_path / "clip"))
     assert {f.kind for f in found} == expected, [f.line() for f in found]
