@@ -15,10 +15,10 @@ from ml_collections import config_flags
 from jax_talker import cli
 from jax_talker.app import evaluating, navigating, personalizing, talking
 from jax_talker.app.run_folder import RunFolder
-from jax_talker.data.procedural import filming, speech
-from jax_talker.data.procedural.sheet import film_clip
-from jax_talker.data.video import write_video
+from jax_talker.data.read.video import write_video
 from jax_talker.errors import UserError
+from jax_talker.procedural import filming, speech
+from jax_talker.procedural.sheet import film_clip
 from jax_talker.training.devices import describe
 from jax_talker.training.log import Log, progress
 

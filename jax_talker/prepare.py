@@ -25,16 +25,16 @@ from pathlib import Path
 from absl import flags
 
 from jax_talker import cli
-from jax_talker.data.clip import FPS
-from jax_talker.data.cutting import Parser
-from jax_talker.data.findings import Finding, Severity
-from jax_talker.data.footage import VideoFootage
-from jax_talker.data.mead import open_mead
-from jax_talker.data.options import Options
-from jax_talker.data.preparation import Prepared, check_clip, prepare_clip
-from jax_talker.data.procedural import filming
-from jax_talker.data.procedural.sheet import film_clip
+from jax_talker.data.clip.clip import FPS
+from jax_talker.data.clip.findings import Finding, Severity
+from jax_talker.data.cut.cutting import Parser
+from jax_talker.data.preparation.options import Options
+from jax_talker.data.preparation.preparation import Prepared, check_clip, prepare_clip
+from jax_talker.data.read.footage import VideoFootage
+from jax_talker.data.read.mead import open_mead
 from jax_talker.errors import UserError
+from jax_talker.procedural import filming
+from jax_talker.procedural.sheet import film_clip
 
 DEFAULT = Options()
 

@@ -14,9 +14,9 @@ from ml_collections import ConfigDict
 from jax_talker import cli
 from jax_talker.app import builders, navigating, talking
 from jax_talker.app.run_folder import RunFolder
-from jax_talker.data.audio import load_sound
-from jax_talker.data.clip import open_clip
-from jax_talker.data.video import write_video
+from jax_talker.data.clip.clip import open_clip
+from jax_talker.data.read.audio import load_sound
+from jax_talker.data.read.video import write_video
 from jax_talker.errors import UserError
 from jax_talker.training.log import progress
 

@@ -1,6 +1,7 @@
 """The import rules of docs/architecture.md, read off the source."""
 
 import ast
+import graphlib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ OURS = ("jax_talker", "kernels", "configs", "converters")
 EVERYONE = {"jax_talker", "jax_talker.types", "jax_talker.geometry", "jax_talker.errors"}
 PROGRAMS = {"prepare", "personalize", "train", "render", "evaluate", "view", "sweep", "demo"}
 
+# The rooms of data: each imports only those before it.
+ORDER = ("clip", "read", "track", "camera", "cut", "check", "preparation")
+DATA = {room: ORDER[:place] for place, room in enumerate(ORDER)} | {"batches": ("clip",)}
+
 # room → what of ours it may import besides itself and EVERYONE; the programs may import everything
 MAY_IMPORT = {
     "kernels": None,  # None: not even EVERYONE
@@ -18,7 +23,8 @@ MAY_IMPORT = {
     "jax_talker.errors": set(),
     "jax_talker.geometry": set(),
     "jax_talker.cli": set(),
-    "jax_talker.data": set(),
+    **{f"jax_talker.data.{room}": {f"jax_talker.data.{r}" for r in before} for room, before in DATA.items()},
+    "jax_talker.procedural": {f"jax_talker.data.{room}" for room in ("clip", "read", "track", "camera", "check")},
     "jax_talker.models": {"jax_talker.networks"},
     "jax_talker.priors": set(),
     "jax_talker.networks": set(),
@@ -31,7 +37,10 @@ MAY_IMPORT = {
     "jax_talker.baselines": {f"jax_talker.{room}" for room in ("models", "priors", "rendering", "losses", "networks")},
     "jax_talker.app": {
         f"jax_talker.{room}"
-        for room in ("data", "models", "priors", "networks", "rendering", "losses", "metrics", "training")
+        for room in (
+            *(f"data.{room}" for room in DATA),
+            *("models", "priors", "networks", "rendering", "losses", "metrics", "training", "procedural"),
+        )
     },
     "converters": {"jax_talker.priors", "jax_talker.networks"},
 }
@@ -39,12 +48,12 @@ MAY_IMPORT = {
 ONE_IMPORTER = {
     "orbax": ("jax_talker/training/checkpoint.py",),
     "ml_collections": ("configs/",),
-    "mediapipe": ("jax_talker/data/landmarkers/mediapipe.py",),
-    "face_alignment": ("jax_talker/data/landmarkers/face_alignment.py",),
+    "mediapipe": ("jax_talker/data/track/landmarkers/mediapipe.py",),
+    "face_alignment": ("jax_talker/data/track/landmarkers/face_alignment.py",),
     # peers: gsplat is measured beside ours where it is installed; face-alignment's networks are torch's
-    "torch": ("converters/", "kernels/peers.py", "jax_talker/data/landmarkers/face_alignment.py"),
+    "torch": ("converters/", "kernels/peers.py", "jax_talker/data/track/landmarkers/face_alignment.py"),
     "jax.experimental.pallas.triton": ("kernels/pallas_triton.py",),
-    "numba": ("kernels/", "jax_talker/data/procedural"),
+    "numba": ("kernels/", "jax_talker/procedural"),
     "jax._src": (),
     "jaxlib": (),
 }
@@ -67,9 +76,11 @@ def imports(path):
 
 
 def room_of(module):
-    """The longest prefix that is a room: jax_talker.data.clip → jax_talker.data."""
+    """The longest prefix that is a room: jax_talker.data.clip.clip → jax_talker.data.clip."""
     parts = module.split(".")
-    return ".".join(parts[:2]) if parts[0] == "jax_talker" else parts[0]
+    if parts[0] != "jax_talker":
+        return parts[0]
+    return ".".join(parts[: 3 if parts[1:2] == ["data"] else 2])
 
 
 def is_program(room):
@@ -108,10 +119,43 @@ def test_fast_moving_packages_have_one_importer(path):
                 assert programs or any(place.startswith(p) for p in places), f"{place} imports {module}"
 
 
+def name_of(path):
+    """jax_talker/data/clip/__init__.py → jax_talker.data.clip"""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def import_graph(paths):
+    """Module → the modules of ours that it names, functions' own imports included."""
+    names = {name_of(p) for p in paths}
+    known = lambda m: m if m in names else m.rpartition(".")[0]  # noqa: E731  (the last part may be a function)
+    return {name_of(p): {known(m) for m in imports(p)} & names - {name_of(p)} for p in paths}
+
+
+def circle(graph):
+    """One circle of a graph, None where there is none."""
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
+    return None
+
+
+@pytest.mark.parametrize("top", OURS)
+def test_no_module_imports_itself_by_a_detour(top):
+    found = circle(import_graph([p for p in modules() if p.relative_to(ROOT).parts[0] == top]))
+    assert found is None, " → ".join(found)
+
+
+def test_circles_are_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) is not None
+    assert circle({"a": {"b", "c"}, "b": {"c"}}) is None
+
+
 def test_the_rules_can_fail():
     """The checker sees relative and nested imports; otherwise every test above is vacuous."""
-    source = ROOT / "jax_talker" / "data" / "clip.py"
+    source = ROOT / "jax_talker" / "data" / "clip" / "clip.py"
     assert "jax_talker.errors.UserError" in set(imports(source))
-    assert room_of("jax_talker.data.clip") == "jax_talker.data"
+    assert room_of("jax_talker.data.clip.clip") == "jax_talker.data.clip"
+    assert room_of("jax_talker.models.talker") == "jax_talker.models"
     assert is_program("jax_talker.train")
     assert not is_program("jax_talker.training")

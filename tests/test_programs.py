@@ -17,11 +17,11 @@ from scipy.spatial.transform import Rotation
 
 from jax_talker import priors
 from jax_talker.app import evaluating
-from jax_talker.data.clip import open_clip
-from jax_talker.data.mead.session import open_mead
-from jax_talker.data.procedural import filming
+from jax_talker.data.clip.clip import open_clip
+from jax_talker.data.read.mead.session import open_mead
 from jax_talker.priors import GGHeadConfig
 from jax_talker.priors import template as templates
+from jax_talker.procedural import filming
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 32

@@ -4,9 +4,9 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from jax_talker.data.audio import FeatureExtractor, LogMel, frame_windows
-from jax_talker.data.clip import Clip, open_clip
-from jax_talker.data.dataset import ClipFrames, Split, split
+from jax_talker.data.batches.dataset import ClipFrames, Split, split
+from jax_talker.data.clip.clip import Clip, open_clip
+from jax_talker.data.read.audio import FeatureExtractor, LogMel, frame_windows
 from jax_talker.errors import UserError
 from jax_talker.models.deformation import DeformationField
 from jax_talker.models.talker import Talker
@@ -18,7 +18,7 @@ from jax_talker.training.loop import Every
 from jax_talker.training.navigate_step import TalkingHead
 from jax_talker.training.objective import ImageLoss
 
-AUDIO_WINDOW = 16  # feature steps that one frame hears (data.audio.frame_windows)
+AUDIO_WINDOW = 16  # feature steps that one frame hears (data.read.audio.frame_windows)
 EXTRACTORS = {"logmel": LogMel}
 
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from jax_talker.app import builders
 from jax_talker.app.navigating import Speaker
-from jax_talker.data.clip import Clip
-from jax_talker.data.dataset import ClipFrames, batches
+from jax_talker.data.batches.dataset import ClipFrames, batches
+from jax_talker.data.clip.clip import Clip
 from jax_talker.metrics import psnr, ssim
 from jax_talker.training.log import progress, read_scalars
 from jax_talker.types import FrameBatch

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from jax_talker import priors
 from jax_talker.app import builders
 from jax_talker.app.run_folder import Personal, RunFolder
-from jax_talker.data.dataset import ClipFrames
+from jax_talker.data.batches.dataset import ClipFrames
 from jax_talker.models.navigator import Coefficients
 from jax_talker.priors.base import Variables
 from jax_talker.rendering import Rasteriser

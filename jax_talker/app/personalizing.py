@@ -12,8 +12,8 @@ import optax
 from jax_talker import priors
 from jax_talker.app import builders
 from jax_talker.app.run_folder import Personal, RunFolder
-from jax_talker.data.dataset import ClipFrames
-from jax_talker.data.selection import choose_frames
+from jax_talker.data.batches.dataset import ClipFrames
+from jax_talker.data.batches.selection import choose_frames
 from jax_talker.metrics import psnr
 from jax_talker.rendering import Rasteriser, render
 from jax_talker.training import personalize_step as stages

@@ -14,14 +14,14 @@ import optax
 from jax_talker import geometry, priors
 from jax_talker.app import builders
 from jax_talker.app.run_folder import RunFolder
-from jax_talker.data.procedural.corpus import Corpus, CorpusSpec, load_or_make
-from jax_talker.data.procedural.head import Head, picture
-from jax_talker.data.procedural.identity import Z_SIZE, Identity, Motion, random_identity
-from jax_talker.data.procedural.template import template
 from jax_talker.metrics import psnr
 from jax_talker.priors import GGHeadConfig, make_gghead
 from jax_talker.priors import template as templates
 from jax_talker.priors.base import Prior, Variables
+from jax_talker.procedural.corpus import Corpus, CorpusSpec, load_or_make
+from jax_talker.procedural.head import Head, picture
+from jax_talker.procedural.identity import Z_SIZE, Identity, Motion, random_identity
+from jax_talker.procedural.template import template
 from jax_talker.rendering import render
 from jax_talker.training import personalize_step
 from jax_talker.training import prior_step as stage
@@ -41,7 +41,7 @@ INVERSION = personalize_step.InversionWeights()
 CARD = """# The small prior
 
 A generator of the GGHead architecture ({parameters:,} parameters, {gaussians} Gaussians, {resolution}² planes,
-{num_ws} × {w_dim} W+) for the procedural heads of `jax_talker.data.procedural`. It knows nothing of real people: on a
+{num_ws} × {w_dim} W+) for the procedural heads of `jax_talker.procedural`. It knows nothing of real people: on a
 video of a real person it is a starting point that personalisation has to carry a long way.
 
 | | |
@@ -53,7 +53,7 @@ video of a real person it is a starting point that personalisation has to carry 
 | unseen people | {strangers}, each inverted from one front view at {size}² |
 | front view | {front:.2f} dB PSNR (lowest {front_low:.2f}) |
 | {side_yaw:.0f}° yaw, never shown | {side:.2f} dB PSNR (lowest {side_low:.2f}) |
-| latent z | {z_dim} numbers; the first {meaningful} are the parameters of `data.procedural.identity` |
+| latent z | {z_dim} numbers; the first {meaningful} are the parameters of `procedural.identity` |
 | licence | that of this project; no third-party data |
 """
 

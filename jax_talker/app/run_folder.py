@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
-from jax_talker.data.clip import Clip
+from jax_talker.data.clip.clip import Clip
 from jax_talker.errors import UserError
 from jax_talker.training.cameras import move_labels
 

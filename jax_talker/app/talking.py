@@ -12,12 +12,12 @@ import numpy as np
 from jax_talker import geometry
 from jax_talker.app import builders
 from jax_talker.app.navigating import Speaker
-from jax_talker.data.audio import frame_windows, num_video_frames
-from jax_talker.data.clip import FPS, SAMPLE_RATE, Clip
-from jax_talker.data.dataset import neighbourhoods
-from jax_talker.data.joins import joins_within
-from jax_talker.data.procedural.motion import blinks
+from jax_talker.data.batches.dataset import neighbourhoods
+from jax_talker.data.clip.clip import FPS, SAMPLE_RATE, Clip
+from jax_talker.data.read.audio import frame_windows, num_video_frames
+from jax_talker.data.read.joins import joins_within
 from jax_talker.errors import UserError
+from jax_talker.procedural.motion import blinks
 
 BATCH = 8
 ANGLES = re.compile(r"yaw=(?P<yaw>-?\d+(\.\d+)?)(,pitch=(?P<pitch>-?\d+(\.\d+)?))?$|pitch=(?P<only>-?\d+(\.\d+)?)$")

@@ -1,4 +1,5 @@
-"""What the camera saw and the microphone heard: decoding, landmarks, masks, audio features, clips, datasets.
+"""What the camera saw and the microphone heard, from files to batches. Host side only: NumPy, PyAV, OpenCV.
 
-Host side only: NumPy, PyAV, OpenCV. Imports nothing of models, rendering or training.
+Rooms, each importing only those before it: ``clip`` ← ``read`` ← ``track`` ← ``camera`` ← ``cut`` ← ``check`` ←
+``preparation``; ``batches`` needs ``clip`` alone. Imports nothing of models, rendering or training.
 """

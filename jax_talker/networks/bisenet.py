@@ -2,7 +2,7 @@
 
 Inference only. Batch norms are folded into the convolutions before them when the weights are converted
 (``python -m converters bisenet``), and the two auxiliary heads, which only training used, are left out. What the
-classes mean is written in ``data/parsing.py``.
+classes mean is written in ``data/cut/parsing.py``.
 """
 
 from collections.abc import Callable

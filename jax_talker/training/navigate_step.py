@@ -116,7 +116,7 @@ def make_navigation_step(
     loss: ImageLoss,
     weights: NavigationWeights,
 ) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
-    """A step(state, variables, anchor, i, j): ``i`` and ``j`` are FrameBatches of data.dataset.ClipFrames.pairs."""
+    """A step(state, variables, anchor, i, j): ``i`` and ``j`` are FrameBatches of ClipFrames.pairs (data.batches)."""
 
     def step(
         state: TrainState, variables: Variables, anchor: Float[Array, "L D"], i: FrameBatch, j: FrameBatch

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from jax_talker import geometry
-from jax_talker.data.crop import Crop
-from jax_talker.data.landmarks import AVERAGE_FACE, IBUG
-from jax_talker.data.pose import ANCHORS, PIVOT
-from jax_talker.data.procedural import filming
-from jax_talker.data.procedural.face import Face
-from jax_talker.data.procedural.landmarks import VERTICES
-from jax_talker.data.procedural.render import project
-from jax_talker.data.procedural.skull import to_world
+from jax_talker.data.camera.crop import Crop
+from jax_talker.data.camera.pose import ANCHORS, PIVOT
+from jax_talker.data.track.landmarks import AVERAGE_FACE, IBUG
+from jax_talker.procedural import filming
+from jax_talker.procedural.face import Face
+from jax_talker.procedural.landmarks import VERTICES
+from jax_talker.procedural.render import project
+from jax_talker.procedural.skull import to_world
 
 BITS = 8  # a frame's number is painted as this many bright or dark bars
 

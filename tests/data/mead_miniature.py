@@ -15,9 +15,9 @@ import av
 import cv2
 import numpy as np
 
-from jax_talker.data.procedural import filming, motion, speech
-from jax_talker.data.procedural.identity import Motion, random_identity
-from jax_talker.data.video import write_video
+from jax_talker.data.read.video import write_video
+from jax_talker.procedural import filming, motion, speech
+from jax_talker.procedural.identity import Motion, random_identity
 
 FPS, SOUND_RATE = 30, 48_000
 CAMERAS = {"front": (0, 0), "top": (0, 25), "down": (0, -25), "left_30": (30, 0), "right_30": (-30, 0)}  # yaw, pitch

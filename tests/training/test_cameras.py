@@ -14,8 +14,8 @@ from safetensors.numpy import load_file
 from scipy.spatial.transform import Rotation
 
 from jax_talker import geometry
-from jax_talker.data.clip import open_clip
-from jax_talker.data.procedural import filming
+from jax_talker.data.clip.clip import open_clip
+from jax_talker.procedural import filming
 from jax_talker.rendering import render
 from jax_talker.training import personalize_step
 from jax_talker.training.cameras import SHIFT_UNIT, TURN_UNIT, move_labels, size_of

@@ -1,0 +1,147 @@
+"""Batches of a clip's frames for training and evaluation.
+
+Which frames a batch holds is a pure function of (seed, step), so that a resumed run sees what an unbroken one would.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from jax_talker.data.clip.clip import Clip
+from jax_talker.errors import UserError
+from jax_talker.types import FrameBatch
+
+TEST_FRACTION = 1 / 11  # the field's split: the last eleventh, contiguous
+LEAST_TRAINED = 2  # frames: training takes successive ones in couples
+CACHE_LIMIT = 2**30  # bytes of decoded frames and masks kept in memory; the rest is read from disk each time
+
+
+@dataclass(frozen=True)
+class Split:
+    """Frame numbers for training and for the held-out tail."""
+
+    train: np.ndarray
+    test: np.ndarray
+
+
+def split(frames: int, test_fraction: float = TEST_FRACTION, joins: Sequence[int] = ()) -> Split:
+    """The first part trains, the contiguous tail tests (peers.md G): int(10 N / 11) frames train, as in the field.
+
+    In a clip that is joined from recordings, none is divided: the border moves to the nearest of ``joins``, as long as
+    half of the clip is left to train on. UserError where too few frames are left.
+    """
+    test = max(1, math.ceil(frames * test_fraction - 1e-9))
+    border = min(
+        (j for j in joins if frames / 2 <= j < frames), key=lambda j: abs(j - frames + test), default=frames - test
+    )
+    if border < LEAST_TRAINED:
+        raise UserError(
+            f"a clip of {frames} frames is too short: with a share of {test_fraction:.3g} held out, {max(border, 0)} "
+            f"are left to train on, at least {LEAST_TRAINED} are needed; prepare a longer one"
+        )
+    return Split(np.arange(border), np.arange(border, frames))
+
+
+class FrameStore:
+    """Frames and masks of one camera, decoded when they are asked for and kept while they fit into ``limit`` bytes.
+
+    So a clip of any length trains in the same memory; what does not fit costs a few milliseconds each time.
+    """
+
+    def __init__(self, clip: Clip, limit: int = CACHE_LIMIT):
+        self.clip, self._left = clip, limit
+        self._kept: dict[tuple[str, int], np.ndarray] = {}
+
+    def images(self, indices: np.ndarray) -> np.ndarray:
+        """[B, H, W, 3] uint8."""
+        return np.stack([self._get("image", self.clip.image, int(i)) for i in indices])
+
+    def masks(self, indices: np.ndarray) -> np.ndarray:
+        """[B, H, W, 3] uint8: upper, lower, head."""
+        return np.stack([self._get("masks", self.clip.masks, int(i)) for i in indices])
+
+    def _get(self, kind: str, read: Callable[[int], np.ndarray], index: int) -> np.ndarray:
+        if (kind, index) not in self._kept:
+            value = read(index)
+            if value.nbytes > self._left:
+                return value
+            self._left -= value.nbytes
+            self._kept[kind, index] = value
+        return self._kept[kind, index]
+
+
+class ClipFrames:
+    """A clip's frames together with their audio windows, as FrameBatches.
+
+    ``windows`` [T, S, F] are the per-frame feature windows (data.read.audio.frame_windows); ``reach`` A is how many
+    neighbouring frames the audio adapter looks at: frame i gets the windows of [i − A/2, i + A/2), zeros outside
+    its recording.
+    """
+
+    def __init__(self, clip: Clip, windows: np.ndarray, reach: int):
+        if len(windows) != clip.frames:
+            raise ValueError(f"{len(windows)} audio windows for {clip.frames} frames")
+        self.clip = clip
+        self.store = FrameStore(clip)
+        self._neighbours = neighbourhoods(windows, reach, clip.joins)
+
+    def frames(self, indices: np.ndarray) -> FrameBatch:
+        """The frames ``indices`` [B] as a batch on the default device."""
+        indices = np.asarray(indices)
+        masks = self.store.masks(indices).astype(np.float32) / 255
+        host = {
+            "image": self.store.images(indices).astype(np.float32) / 255,
+            "upper": masks[..., 0],
+            "lower": masks[..., 1],
+            "head": masks[..., 2],
+            "label": self.clip.arrays["label"][indices].astype(np.float32),
+            "audio": self._neighbours(indices),
+            "blink": self.clip.arrays["blink"][indices].astype(np.float32),
+            "index": indices.astype(np.int32),
+        }
+        return FrameBatch(**jax.device_put(host))
+
+    def pairs(self, indices: np.ndarray, batch: int, swap: float, seed: int, step: int = 0) -> Iterator[tuple]:
+        """Endless training batches (i, j): frames whose upper face and frames whose lower face is supervised.
+
+        Both hold successive frames side by side (0 and 1, 2 and 3, …), so that smoothness in time can be measured; a
+        share ``swap`` of the couples gets unrelated j ≠ i, the others j = i (method.md 5). Starts at ``step``.
+        """
+        if batch % 2:
+            raise ValueError(f"the batch must be even (successive frames come in couples), got {batch}")
+        starts = indices[:-1][~np.isin(indices[1:], self.clip.joins)]  # a join's two frames are not successive
+        while True:
+            rng = np.random.default_rng((seed, step))
+            first = rng.choice(starts, size=batch // 2)
+            other = np.where(rng.random(batch // 2) < swap, rng.choice(starts, size=batch // 2), first)
+            i, j = (np.stack([s, s + 1], 1).ravel() for s in (first, other))
+            yield self.frames(i), self.frames(j)
+            step += 1
+
+
+def neighbourhoods(windows: np.ndarray, reach: int, joins: Sequence[int] = ()):
+    """A function from frame numbers [B] to audio [B, A, S, F]: windows of [i − A/2, i + A/2), zeros outside the clip,
+    and outside i's recording where ``joins`` says with which frames others begin."""
+    before = reach // 2
+    padded = np.pad(windows, [(before, reach - before), (0, 0), (0, 0)]).astype(np.float32)
+    recording = np.pad(
+        np.searchsorted(sorted(joins), np.arange(len(windows)), "right"), (before, reach - before), "edge"
+    )
+
+    def gather(indices: np.ndarray) -> np.ndarray:
+        wanted = indices[:, None] + np.arange(reach)
+        own = recording[wanted] == recording[indices + before][:, None]
+        return padded[wanted] * own[..., None, None]
+
+    return gather
+
+
+def batches(frames: ClipFrames, indices: np.ndarray, size: int) -> Iterator[tuple[FrameBatch, int]]:
+    """All ``indices`` in order, in batches of one static size; the last is padded, the number says how many count."""
+    for start in range(0, len(indices), size):
+        part = indices[start : start + size]
+        padded = np.concatenate([part, np.repeat(part[-1:], size - len(part))])
+        yield frames.frames(padded), len(part)

@@ -1,0 +1,95 @@
+"""Mattes made elsewhere (MODNet, Robust Video Matting, …), and the choice to cut nothing out."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from jax_talker.data.clip.clip import FPS
+from jax_talker.data.cut.matte import Cutter, HeadView
+from jax_talker.data.read.video import read_frames
+from jax_talker.errors import UserError
+
+IMAGES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+class AlphaFiles:
+    """Alpha of each 25 fps frame from a folder of pictures, one per frame in the order of their names, or from a video.
+
+    Pictures have the source's size; an alpha channel is used where there is one, else the brightness (white is head).
+    A video is read like the source, by time.
+    """
+
+    warm_up = 0
+
+    def __init__(self, path: str | Path, *, frames: int, start: float):
+        """``frames``: how many pictures the source has from ``start`` (seconds) on."""
+        self._path, self._start = Path(path), start
+        self._names: list[Path] | None = None
+        self._next = 0
+        self._alphas: Iterator[np.ndarray] = iter(())
+        if self._path.is_dir():
+            self._names = sorted(p for p in self._path.iterdir() if p.suffix.lower() in IMAGES)
+            if len(self._names) != frames:
+                raise UserError(
+                    f"{path}: holds {len(self._names)} pictures, but the source has {frames} at {FPS} fps; a matte "
+                    "folder needs one picture per frame (or give the matte as a video)"
+                )
+
+    def look(self, index: int, picture: UInt8[np.ndarray, "H W 3"], view: HeadView) -> UInt8[np.ndarray, "H W"]:
+        """Alpha of picture ``index``, which counts from ``start``."""
+        alpha = _read_alpha(self._names[index]) if self._names is not None else self._from_video(index)
+        if alpha.shape != picture.shape[:2]:
+            raise UserError(
+                f"{self._path}: mattes are {alpha.shape[1]}×{alpha.shape[0]}, "
+                f"the video is {picture.shape[1]}×{picture.shape[0]}; both must have the same size"
+            )
+        return alpha
+
+    def _from_video(self, index: int) -> UInt8[np.ndarray, "H W"]:
+        if index != self._next or index == 0:
+            self._alphas = (frame[..., 1] for frame in read_frames(self._path, start=self._start + index / FPS))
+        self._next = index + 1
+        alpha = next(self._alphas, None)
+        if alpha is None:
+            raise UserError(f"{self._path}: the matte ends before the picture does")
+        return alpha
+
+    def cutter(self) -> Cutter:
+        return _cut_alpha
+
+
+class NoMatte:
+    """Nothing is cut out; only what lies outside the source picture is not there."""
+
+    warm_up = 0
+
+    def look(self, index: int, picture: UInt8[np.ndarray, "H W 3"], view: HeadView) -> tuple[int, ...]:
+        return picture.shape
+
+    def cutter(self) -> Cutter:
+        return _whole
+
+
+def _cut_alpha(
+    looked: UInt8[np.ndarray, "H W"], view: HeadView, seen: UInt8[np.ndarray, "S S 3"]
+) -> Float32[np.ndarray, "S S"]:
+    cut = view.crop.cut(np.ascontiguousarray(looked[..., None]), len(seen))[..., 0] / 255
+    return (cut * view.crop.inside(looked.shape, len(seen))).astype(np.float32)
+
+
+def _whole(looked: tuple[int, ...], view: HeadView, seen: UInt8[np.ndarray, "S S 3"]) -> Float32[np.ndarray, "S S"]:
+    return view.crop.inside(looked, len(seen)).astype(np.float32)
+
+
+def _read_alpha(path: Path) -> UInt8[np.ndarray, "H W"]:
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise UserError(f"{path}: not a picture that can be read")
+    if image.dtype == np.uint16:
+        image = (image // 257).astype(np.uint8)
+    if image.ndim == 2:
+        return image
+    return image[..., 3] if image.shape[2] == 4 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)

@@ -1,5 +1,0 @@
-"""Landmarkers, one per file: MediaPipe (478 points), face-alignment (68 points), a file of landmarks made elsewhere."""
-
-from jax_talker.data.landmarkers.choice import LANDMARKERS, make_landmarker
-
-__all__ = ["LANDMARKERS", "make_landmarker"]

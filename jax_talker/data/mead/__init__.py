@@ -1,6 +1,0 @@
-"""MEAD (ECCV 2020): one actor's short multi-view recordings as one synchronised footage per camera."""
-
-from jax_talker.data.mead.recordings import EMOTIONS, VIEWS, open_catalogue
-from jax_talker.data.mead.session import MeadSession, open_mead
-
-__all__ = ["EMOTIONS", "VIEWS", "MeadSession", "open_catalogue", "open_mead"]

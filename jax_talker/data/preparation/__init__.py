@@ -1,0 +1,1 @@
+"""The order of all this. In: a video and options. Out: a finished clip folder."""

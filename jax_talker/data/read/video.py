@@ -1,0 +1,213 @@
+"""Video files in and out, through PyAV: any rate, size and rotation in; H.264 with AAC sound out.
+
+Time zero is the first picture. ``read_frames`` resamples by time stamps alone: frame i is the picture that a player
+shows i/fps seconds after the first, so constant, variable and wrongly announced rates are all treated alike. Times are
+fractions, never rounded numbers, so nothing drifts however long a video is.
+"""
+
+import math
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeVar
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+from jaxtyping import Float32, UInt8
+
+from jax_talker.data.clip.clip import FPS, SAMPLE_RATE
+from jax_talker.data.read import decoding
+from jax_talker.errors import UserError
+
+ROUNDED_STAMPS = Fraction(1, 1000)  # s; containers round time stamps, Matroska to a millisecond
+CONTAINERS = (".mp4", ".mov", ".mkv")
+BT709 = 1  # number in H.264's tables of colour matrices, primaries and transfer functions
+Picture = TypeVar("Picture")
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video file says about itself."""
+
+    path: Path
+    fps: float  # average rate of the source
+    frames: int  # pictures in the source: from its index, else estimated from rate and duration
+    size: tuple[int, int]  # width, height as shown: rotated and with square pixels
+    duration: float  # seconds of picture; 0 when the file does not say
+    has_sound: bool
+    notes: tuple[str, ...] = ()  # what one should know before training on it: interlaced, HDR
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """What the file's headers and first picture say. UserError when it is missing, empty, damaged or has no picture."""
+    path = Path(path)
+    with decoding.open_media(path) as container:
+        stream = decoding.picture_stream(container, path)
+        _, first = next(decoding.pictures(container, stream, path, Fraction(0)))
+        height, width = decoding.upright(first, stream.sample_aspect_ratio).shape[:2]
+        duration = float(decoding.announced_seconds(stream) or 0)
+        rate = float(stream.average_rate or stream.guessed_rate or 0)
+        frames = stream.frames or round(duration * rate)
+        notes, has_sound = decoding.peculiarities(first), bool(container.streams.audio)
+        return VideoInfo(path, rate, frames, (width, height), duration, has_sound, notes)
+
+
+def read_frames(
+    path: str | Path, *, fps: int = FPS, start: float = 0.0, duration: float | None = None, first: int = 0
+) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """The pictures shown at ``start + i/fps`` seconds for i = ``first``, …: [H, W, 3] sRGB, upright, square pixels.
+
+    i ends before round((end − start)·fps), ``end`` being when the last picture ends or ``start + duration``, whichever
+    is earlier; Python's round, as for sound, so that picture and sound of equal length agree. Reading from ``first``
+    on gives the same pictures as reading all, exactly; none when there are no more. A file that is damaged,
+    or ends before its own index says, raises UserError at that place; a ``duration`` that ends earlier never meets it.
+    """
+    path, begin = Path(path), _seconds(start)
+    most = math.inf if duration is None else round(_seconds(duration) * fps)
+    if begin < 0 or most < 1:
+        raise UserError(f"{path}: start must be ≥ 0 s and duration at least one frame, not {start:g} and {duration}")
+    with decoding.open_media(path) as container:
+        stream = decoding.picture_stream(container, path)
+        size = probe(path).size  # of the first picture: later ones may differ
+        sought, ends, nothing = begin + Fraction(first, fps), Fraction(0), first == 0
+
+        def stamped() -> Iterator[tuple[Fraction, Any]]:
+            nonlocal ends
+            for time, picture in decoding.pictures(container, stream, path, sought):
+                ends = time
+                yield time, picture
+
+        for picture in on_beat(stamped(), fps=fps, begin=begin, first=first, most=most):
+            nothing = False
+            yield decoding.upright(picture, stream.sample_aspect_ratio, size)
+        if nothing:
+            raise UserError(
+                f"{path}: the picture ends at {float(ends):.2f} s; there is nothing from {float(begin):g} s on"
+            )
+
+
+def on_beat(
+    stamped: Iterable[tuple[Fraction, Picture | None]],
+    *,
+    fps: int,
+    begin: Fraction,
+    first: int = 0,
+    most: float = math.inf,
+) -> Iterator[Picture]:
+    """Which of (time, picture) is shown at ``begin + i/fps`` for i = ``first``, …, exactly; see ``read_frames``.
+
+    Times ascend; the last entry says when the last picture ends, its picture is None.
+    """
+    count, shown = first, None
+    waiting: deque[Picture] = deque()  # due, but perhaps beyond the rounded end
+    for end, picture in stamped:
+        tolerance = ROUNDED_STAMPS if picture is not None else 0
+        while shown is not None and begin + Fraction(count + len(waiting), fps) < end - tolerance:
+            waiting.append(shown)
+        while waiting and count < min(most, round((end - begin) * fps)):
+            yield waiting.popleft()
+            count += 1
+        if count >= most:
+            return
+        shown = picture
+
+
+def write_video(
+    path: str | Path,
+    frames: Iterable[UInt8[np.ndarray, "H W 3"]],
+    *,
+    fps: int = FPS,
+    sound: Float32[np.ndarray, " samples"] | None = None,
+    sound_rate: int = SAMPLE_RATE,
+    crf: int = 18,
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
+    """Write frames [H, W, 3] sRGB and mono sound in [−1, 1] as H.264 (yuv420p, BT.709) and AAC; returns the path.
+
+    Chroma is stored at half size, so an odd width or height is padded by repeating the last column or row. ``crf`` is
+    x264's quality, lower is better. The file takes its name only when it is whole; on any error nothing is left.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in CONTAINERS:
+        raise UserError(f"{path}: cannot write {path.suffix or 'a file without suffix'}; use one of {CONTAINERS}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        with av.open(str(work), "w", options={"movflags": "+faststart"}) as container:
+            container.metadata.update(metadata or {})
+            _encode(container, iter(frames), fps, sound, sound_rate, crf)
+        work.replace(path)
+    finally:
+        work.unlink(missing_ok=True)
+    return path
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Writing
+
+
+def _encode(container, frames: Iterator[np.ndarray], fps: int, sound, sound_rate: int, crf: int) -> None:
+    first = next(frames, None)
+    if first is None:
+        raise ValueError("no frames to write")
+    _check(first, first.shape)
+    if "libx264" not in av.codecs_available:
+        raise UserError("this build of PyAV has no H.264 encoder (libx264); install av from PyPI")
+    picture = container.add_stream("libx264", rate=fps, options={"crf": str(crf), "preset": "medium"})
+    picture.width, picture.height = first.shape[1] + first.shape[1] % 2, first.shape[0] + first.shape[0] % 2
+    picture.pix_fmt = "yuv420p"
+    picture.codec_context.time_base = Fraction(1, fps)
+    picture.codec_context.colorspace = Colorspace.ITU709
+    picture.codec_context.color_range = ColorRange.MPEG
+    picture.codec_context.color_primaries = picture.codec_context.color_trc = BT709
+    track = None if sound is None else _SoundTrack(container, sound, sound_rate)
+    for count, frame in enumerate(chain([first], frames)):
+        _check(frame, first.shape)
+        padded = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
+        image = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
+        image = image.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+        image.pts, image.time_base = count, Fraction(1, fps)
+        container.mux(picture.encode(image))
+        if track:
+            track.write(until=(count + 1) / fps)
+    container.mux(picture.encode(None))
+    if track:
+        track.write(until=math.inf)
+        track.close()
+
+
+def _seconds(value: float) -> Fraction:
+    return Fraction(value).limit_denominator(1_000_000)
+
+
+def _check(frame: np.ndarray, shape: tuple[int, ...]) -> None:
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[-1] != 3 or frame.shape != shape:
+        raise ValueError(f"frames must be uint8 [H, W, 3], all alike; got {frame.dtype} {frame.shape} after {shape}")
+
+
+class _SoundTrack:
+    """AAC beside the picture, written as far as the picture has come, so that the file is interleaved."""
+
+    def __init__(self, container, sound: np.ndarray, rate: int):
+        if not np.isfinite(sound).all():
+            raise ValueError("sound holds values that are not finite")
+        self._container, self._rate, self._next = container, rate, 0
+        self._sound = np.clip(sound, -1, 1).astype(np.float32)
+        bit_rate = 128_000 if rate > 32_000 else 96_000
+        self._stream = container.add_stream("aac", rate=rate, layout="mono", bit_rate=bit_rate)
+
+    def write(self, until: float) -> None:
+        step = self._stream.codec_context.frame_size or 1024
+        while self._next < len(self._sound) and self._next < until * self._rate:
+            block = av.AudioFrame.from_ndarray(self._sound[None, self._next : self._next + step], "fltp", "mono")
+            block.sample_rate, block.pts, block.time_base = self._rate, self._next, Fraction(1, self._rate)
+            self._container.mux(self._stream.encode(block))
+            self._next += step
+
+    def close(self) -> None:
+        self._container.mux(self._stream.encode(None))

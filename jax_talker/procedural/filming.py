@@ -1,0 +1,130 @@
+"""Film a procedural head: a clip folder with frames, sound, cameras, landmarks and masks from any number of cameras."""
+
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jax_talker import geometry
+from jax_talker.data.clip.clip import FPS
+from jax_talker.data.clip.clip_writer import ClipWriter
+from jax_talker.errors import UserError
+from jax_talker.procedural import motion, speech
+from jax_talker.procedural.head import Head, picture
+from jax_talker.procedural.identity import Identity, Motion, random_identity, vector
+from jax_talker.procedural.landmarks import VERTICES
+from jax_talker.procedural.render import project
+from jax_talker.procedural.skull import to_world
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything a film needs: who, what is said, and how the face and the head move, frame by frame."""
+
+    person: Identity
+    voice: speech.Voice
+    speech: speech.Speech
+    motions: list[Motion]
+    angles: np.ndarray  # [T, 3] degrees of head turning
+
+
+def make_scene(seed: int, seconds: float, *, person: Identity | None = None, turn: float = 1.0) -> Scene:
+    """A person (drawn from the seed unless given) who speaks, blinks, moves brows and turns the head.
+
+    Speech, blinks, brows and turning come from independent random streams, so that none tells anything of another.
+    """
+    who, voices, words, lids, brow, turns = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(6))
+    frames = round(seconds * FPS)
+    voice = speech.random_voice(voices)
+    talk = speech.speak(seconds, words, voice)
+    mouth = talk.mouth_at(np.arange(frames) / FPS)
+    closed = motion.blinks(frames, lids)
+    height = motion.brows(frames, brow)
+    motions = [
+        Motion(float(j), float(w), float(r), upper_lid=float(c), lower_lid=float(0.5 * c), brow=float(h))
+        for (j, w, r), c, h in zip(mouth, closed, height, strict=True)
+    ]
+    return Scene(person or random_identity(who), voice, talk, motions, motion.turning(frames, turns, amount=turn))
+
+
+def parse_numbers(text: str, **known: float) -> dict[str, float]:
+    """``seed=3,seconds=20`` → numbers by name; names that are not mentioned keep their value in ``known``."""
+    found = dict(known)
+    for part in text.split(","):
+        name, _, value = (piece.strip() for piece in part.partition("="))
+        try:
+            if name not in known:
+                raise ValueError
+            found[name] = float(value)
+        except ValueError:
+            raise UserError(f"{text!r}: cannot read {part!r}; give {', '.join(f'{k}=NUMBER' for k in known)}") from None
+    return found
+
+
+def labels(scene: Scene, yaw: float, pitch: float) -> np.ndarray:
+    """EG3D labels [T, 25] of a fixed camera at (yaw, pitch) degrees, as seen from the turning head."""
+    world_from_cam = geometry.orbit(yaw, pitch)
+    head_from_world = np.linalg.inv(motion.world_from_head(scene.angles))
+    return geometry.make_label(head_from_world @ world_from_cam)
+
+
+def film(
+    scene: Scene, cameras: Mapping[str, tuple[float, float]], size: int
+) -> Iterator[dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
+    """Yield for every frame and camera name: image [H, W, 3] uint8, masks [H, W, 3] uint8, landmarks [68, 2] pixels.
+
+    Frames are made ahead by a thread for each core; they come in order.
+    """
+    head = Head(scene.person)
+    seen = {name: labels(scene, *angles) for name, angles in cameras.items()}
+
+    def shoot(i: int) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        mesh = head.mesh(scene.motions[i])
+        points = to_world(head.face.vertices(scene.motions[i])[VERTICES])
+        return {
+            name: (*picture(mesh, label[i], size), project(points, label[i], size)[0].astype(np.float32))
+            for name, label in seen.items()
+        }
+
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque = deque()
+        for i in range(len(scene.motions)):
+            waiting.append(pool.submit(shoot, i))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def write_clip(
+    root: str | Path,
+    scene: Scene,
+    *,
+    size: int,
+    source: Mapping[str, object],
+    views: Mapping[str, tuple[float, float]] | None = None,
+    overwrite: bool = False,
+    progress=lambda iterable, total: iterable,
+) -> None:
+    """Film the scene from the front and from further ``views`` (name → yaw, pitch in degrees) into a clip folder."""
+    views = dict(views or {})
+    cameras = {"front": (0.0, 0.0), **views}
+    points: dict[str, list[np.ndarray]] = {name: [] for name in cameras}
+    blink = np.array([m.upper_lid for m in scene.motions], np.float32)
+    with ClipWriter(root, size=size, source=source, overwrite=overwrite) as writer:
+        for shots in progress(film(scene, cameras, size), total=len(scene.motions)):
+            for name, (image, masks, landmarks) in shots.items():
+                writer.add(image, masks, view=None if name == "front" else name)
+                points[name].append(landmarks)
+        arrays = {
+            name: {"label": labels(scene, *cameras[name]), "blink": blink, "landmarks": np.stack(points[name])}
+            for name in cameras
+        }
+        arrays["front"]["motion"] = np.stack([vector(m) for m in scene.motions]).astype(np.float32)
+        arrays["front"]["angles"] = scene.angles.astype(np.float32)
+        writer.finish(arrays.pop("front"), scene.speech.sound, views=arrays)

@@ -1,0 +1,62 @@
+"""The contact sheet of a filmed clip: the one that ``prepare`` draws for real video, with the truth in it."""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+from scipy.spatial.transform import Rotation
+from tqdm import tqdm
+
+from jax_talker import geometry
+from jax_talker.data.camera.crop import Crop
+from jax_talker.data.check.contact_sheet import SheetFrame, contact_sheet, project_axes
+from jax_talker.data.clip.clip import Clip, open_clip
+from jax_talker.data.track.landmarks import scheme_of
+from jax_talker.procedural.filming import Scene, write_clip
+
+SHOWN = 8  # frames, evenly spread
+
+
+def film_clip(
+    root: str | Path,
+    scene: Scene,
+    *,
+    size: int,
+    source: Mapping[str, object],
+    views: Mapping[str, tuple[float, float]],
+    overwrite: bool = False,
+) -> Clip:
+    """Film a scene into a clip folder, with a bar, and put its contact sheet there."""
+    bar = functools.partial(tqdm, desc="film", unit="frame", dynamic_ncols=True)
+    write_clip(root, scene, size=size, source=source, views=views, overwrite=overwrite, progress=bar)
+    clip = open_clip(root)
+    cv2.imwrite(str(clip.root / "contact_sheet.png"), film_sheet(clip)[..., ::-1])
+    return clip
+
+
+def film_sheet(clip: Clip) -> UInt8[np.ndarray, "H W 3"]:
+    """Pictures, landmarks, head axes and masks of a few frames above the curves of angles, mouth and lids."""
+    whole = Crop(np.full(2, clip.size / 2), float(clip.size))
+    frames = []
+    for index in np.linspace(0, clip.frames - 1, min(SHOWN, clip.frames)).astype(int).tolist():
+        image = clip.image(index)
+        label = clip.arrays["label"][index].astype(np.float64)
+        axes = project_axes(
+            np.linalg.inv(label[:16].reshape(4, 4)), np.asarray(geometry.PIVOT), float(label[16]), clip.size
+        )
+        points = clip.arrays["landmarks"][index].astype(np.float64)
+        frames.append(SheetFrame(index, image, whole, image, image, clip.masks(index), points, axes))
+    world_from_cam = clip.arrays["label"][:, :16].reshape(-1, 4, 4)[:, :3, :3] * np.array([1, -1, -1])
+    yaw, pitch, roll = Rotation.from_matrix(world_from_cam).as_euler("YXZ", degrees=True).T
+    motion = clip.arrays["motion"].T
+    tracks = {
+        "camera, degrees": {"yaw": yaw, "pitch": -pitch, "roll": roll},
+        "mouth": dict(zip(("jaw", "width", "rounding"), motion[:3], strict=True)),
+        "lids and brows": {"blink": clip.arrays["blink"], "brows": motion[5]},
+    }
+    scheme = scheme_of(clip.arrays["landmarks"].shape[1])
+    title = f"procedural person, {clip.frames} frames at {clip.size}²"
+    return contact_sheet(frames, scheme, title=title, tracks=tracks, sound=clip.audio())

@@ -1,0 +1,169 @@
+"""Batches: split, neighbourhoods, couples, and repeatability."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from jax_talker.data.batches.dataset import ClipFrames, FrameStore, batches, neighbourhoods, split
+from jax_talker.data.batches.selection import choose_frames, expression_features
+from jax_talker.data.clip.clip import open_clip
+from jax_talker.data.clip.clip_writer import ClipWriter
+from jax_talker.errors import UserError
+
+SIZE, FRAMES, REACH = 8, 22, 4
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """Frame i is grey level 10·i; its masks are 255 in the channel i mod 3; landmarks open a mouth over time."""
+    root = tmp_path_factory.mktemp("clips") / "clip"
+    rng = np.random.default_rng(0)
+    with ClipWriter(root, size=SIZE, source={}) as writer:
+        for i in range(FRAMES):
+            masks = np.zeros((SIZE, SIZE, 3), np.uint8)
+            masks[..., i % 3] = 255
+            writer.add(np.full((SIZE, SIZE, 3), 10 * i, np.uint8), masks)
+        shape = rng.standard_normal((12, 2))
+        opening = np.zeros((12, 2))
+        opening[6:, 1] = 1
+        points = shape + np.abs(np.sin(np.arange(FRAMES) / 3))[:, None, None] * opening
+        arrays = {"label": rng.standard_normal((FRAMES, 25)), "blink": np.linspace(0, 1, FRAMES), "landmarks": points}
+        writer.finish(arrays, np.zeros(FRAMES * 640))
+    return open_clip(root)
+
+
+@pytest.fixture
+def frames(clip):
+    windows = np.arange(FRAMES, dtype=np.float32)[:, None, None] * np.ones((1, 16, 3), np.float32) + 1
+    return ClipFrames(clip, windows, REACH)
+
+
+def test_split_is_the_contiguous_tail():
+    parts = split(110)
+    np.testing.assert_array_equal(parts.train, np.arange(100))
+    np.testing.assert_array_equal(parts.test, np.arange(100, 110))
+    for frames in (12, 1000, 7503):
+        assert len(split(frames).train) == 10 * frames // 11  # the field's int(10 N / 11)
+    assert len(split(10_000, 0.05).test) == 500  # 0.05 · 10000 is 500.00000000000006
+    with pytest.raises(UserError, match=r"a clip of 2 frames is too short: .*, 1 are left to train on"):
+        split(2)
+
+
+def test_split_divides_no_recording():
+    assert split(110, joins=(30, 60, 96)).test[0] == 96  # 100 without joins
+    assert split(110, joins=(30, 60, 103)).test[0] == 103
+    assert split(110, joins=(10, 20)).test[0] == 100  # rather than training on less than half of the clip
+
+
+def test_neighbourhoods_are_centred_and_zero_outside():
+    windows = np.arange(1, 6, dtype=np.float32)[:, None, None]  # frame i holds i + 1
+    found = neighbourhoods(windows, 4)(np.array([0, 2, 4]))[:, :, 0, 0]
+    np.testing.assert_array_equal(found, [[0, 0, 1, 2], [1, 2, 3, 4], [3, 4, 5, 0]])
+
+
+def test_neighbourhoods_end_at_joins():
+    windows = np.arange(1, 8, dtype=np.float32)[:, None, None]
+    found = neighbourhoods(windows, 4, joins=(5, 2))(np.array([1, 2, 4, 5, 6]))[:, :, 0, 0]
+    np.testing.assert_array_equal(found, [[0, 1, 2, 0], [0, 0, 3, 4], [3, 4, 5, 0], [0, 0, 6, 7], [0, 6, 7, 0]])
+
+
+def test_frames_carry_what_the_clip_holds(frames, clip):
+    batch = frames.frames(np.array([3, 7]))
+    np.testing.assert_allclose(batch.image[:, 0, 0, 0] * 255, [30, 70], atol=1e-4)
+    assert batch.upper[0].min() == 1
+    assert batch.lower[1].min() == 1
+    assert batch.head.max() == 0
+    np.testing.assert_allclose(batch.blink, clip.arrays["blink"][[3, 7]], rtol=1e-6)
+    np.testing.assert_array_equal(batch.audio[0, :, 0, 0], [2, 3, 4, 5])  # windows of frames 1 … 4
+    np.testing.assert_array_equal(batch.index, [3, 7])
+
+
+def test_pairs_are_couples_and_share_or_swap(frames):
+    train = np.arange(15)
+    taken = [next(frames.pairs(train, 6, 0.5, seed=1, step=k)) for k in range(40)]
+    i = np.concatenate([np.asarray(a.index).reshape(-1, 2) for a, _ in taken])
+    j = np.concatenate([np.asarray(b.index).reshape(-1, 2) for _, b in taken])
+    np.testing.assert_array_equal(i[:, 1], i[:, 0] + 1)
+    np.testing.assert_array_equal(j[:, 1], j[:, 0] + 1)
+    assert max(i.max(), j.max()) <= 14  # nothing of the held-out tail
+    swapped = (i[:, 0] != j[:, 0]).mean()
+    assert 0.3 < swapped < 0.65  # half of them, but for chance and for j that happen to equal i
+    same = next(frames.pairs(train, 6, 0.0, seed=1))
+    np.testing.assert_array_equal(same[0].index, same[1].index)
+    with pytest.raises(ValueError, match="must be even"):
+        next(frames.pairs(train, 5, 0.5, seed=1))
+
+
+def test_pairs_resume_where_they_stopped(frames):
+    train = np.arange(15)
+    running = frames.pairs(train, 4, 0.5, seed=2)
+    third = [next(running) for _ in range(3)][2]
+    resumed = next(frames.pairs(train, 4, 0.5, seed=2, step=2))
+    for a, b in zip(third, resumed, strict=True):
+        np.testing.assert_array_equal(a.index, b.index)
+    other = next(frames.pairs(train, 4, 0.5, seed=3, step=2))
+    assert (np.asarray(other[0].index) != np.asarray(third[0].index)).any()
+
+
+def test_batches_cover_everything_once_at_one_size(frames):
+    parts = list(batches(frames, np.arange(3, 10), 3))
+    assert [count for _, count in parts] == [3, 3, 1]
+    assert all(len(batch.index) == 3 for batch, _ in parts)
+    covered = np.concatenate([np.asarray(batch.index)[:count] for batch, count in parts])
+    np.testing.assert_array_equal(covered, np.arange(3, 10))
+
+
+def test_store_reads_each_frame_once(clip, monkeypatch):
+    reads = []
+    original = type(clip).image
+    monkeypatch.setattr(type(clip), "image", lambda self, i: reads.append(i) or original(self, i))
+    store = FrameStore(clip)
+    store.images(np.array([1, 2, 1]))
+    store.images(np.array([2]))
+    assert reads == [1, 2]
+
+
+def test_store_keeps_what_fits_and_reads_the_rest_each_time(clip, monkeypatch):
+    reads = []
+    original = type(clip).image
+    monkeypatch.setattr(type(clip), "image", lambda self, i: reads.append(i) or original(self, i))
+    store = FrameStore(clip, limit=2 * SIZE * SIZE * 3 + 1)
+    for _ in range(2):
+        np.testing.assert_array_equal(store.images(np.array([0, 1, 2]))[:, 0, 0, 0], [0, 10, 20])
+    assert reads == [0, 1, 2, 2]
+
+
+def test_pairs_and_sound_do_not_cross_a_join(clip):
+    joined = replace(clip, source={"joins": [5, 9]})
+    frames = ClipFrames(joined, np.zeros((FRAMES, 16, 1), np.float32), REACH)
+    windows = np.ones((FRAMES, 16, 1), np.float32)
+    heard = ClipFrames(joined, windows, REACH).frames(np.array([4, 5])).audio[..., 0, 0]
+    np.testing.assert_array_equal(heard, [[1, 1, 1, 0], [0, 0, 1, 1]])  # no sound of another recording
+    pairs = [next(frames.pairs(np.arange(15), 8, 0.5, seed=1, step=k)) for k in range(40)]
+    for side in (0, 1):
+        first = np.concatenate([np.asarray(pair[side].index)[::2] for pair in pairs])
+        assert not set(first.tolist()) & {4, 8}
+        assert set(first.tolist()) == set(range(14)) - {4, 8}
+
+
+def test_windows_must_fit_the_clip(clip):
+    with pytest.raises(ValueError, match="3 audio windows for 22 frames"):
+        ClipFrames(clip, np.zeros((3, 16, 2), np.float32), REACH)
+
+
+def test_chosen_frames_differ_most(clip):
+    candidates = np.arange(FRAMES)
+    chosen = choose_frames(clip.arrays, candidates, 5)
+    assert len(set(chosen.tolist())) == 5
+    assert (np.diff(chosen) > 0).all()
+    features = expression_features(clip.arrays)
+
+    def spread(indices):
+        d = np.linalg.norm(features[indices][:, None] - features[indices][None], axis=-1)
+        return d[~np.eye(len(indices), dtype=bool)].min()
+
+    rng = np.random.default_rng(0)
+    random = [spread(rng.choice(FRAMES, 5, replace=False)) for _ in range(50)]
+    assert spread(chosen) > np.percentile(random, 90)
+    assert len(choose_frames(clip.arrays, np.arange(3), 9)) == 3

@@ -1,0 +1,230 @@
+"""Clip folders: written whole or not at all, checked when read, continued when interrupted."""
+
+import json
+import subprocess
+
+import numpy as np
+import pytest
+
+from jax_talker.data.clip.clip import open_clip
+from jax_talker.data.clip.clip_writer import ClipWriter
+from jax_talker.data.clip.findings import Finding, Severity, time_code
+from jax_talker.data.clip.pieces import Pieces
+from jax_talker.errors import UserError
+
+SIZE, FRAMES = 16, 3
+
+
+def arrays(seed=0):
+    rng = np.random.default_rng(seed)
+    return {
+        "label": rng.standard_normal((FRAMES, 25)),
+        "blink": np.zeros(FRAMES),
+        "landmarks": rng.uniform(0, SIZE, (FRAMES, 68, 2)),
+    }
+
+
+def pictures(seed):
+    return np.random.default_rng(seed).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
+
+
+def write(root, *, parts=True, **options):
+    with ClipWriter(root, size=SIZE, source={"video": "a.mp4", "joins": [2]}, **options) as writer:
+        for i in (2, 0, 1):  # any order
+            image, masks, other = pictures(i)
+            writer.put(i, image, masks, other[..., 0] if parts else None)
+            writer.put(i, other, masks, view="left")
+        writer.write_findings([Finding("cut", Severity.WARNING, 1.0, 1.04, "a cut", "look at it")])
+        writer.finish(arrays(), np.linspace(-1, 1, FRAMES * 640), views={"left": arrays(1)}, source={"summary": "fine"})
+    return open_clip(root)
+
+
+def test_what_is_written_is_read(tmp_path):
+    clip = write(tmp_path / "clip", job="abc")
+    assert (clip.frames, clip.size, clip.view_names, clip.job, clip.joins) == (FRAMES, SIZE, ("left",), "abc", (2,))
+    assert clip.source["summary"] == "fine"
+    for i in range(FRAMES):
+        image, masks, other = pictures(i)
+        np.testing.assert_array_equal(clip.image(i), image)
+        np.testing.assert_array_equal(clip.masks(i), masks)
+        np.testing.assert_array_equal(clip.parts(i), other[..., 0])
+        np.testing.assert_array_equal(clip.view("left").image(i), other)
+    assert clip.has_parts
+    assert not clip.view("left").has_parts
+    np.testing.assert_allclose(clip.view("left").arrays["label"], arrays(1)["label"])
+    np.testing.assert_allclose(clip.audio(), np.linspace(-1, 1, FRAMES * 640), atol=1e-4)  # 16 bit
+    assert clip.findings() == (Finding("cut", Severity.WARNING, 1.0, 1.04, "a cut", "look at it"),)
+    assert list(clip.files.damaged()) == []
+    assert [p.name for p in tmp_path.iterdir()] == ["clip"]  # nothing of the work is left
+    with pytest.raises(UserError, match="no view 'right'"):
+        clip.view("right")
+
+
+def test_checksums_are_sha256sums(tmp_path):
+    """The common program understands the list, and agrees."""
+    root = write(tmp_path / "clip").root
+    done = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(": OK") == 3 * FRAMES + 2 * FRAMES + 3
+
+
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("frames/000001.png", lambda root: open_clip(root).image(1)),
+        ("masks/000001.png", lambda root: open_clip(root).masks(1)),
+        ("parts/000002.png", lambda root: open_clip(root).parts(2)),
+        ("audio.wav", lambda root: open_clip(root).audio()),
+        ("arrays.npz", open_clip),
+        ("views/left/arrays.npz", lambda root: open_clip(root).view("left")),
+        ("SHA256SUMS", open_clip),
+    ],
+)
+def test_a_damaged_part_is_named(tmp_path, name, use):
+    root = write(tmp_path / "clip").root
+    path = root / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1  # one bit
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"{name}: damaged or changed"):
+        use(root)
+    path.unlink()
+    with pytest.raises(UserError, match=f"{name}: missing"):
+        use(root)
+    if name != "SHA256SUMS" and name != "arrays.npz":
+        assert list(open_clip(root).files.damaged()) == [name]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "clip.json: damaged"),
+        ("[]", "clip.json: damaged"),
+        ('{"format": 1}', "clip format 1, this version reads 2"),
+        ('{"format": 2, "size": 16}', "clip.json: damaged"),
+    ],
+)
+def test_a_damaged_description_is_named(tmp_path, content, message):
+    root = write(tmp_path / "clip").root
+    (root / "clip.json").write_text(content)
+    with pytest.raises(UserError, match=message):
+        open_clip(root)
+
+
+def test_damaged_findings_are_named(tmp_path):
+    clip = write(tmp_path / "clip")
+    (clip.root / "findings.json").write_text(json.dumps([{"kind": "cut"}]))
+    with pytest.raises(UserError, match=r"findings\.json: not a list of findings"):
+        clip.findings()
+
+
+@pytest.mark.parametrize(
+    ("error", "stays"), [(KeyboardInterrupt, True), (OSError, True), (RuntimeError, True), (UserError, False)]
+)
+def test_a_job_goes_on_where_it_was_interrupted(tmp_path, error, stays):
+    image, masks, _ = pictures(0)
+
+    def interrupted():
+        with ClipWriter(tmp_path / "new" / "clip", size=SIZE, source={}, job="key") as writer:
+            writer.put(0, image, masks)
+            (writer.progress / "note").touch()
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
+    assert not (tmp_path / "new" / "clip").exists()
+    assert (tmp_path / "new").exists() == stays
+    with ClipWriter(tmp_path / "new" / "clip", size=SIZE, source={}, job="key") as writer:
+        assert (writer.progress / "note").exists() == stays
+        for i in range(1 if stays else 0, FRAMES):
+            writer.put(i, image, masks)
+        writer.finish(arrays(), np.zeros(FRAMES * 640))
+    clip = open_clip(tmp_path / "new" / "clip")
+    assert list(clip.files.damaged()) == []
+    np.testing.assert_array_equal(clip.image(0), image)
+    assert not (clip.root / "progress").exists()
+
+
+def test_frames_that_are_missing_are_not_passed_over(tmp_path):
+    image, masks, _ = pictures(0)
+
+    def holed():
+        with ClipWriter(tmp_path / "clip", size=SIZE, source={}) as writer:
+            writer.put(0, image, masks)
+            writer.put(2, image, masks)
+            writer.finish(arrays(), np.zeros(FRAMES * 640))
+
+    with pytest.raises(ValueError, match="has 2 frames"):
+        holed()
+    assert list(tmp_path.iterdir()) == []
+
+
+def finished(root, job="", before=lambda: None, **options):
+    image, masks, _ = pictures(0)
+    with ClipWriter(root, size=SIZE, source={}, job=job, **options) as writer:
+        for i in range(FRAMES):
+            writer.put(i, image, masks)
+        writer.finish(arrays(), np.zeros(FRAMES * 640))
+        before()
+
+
+def test_two_processes_do_not_make_one_clip(tmp_path):
+    def second():
+        with pytest.raises(UserError, match="another process is making this clip"):
+            finished(tmp_path / "clip", job="0123456789abcdef")
+
+    finished(tmp_path / "clip", job="0123456789abcdef", before=second)
+    assert [p.name for p in tmp_path.iterdir()] == ["clip"]
+
+
+def test_what_came_meanwhile_is_not_overwritten(tmp_path):
+    def meanwhile():
+        (tmp_path / "clip").mkdir()
+        (tmp_path / "clip" / "thesis.txt").write_text("mine")
+
+    for overwrite, message in ((False, "exists already"), (True, "is not a clip folder")):
+        with pytest.raises(UserError, match=message):
+            finished(tmp_path / "clip", before=meanwhile, overwrite=overwrite)
+        assert (tmp_path / "clip" / "thesis.txt").read_text() == "mine"
+        assert [p.name for p in tmp_path.iterdir()] == ["clip"]
+        (tmp_path / "clip" / "thesis.txt").unlink()
+        (tmp_path / "clip").rmdir()
+
+
+def test_only_unfinished_work_on_the_same_clip_is_cleared_away(tmp_path):
+    for name in (".clip.0000000000000000.partial", ".clip.2.0000000000000000.partial", ".clip.1111111111111111.old"):
+        (tmp_path / name).mkdir()
+    finished(tmp_path / "clip", job="0123456789abcdef")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".clip.2.0000000000000000.partial", "clip"]
+
+
+def test_a_part_that_was_lost_after_its_piece_was_kept_is_noticed(tmp_path):
+    image, masks, _ = pictures(0)
+    with ClipWriter(tmp_path / "clip", size=SIZE, source={}, job="k") as writer:
+        sums = writer.put(0, image, masks)
+        (writer.folder / "frames" / "000000.png").write_bytes(b"")  # as after a power loss
+        for i in range(1, FRAMES):
+            writer.put(i, image, masks)
+        writer.trust(sums)
+        writer.finish(arrays(), np.zeros(FRAMES * 640))
+    assert list(open_clip(tmp_path / "clip").files.damaged()) == ["frames/000000.png"]
+
+
+def test_pieces_are_whole_or_absent(tmp_path):
+    pieces = Pieces(tmp_path / "work")
+    pieces.put(0, {"a": np.arange(3)})
+    pieces.put(2, {"a": np.arange(2)})
+    assert (pieces.count(), pieces.has(2), pieces.whole) == (1, True, False)
+    pieces.put(1, {"a": np.arange(1)})
+    pieces.end()
+    again = Pieces(tmp_path / "work")
+    assert again.whole
+    assert [len(piece["a"]) for piece in again.load()] == [3, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "code"),
+    [(0, "0:00.00"), (12.4, "0:12.40"), (59.999, "1:00.00"), (3723.5, "1:02:03.50"), (600, "10:00.00")],
+)
+def test_time_codes(seconds, code):
+    assert time_code(seconds) == code

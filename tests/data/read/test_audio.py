@@ -1,0 +1,220 @@
+"""Sound read at 16 kHz in step with the picture; features and windows stand at the time they claim."""
+
+import math
+import tracemalloc
+from fractions import Fraction
+
+import av
+import librosa
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jax_talker.data.read.audio import LogMel, _resampled, frame_windows, load_sound, num_video_frames
+from jax_talker.data.read.video import write_video
+from jax_talker.errors import UserError
+
+
+def onsets(sound, threshold=0.2):
+    loud = np.flatnonzero(np.abs(sound) > threshold) / 16_000
+    return loud[np.r_[True, np.diff(loud) > 0.1]]
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT", "PCM_U8"])
+def test_any_wav_becomes_16k_mono(tmp_path, rate, subtype):
+    seconds = 1.5
+    time = np.arange(round(seconds * rate)) / rate
+    tone = np.sin(2 * np.pi * 440 * time) * (time > 0.5)
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.stack([0.9 * tone, 0.3 * tone], 1), rate, subtype=subtype)
+    sound = load_sound(path)
+    assert sound.dtype == np.float32
+    assert len(sound) == pytest.approx(seconds * 16_000, abs=1)
+    assert np.abs(sound).max() == pytest.approx(0.6, abs=0.05)  # the channels' mean, and Gibbs at the switched-on tone
+    assert onsets(sound)[0] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_sound_of_a_video_begins_with_its_picture(tmp_path, beeps):
+    """The sound track starts 0.3 s after the picture in one file, and 0.2 s before it in the other."""
+    for picture_at, sound_at, beep in ((0.0, 0.3, 0.8), (0.2, 0.0, 0.3)):
+        path = tmp_path / f"{sound_at}.mkv"
+        with av.open(str(path), "w") as container:
+            picture = container.add_stream("libx264", rate=25, options={"bf": "0"})
+            picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+            track = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
+            for i in range(50):
+                frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), "rgb24")
+                frame.pts, frame.time_base = i + round(picture_at * 25), Fraction(1, 25)
+                container.mux(picture.encode(frame))
+            samples = (beeps(1.5, [0.5]) * 32767).astype(np.int16)
+            for first in range(0, len(samples), 1024):
+                block = av.AudioFrame.from_ndarray(samples[None, first : first + 1024], "s16", "mono")
+                block.sample_rate, block.time_base = 16_000, Fraction(1, 16_000)
+                block.pts = first + round(sound_at * 16_000)
+                container.mux(track.encode(block))
+            container.mux([*picture.encode(None), *track.encode(None)])
+        np.testing.assert_allclose(onsets(load_sound(path)), [beep], atol=2e-3)  # Matroska stamps in ms
+
+
+def test_sound_survives_our_own_video(tmp_path, beeps):
+    sound = beeps(2, [0.4, 1.2])
+    path = write_video(tmp_path / "a.mp4", [np.zeros((48, 64, 3), np.uint8)] * 50, sound=sound)
+    back = load_sound(path)
+    assert len(sound) <= len(back) <= len(sound) + 1024  # AAC's last block is padded
+    np.testing.assert_allclose(onsets(back), [0.4, 1.2], atol=5e-3)
+
+
+def test_bad_sound_says_what_and_where(tmp_path):
+    soundfile.write(tmp_path / "zero.wav", np.zeros(0), 16_000)
+    soundfile.write(tmp_path / "blink.wav", np.zeros(100), 16_000)
+    soundfile.write(tmp_path / "nan.wav", np.full(16_000, np.nan, np.float32), 16_000, subtype="FLOAT")
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "text.wav").write_text("not a sound\n" * 100)
+    write_video(tmp_path / "mute.mp4", [np.zeros((48, 64, 3), np.uint8)] * 5)
+    for name, reason in {
+        "absent.wav": "no such file",
+        "zero.wav": "lasts 0.000 s",
+        "blink.wav": "lasts 0.006 s, less than one video frame",
+        "nan.wav": "not numbers",
+        "empty.wav": "empty",
+        "text.wav": "no video or sound",
+        "mute.mp4": "no sound track",
+    }.items():
+        with pytest.raises(UserError, match=reason) as error:
+            load_sound(tmp_path / name)
+        assert name in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+@given(st.integers(0, 10**9))
+def test_frames_of_a_sound_are_rounded_seconds(samples):
+    assert num_video_frames(samples) == round(Fraction(samples, 16_000) * 25)
+
+
+def test_logmel_is_scaled_and_shaped(beeps):
+    sound = beeps(1.0, [0.5])
+    features = LogMel()(sound)
+    assert features.shape == (50, LogMel.num_features)
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(features[:20], 0, atol=1e-6)  # silence; float32 at the floor
+    loudest = features[25].argmax()
+    assert 18 < loudest < 35  # 1 kHz of 55–7600 Hz in 80 mel bands is about band 26
+    full_scale = LogMel()(np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000).astype(np.float32))
+    assert full_scale.max() == pytest.approx(1, abs=0.05)  # a mel band's peak is not exactly the tone's
+
+
+def test_logmel_steps_stand_where_they_claim():
+    """A click at r/50 s is loudest in step r, and no step hears more than the promised 25 ms ahead."""
+    for step in (10, 11, 30):
+        sound = np.zeros(16_000, np.float32)
+        sound[step * 320] = 1
+        assert LogMel()(sound).mean(1).argmax() == step
+    rng = np.random.default_rng(0)
+    sound = (0.1 * rng.normal(size=16_000)).astype(np.float32)
+    for step in (5, 20):
+        changed = sound.copy()
+        changed[round((step / 50 + LogMel.lookahead) * 16_000) + 1 :] = 0
+        np.testing.assert_allclose(LogMel()(changed)[: step + 1], LogMel()(sound)[: step + 1], atol=1e-5)  # float32 FFT
+        assert np.abs(LogMel()(changed)[step + 3] - LogMel()(sound)[step + 3]).max() > 0.1
+
+
+def test_windows_are_adnerfs():
+    steps = np.arange(1, 41, dtype=np.float32)[:, None] * np.ones((1, 3), np.float32)
+    windows = frame_windows(steps, 20)
+    assert windows.shape == (20, 16, 3)
+    for frame in range(20):
+        want = np.arange(2 * frame - 8, 2 * frame + 8)
+        np.testing.assert_array_equal(windows[frame, :, 0], np.where((want >= 0) & (want < 40), want + 1, 0))
+    assert frame_windows(steps, 25)[24].max() == 0  # beyond the sound
+    assert frame_windows(steps, 3).shape == (3, 16, 3)
+
+
+def test_windows_do_not_hear_another_recording():
+    steps = np.arange(1, 41, dtype=np.float32)[:, None]
+    windows = frame_windows(steps, 20, joins=(1, 9))
+    for frame in range(20):
+        want = np.arange(2 * frame - 8, 2 * frame + 8)
+        begin, end = (0, 2) if frame < 1 else (2, 18) if frame < 9 else (18, 40)
+        np.testing.assert_array_equal(windows[frame, :, 0], np.where((want >= begin) & (want < end), want + 1, 0))
+    np.testing.assert_array_equal(frame_windows(steps, 20, joins=()), frame_windows(steps, 20))
+
+
+def test_row_8_of_a_window_is_the_frames_own_time():
+    for frame in (10, 33):
+        sound = np.zeros(32_000, np.float32)
+        sound[frame * 640] = 1  # a click when the frame appears
+        windows = frame_windows(LogMel()(sound), 50)
+        loudest = windows.mean(2).argmax(1)
+        assert loudest[frame] == 8
+        assert loudest[frame + 1] == 6  # a frame later the click is two steps further in the past
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Resampling while reading, and clocks that do not begin together
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000, 96_000])
+def test_resampling_in_pieces_is_resampling_at_once(rate):
+    rng = np.random.default_rng(0)
+    sound = rng.normal(0, 0.1, 3 * rate + 17).astype(np.float32)
+    pieces = np.split(sound, np.sort(rng.integers(0, len(sound), 40)))
+    got = _resampled((piece, rate) for piece in pieces)
+    want = librosa.resample(sound, orig_sr=rate, target_sr=16_000)
+    assert len(got) == len(want) == math.ceil(len(sound) * 16_000 / rate)
+    # float32 filters; librosa asks soxr for the same quality
+    np.testing.assert_allclose(got, want, atol=2e-5)
+
+
+def test_an_hours_sound_is_resampled_without_being_held():
+    """48 kHz, an hour: what is held besides the result is less than the sound itself, let alone its copies."""
+    second = (0.1 * np.sin(np.arange(48_000) / 10)).astype(np.float32)
+    tracemalloc.start()
+    sound = _resampled((second, 48_000) for _ in range(3600))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(sound) == 3600 * 16_000
+    assert peak < 1.5 * sound.nbytes + 8e6
+
+
+@pytest.mark.parametrize(("picture_at", "sound_at", "beep"), [(0.0, 0.32, 0.82), (0.2, 0.0, 0.3), (0.0, 0.0, 0.5)])
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "ts"])
+def test_start_offsets_and_edit_lists(tmp_path, beeps, suffix, picture_at, sound_at, beep):
+    """MP4 keeps a late start in an edit list, and so it does the samples by which an AAC decoder warms up."""
+    path = tmp_path / f"a.{suffix}"
+    with av.open(str(path), "w") as container:
+        picture = container.add_stream("libx264", rate=25, options={"bf": "2"})
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        track = container.add_stream("aac", rate=48_000, layout="mono")
+        for i in range(50):
+            frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), "rgb24")
+            frame.pts, frame.time_base = i + round(picture_at * 25), Fraction(1, 25)
+            container.mux(picture.encode(frame))
+        container.mux(picture.encode(None))
+        sound = np.repeat(beeps(1.5, [0.5]), 3)
+        for first in range(0, len(sound) - 1023, 1024):
+            block = av.AudioFrame.from_ndarray(sound[None, first : first + 1024], "fltp", "mono")
+            block.sample_rate, block.time_base = 48_000, Fraction(1, 48_000)
+            block.pts = first + round(sound_at * 48_000)
+            container.mux(track.encode(block))
+        container.mux(track.encode(None))
+    # AAC smears an onset by up to 5 ms. A transport stream keeps no warm-up: its sound may lie a block (21 ms) late.
+    tolerance = 0.03 if suffix == "ts" else 0.008
+    np.testing.assert_allclose(onsets(load_sound(path)), [beep], atol=tolerance)
+
+
+def test_a_pause_in_the_time_stamps_is_silence(tmp_path):
+    path = tmp_path / "pause.mkv"
+    with av.open(str(path), "w") as container:
+        track = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        for first in (0, 1024, 16_000 * 3, 16_000 * 3 + 1024):
+            block = av.AudioFrame.from_ndarray(np.full((1, 1024), 16_000, np.int16), "s16", "mono")
+            block.sample_rate, block.pts, block.time_base = 16_000, first, Fraction(1, 16_000)
+            container.mux(track.encode(block))
+        container.mux(track.encode(None))
+    sound = load_sound(path)
+    assert len(sound) == pytest.approx(16_000 * 3 + 2048, abs=32)  # Matroska stamps in ms
+    assert np.abs(sound[3000:47_000]).max() == 0
+    assert sound[:2000].min() > 0.4
