@@ -222,7 +222,7 @@ def test_mead_from_tars_to_scores(tmp_path, prior):
         own = open_clip(clip) if view == "front" else open_clip(clip).view(view)
         error = camera_error(own.arrays["label"], truth.joined(truth.labels, session, view))
         assert error.mean() < 1.5, view
-        assert error[near].max() < 4.0, view  # 8.5° at the joins when they were smoothed over
+        assert error[near].max() < 4.0, view  # 8.5° at the boundaries when they were smoothed over
 
     config = ["--config", "configs/mead.py", f"--config.data.clip={clip}", "--workdir", folder]
     small = [*SMALL, f"--config.prior.path={prior}", "--config.prior.compute=float32"]

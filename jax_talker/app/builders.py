@@ -41,12 +41,12 @@ def clip(config: Any) -> Clip:
 
 def clip_split(config: Any, of: Clip) -> Split:
     """Frames to train on and the held-out tail."""
-    return split(of.frames, config.data.test_fraction, of.joins)
+    return split(of.frames, config.data.test_fraction, of.boundaries)
 
 
 def clip_frames(config: Any, of: Clip, sound_of: Clip, reach: int) -> ClipFrames:
     """Frames of one camera with the clip's audio windows."""
-    windows = frame_windows(extractor(config)(sound_of.audio()), of.frames, of.joins)
+    windows = frame_windows(extractor(config)(sound_of.audio()), of.frames, of.boundaries)
     return ClipFrames(of, windows, reach)
 
 

@@ -15,7 +15,7 @@ from jax_talker.app.navigating import Speaker
 from jax_talker.data.batches.dataset import neighbourhoods
 from jax_talker.data.clip.clip import FPS, SAMPLE_RATE, Clip
 from jax_talker.data.read.audio import frame_windows, num_video_frames
-from jax_talker.data.read.joins import joins_within
+from jax_talker.data.read.boundaries import boundaries_within
 from jax_talker.errors import UserError
 from jax_talker.procedural.motion import blinks
 
@@ -30,7 +30,7 @@ class Script:
     sound: np.ndarray  # [samples] 16 kHz
     label: np.ndarray  # [T, 25]
     blink: np.ndarray  # [T]
-    joins: Sequence[int] = ()  # frames with which another recording begins, where it is a piece of a joined clip
+    boundaries: Sequence[int] = ()  # frames with which another recording begins, where it is a piece of a joined clip
     truth: np.ndarray | None = None  # frame numbers [T] of the clip to show beside, where there is one
 
 
@@ -74,7 +74,7 @@ def script_of_clip(clip: Clip, indices: np.ndarray, camera: str) -> Script:
         sound=clip.audio()[first:last],
         label=clip.arrays["label"][indices] if own else camera_path(camera, len(indices), clip).astype(np.float32),
         blink=clip.arrays["blink"][indices].astype(np.float32),
-        joins=joins_within(clip.joins, int(indices[0]), len(indices)),
+        boundaries=boundaries_within(clip.boundaries, int(indices[0]), len(indices)),
         truth=indices if own else None,
     )
 
@@ -82,8 +82,8 @@ def script_of_clip(clip: Clip, indices: np.ndarray, camera: str) -> Script:
 def frames(config: Any, speaker: Speaker, script: Script, size: int) -> Iterator[np.ndarray]:
     """The video's frames [size, size, 3] uint8, in order; exactly one for each 1/25 s of sound."""
     count = len(script.label)
-    windows = frame_windows(builders.extractor(config)(script.sound), count, script.joins)
-    hear = neighbourhoods(windows, speaker.reach, script.joins)
+    windows = frame_windows(builders.extractor(config)(script.sound), count, script.boundaries)
+    hear = neighbourhoods(windows, speaker.reach, script.boundaries)
     speak = jax.jit(lambda audio, blink, label: speaker(audio, blink, label, size))
     for start in range(0, count, BATCH):
         # The last batch is filled up with its last frame, so that one compiled program serves all.

@@ -26,7 +26,7 @@ def head(small_prior):
     return navigate_step.TalkingHead(prior, talker)
 
 
-def stirred(params, seed=5):
+def perturbed(params, seed=5):
     """Parameters away from the zero start, so that every path is alive."""
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(seed), len(leaves))
@@ -79,14 +79,14 @@ def test_pixels_outside_the_masks_do_not_matter(head, small_prior, make_frames):
     weights = navigate_step.NavigationWeights(outside=0.0)
     i, j = (make_frames(n, head.talker.reach) for n in ([4, 5], [30, 31]))
     corner = i.image.at[:, -1:, -1:].set(1.0)  # outside both masks, and further than SSIM's window from the upper one
-    params = stirred(head.init(jax.random.key(1), i.audio))
+    params = perturbed(head.init(jax.random.key(1), i.audio))
     one = navigate(head, small_prior, i, j, weights, params)[2]
     two = navigate(head, small_prior, replace(i, image=corner), j, weights, params)[2]
     np.testing.assert_allclose(one["loss"], two["loss"], rtol=1e-6)
 
 
 def test_camera_i_answers_for_the_upper_face_and_camera_j_for_the_lower(head, small_prior, make_frames):
-    params = stirred(head.init(jax.random.key(1), make_frames([4, 5], head.talker.reach).audio))
+    params = perturbed(head.init(jax.random.key(1), make_frames([4, 5], head.talker.reach).audio))
     i, j = (make_frames(n, head.talker.reach) for n in ([4, 5], [30, 31]))
     base = navigate(head, small_prior, i, j, params=params)[2]
     other_j = navigate(head, small_prior, i, replace(j, image=1 - j.image), params=params)[2]
@@ -107,7 +107,7 @@ def test_outside_counts_only_where_both_halves_are_one_frame(head, small_prior, 
 
 
 def test_smoothness_is_between_successive_frames(head, small_prior, make_frames):
-    params = stirred(head.init(jax.random.key(1), make_frames([4, 5], head.talker.reach).audio))
+    params = perturbed(head.init(jax.random.key(1), make_frames([4, 5], head.talker.reach).audio))
     still = make_frames([4, 4], head.talker.reach)
     moving = make_frames([4, 40], head.talker.reach)
     assert navigate(head, small_prior, still, still, params=params)[2]["smooth"] < 1e-9

@@ -27,15 +27,15 @@ class Split:
     test: np.ndarray
 
 
-def split(frames: int, test_fraction: float = TEST_FRACTION, joins: Sequence[int] = ()) -> Split:
+def split(frames: int, test_fraction: float = TEST_FRACTION, boundaries: Sequence[int] = ()) -> Split:
     """The first part trains, the contiguous tail tests (peers.md G): int(10 N / 11) frames train, as in the field.
 
-    In a clip that is joined from recordings, none is divided: the border moves to the nearest of ``joins``, as long as
-    half of the clip is left to train on. UserError where too few frames are left.
+    In a clip that is joined from recordings, none is divided: the border moves to the nearest of ``boundaries``, as
+    long as half of the clip is left to train on. UserError where too few frames are left.
     """
     test = max(1, math.ceil(frames * test_fraction - 1e-9))
     border = min(
-        (j for j in joins if frames / 2 <= j < frames), key=lambda j: abs(j - frames + test), default=frames - test
+        (j for j in boundaries if frames / 2 <= j < frames), key=lambda j: abs(j - frames + test), default=frames - test
     )
     if border < LEAST_TRAINED:
         raise UserError(
@@ -86,7 +86,7 @@ class ClipFrames:
             raise ValueError(f"{len(windows)} audio windows for {clip.frames} frames")
         self.clip = clip
         self.store = FrameStore(clip)
-        self._neighbours = neighbourhoods(windows, reach, clip.joins)
+        self._neighbours = neighbourhoods(windows, reach, clip.boundaries)
 
     def frames(self, indices: np.ndarray) -> FrameBatch:
         """The frames ``indices`` [B] as a batch on the default device."""
@@ -112,7 +112,7 @@ class ClipFrames:
         """
         if batch % 2:
             raise ValueError(f"the batch must be even (successive frames come in couples), got {batch}")
-        starts = indices[:-1][~np.isin(indices[1:], self.clip.joins)]  # a join's two frames are not successive
+        starts = indices[:-1][~np.isin(indices[1:], self.clip.boundaries)]  # a join's two frames are not successive
         while True:
             rng = np.random.default_rng((seed, step))
             first = rng.choice(starts, size=batch // 2)
@@ -122,13 +122,13 @@ class ClipFrames:
             step += 1
 
 
-def neighbourhoods(windows: np.ndarray, reach: int, joins: Sequence[int] = ()):
+def neighbourhoods(windows: np.ndarray, reach: int, boundaries: Sequence[int] = ()):
     """A function from frame numbers [B] to audio [B, A, S, F]: windows of [i − A/2, i + A/2), zeros outside the clip,
-    and outside i's recording where ``joins`` says with which frames others begin."""
+    and outside i's recording where ``boundaries`` says with which frames others begin."""
     before = reach // 2
     padded = np.pad(windows, [(before, reach - before), (0, 0), (0, 0)]).astype(np.float32)
     recording = np.pad(
-        np.searchsorted(sorted(joins), np.arange(len(windows)), "right"), (before, reach - before), "edge"
+        np.searchsorted(sorted(boundaries), np.arange(len(windows)), "right"), (before, reach - before), "edge"
     )
 
     def gather(indices: np.ndarray) -> np.ndarray:

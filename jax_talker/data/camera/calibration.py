@@ -21,7 +21,7 @@ from jax_talker.data.camera.rig import Rig, fit_crops, median_rotation, project,
 from jax_talker.data.camera.smoothing import smooth_in_time, steady_size
 from jax_talker.data.clip.clip import FPS
 from jax_talker.data.clip.findings import Finding, Severity
-from jax_talker.data.read.joins import by_recording, recordings
+from jax_talker.data.read.boundaries import by_recording, recordings
 from jax_talker.data.track.landmarks import MOVING, LandmarkScheme
 from jax_talker.errors import UserError
 
@@ -56,13 +56,13 @@ def calibrate(
     *,
     focal: float = geometry.FOCAL,
     smooth: float = 1.0,
-    joins: Sequence[int] = (),
+    boundaries: Sequence[int] = (),
 ) -> dict[str, Calibrated]:
     """Calibrate side cameras against the front one; all are estimated together, which helps each.
 
     ``front`` is ``track_head`` of ``front_points``; ``sides`` are landmarks of the same moments in px of each camera's
-    own picture, NaN where no face was found. ``joins``: frames with which a new recording begins; nothing is smoothed
-    across them. Labels follow the convention of ``pose`` (radius 2.7, EG3D's "orig"), crops take up the rest.
+    own picture, NaN where no face was found. ``boundaries``: frames with which a new recording begins; nothing is
+    smoothed across them. Labels follow the convention of ``pose`` (radius 2.7, EG3D's "orig"), crops take up the rest.
 
     UserError names a view whose face was found in too few frames.
     """
@@ -80,7 +80,7 @@ def calibrate(
     rig = _rig(front, np.where(seen[..., None, None], points, np.nan), seen, rigid, focal)
     face = _mean_face(front, points, seen, rig, focal)
     return {
-        name: _side(front, points[v], seen[v], v, rig, rigid, face, focal, smooth, joins, name)
+        name: _side(front, points[v], seen[v], v, rig, rigid, face, focal, smooth, boundaries, name)
         for v, name in enumerate(names, start=1)
     }
 
@@ -117,7 +117,7 @@ def _side(
     face: np.ndarray,
     focal: float,
     smooth: float,
-    joins: Sequence[int],
+    boundaries: Sequence[int],
     name: str,
 ) -> Calibrated:
     front_rotation = front.cam_from_world[:, :3, :3]
@@ -127,7 +127,7 @@ def _side(
     follow = _following(front, rig, view, focal)
     for _ in range(2):  # where the head is seen turns the label a little, and that moves the crop a little
         image = project(rig.face, rotation, focal)
-        centre, side = _crops(front, points[:, rigid], seen, image, follow, smooth, joins)
+        centre, side = _crops(front, points[:, rigid], seen, image, follow, smooth, boundaries)
         rotation = rig.rotation(front_rotation, front.centre, view, centre)
     image = project(rig.face, rotation, focal)
     away = points[:, rigid] - centre[:, None] - side[:, None, None] * image
@@ -136,7 +136,7 @@ def _side(
     cam_from_world = label_camera(rotation)
     fit = Fit(rotation, centre, side)
     own = _own_fits(points[:, rigid], rig.face, fit, seen, focal)
-    residual = _disagreement(own, fit, seen, joins)
+    residual = _disagreement(own, fit, seen, boundaries)
     head = replace(
         front,
         label=geometry.make_label(np.linalg.inv(cam_from_world), focal).astype(np.float32),
@@ -146,11 +146,11 @@ def _side(
         euler=euler_angles(rotation),
         face=np.concatenate([rig.face, front.face[len(rigid) :]]),
         error=np.where(seen, np.linalg.norm(away, axis=-1).mean(1) / side, np.nan),
-        jitter_raw=_jitter_where(seen, own, joins),
-        jitter=jitter_of(fit, joins),
+        jitter_raw=_jitter_where(seen, own, boundaries),
+        jitter=jitter_of(fit, boundaries),
     )
     return Calibrated(
-        head, filled, seen, rig.side_from_front[view], residual, _findings(name, given, seen, residual, joins)
+        head, filled, seen, rig.side_from_front[view], residual, _findings(name, given, seen, residual, boundaries)
     )
 
 
@@ -161,7 +161,7 @@ def _crops(
     image: np.ndarray,
     follow: np.ndarray,
     smooth: float,
-    joins: Sequence[int],
+    boundaries: Sequence[int],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Centre [T, 2] and side [T] of the crops, steady in time; where the face is unseen, they follow the front's."""
     weight = np.ones(points.shape[:2])
@@ -172,12 +172,12 @@ def _crops(
         noise = max(1.4826 * float(np.median(away[seen])), 1e-6)
         weight = 1 / (1 + (away / (2 * noise)) ** 2)
     crop = np.column_stack([centre, np.log(np.maximum(side, 1e-6))])
-    crop = _follow(np.column_stack([front.centre, np.log(front.side)]), crop, seen, follow, joins)
-    side = steady_size(np.exp(crop[:, 2]), joins) if smooth else np.exp(crop[:, 2])
+    crop = _follow(np.column_stack([front.centre, np.log(front.side)]), crop, seen, follow, boundaries)
+    side = steady_size(np.exp(crop[:, 2]), boundaries) if smooth else np.exp(crop[:, 2])
     total = np.maximum(weight.sum(1, keepdims=True), 1e-12)
     exact = (weight[..., None] * (points - side[:, None, None] * image)).sum(1) / total  # given the steady side
     crop[seen, :2] = exact[seen]
-    return by_recording(lambda own: smooth_in_time(own, smooth), crop[:, :2], joins), side
+    return by_recording(lambda own: smooth_in_time(own, smooth), crop[:, :2], boundaries), side
 
 
 def _fits(points: np.ndarray, seen: np.ndarray, image: np.ndarray) -> np.ndarray:
@@ -197,7 +197,7 @@ def _following(front: HeadTrack, rig: Rig, view: int, focal: float) -> np.ndarra
 
 
 def _follow(
-    front: np.ndarray, crop: np.ndarray, seen: np.ndarray, slope: np.ndarray, joins: Sequence[int]
+    front: np.ndarray, crop: np.ndarray, seen: np.ndarray, slope: np.ndarray, boundaries: Sequence[int]
 ) -> np.ndarray:
     """Fill unseen rows of ``crop`` [T, 3]: linear in the front's, ``slope`` corrected by what is seen, plus what
     neighbours in the recording differ by."""
@@ -211,7 +211,7 @@ def _follow(
     filled = predicted.copy()
     filled[seen] = crop[seen]
     every = np.arange(len(seen))
-    for own in recordings(len(seen), joins):
+    for own in recordings(len(seen), boundaries):
         here, blind = every[own][seen[own]], every[own][~seen[own]]
         if len(here) and len(blind):
             differs = crop[here] - predicted[here]
@@ -240,10 +240,10 @@ def _mean_face(front: HeadTrack, points: np.ndarray, seen: np.ndarray, rig: Rig,
 
 
 def _findings(
-    name: str, given: np.ndarray, seen: np.ndarray, residual: np.ndarray, joins: Sequence[int]
+    name: str, given: np.ndarray, seen: np.ndarray, residual: np.ndarray, boundaries: Sequence[int]
 ) -> tuple[Finding, ...]:
     found = []
-    parts = recordings(len(seen), joins)
+    parts = recordings(len(seen), boundaries)
     medians = [float(np.median(residual[own][seen[own]])) if seen[own].any() else np.nan for own in parts]
     usual, end = float(np.nanmedian(medians)), len(seen) / FPS
     if usual > LARGE_RESIDUAL:
@@ -275,7 +275,7 @@ def _own_fits(points: np.ndarray, face: np.ndarray, fit: Fit, seen: np.ndarray, 
     return refine_poses(given, face, fit.at(seen))
 
 
-def _disagreement(own: Fit, fit: Fit, seen: np.ndarray, joins: Sequence[int]) -> np.ndarray:
+def _disagreement(own: Fit, fit: Fit, seen: np.ndarray, boundaries: Sequence[int]) -> np.ndarray:
     """Degrees [T] by which frames' own landmarks turn their camera, averaged over neighbouring frames; NaN unseen."""
     turn = np.zeros((len(seen), 3))
     turn[seen] = Rotation.from_matrix(own.rotation @ fit.rotation[seen].swapaxes(1, 2)).as_rotvec()
@@ -283,17 +283,17 @@ def _disagreement(own: Fit, fit: Fit, seen: np.ndarray, joins: Sequence[int]) ->
     def around(values: np.ndarray) -> np.ndarray:
         return uniform_filter1d(values, SLOWLY, axis=0, mode="constant")
 
-    share = by_recording(around, seen.astype(float), joins)
-    mean = by_recording(around, turn, joins) / np.maximum(share, 1e-9)[:, None]
+    share = by_recording(around, seen.astype(float), boundaries)
+    mean = by_recording(around, turn, boundaries) / np.maximum(share, 1e-9)[:, None]
     return np.where(seen, np.degrees(np.linalg.norm(mean, axis=1)), np.nan)
 
 
-def _jitter_where(seen: np.ndarray, own: Fit, joins: Sequence[int]) -> Jitter:
+def _jitter_where(seen: np.ndarray, own: Fit, boundaries: Sequence[int]) -> Jitter:
     """Trembling of the seen frames' fits, as far as three in a row are seen."""
     pose = np.full((len(seen), 6), np.nan)
     angles = np.unwrap(euler_angles(own.rotation), axis=0, period=360)
     pose[seen] = np.column_stack([angles, own.centre, own.side])
-    values = jitter(pose, joins)
+    values = jitter(pose, boundaries)
     return Jitter(values[:3], values[3:])
 
 

@@ -41,7 +41,7 @@ from jax_talker.data.camera.pose_fit import (
     to_vector,
 )
 from jax_talker.data.camera.smoothing import NO_SMOOTHING, local_widths, smooth_in_time, steady_size, stiffness_of
-from jax_talker.data.read.joins import by_recording, spans_join
+from jax_talker.data.read.boundaries import by_recording, spans_boundary
 from jax_talker.data.track.landmarks import AVERAGE_FACE, MOVING, LandmarkScheme
 
 __all__ = ["ANCHORS", "PIVOT", "HeadTrack", "Jitter", "euler_angles", "jitter", "track_head", "world_landmarks"]
@@ -86,7 +86,7 @@ def track_head(
     focal: float = geometry.FOCAL,
     source: Literal["landmarks", "matrix"] = "landmarks",
     weight: Float[np.ndarray, " T"] | None = None,
-    joins: Sequence[int] = (),
+    boundaries: Sequence[int] = (),
 ) -> HeadTrack:
     """Fit labels and crops to landmarks in source pixels.
 
@@ -97,8 +97,8 @@ def track_head(
     ``smooth`` is the width in frames of the temporal filter that the joint fit amounts to (``smoothing.stiffness_of``);
     below 0.3 every frame is fitted by itself. Where the head rests the filter becomes up to ``calm`` times as wide
     (``smoothing.local_widths``; 1: nowhere). ``weight`` in [0, 1] says how much each frame's landmarks count
-    (0: interpolated, its neighbours decide). ``joins`` are the frames with which another recording begins: the face is
-    the same in all of them, but nothing ties frames of different ones together.
+    (0: interpolated, its neighbours decide). ``boundaries`` are the frames with which another recording begins: the
+    face is the same in all of them, but nothing ties frames of different ones together.
     """
     seen, face, anchors, indices = _given(points, scheme, depth, rotation, focal, weight)
     fixed = source == "matrix"
@@ -107,14 +107,14 @@ def track_head(
             raise ValueError("source='matrix' needs the landmarker's rotation")
         rotation = pose_face.affine_rotation(seen.points[:, seen.rigid], face[seen.rigid])
     start = Fit(rotation, *pose_face.first_crop(seen.points, face, focal))
-    fit = refine_poses(seen, face, start, free=CROP) if fixed else first_poses(seen, face, start, joins)
+    fit = refine_poses(seen, face, start, free=CROP) if fixed else first_poses(seen, face, start, boundaries)
     guess, free = face, CROP if fixed else EVERYTHING
     for _ in range(SHAPE_ROUNDS):
         refined = pose_face.refine_face(seen, face, fit, guess, poses_move=not fixed)
         face = pose_face.place(pose_face.align(refined, guess, seen.rigid), anchors)
         fit = refine_poses(seen, face, fit, free=free, steps=SHAPE_STEPS)
-    raw = fit if fixed else first_poses(seen, face, fit, joins)
-    fit = _steady(seen, face, raw, smooth, calm, fixed, joins) if smooth >= NO_SMOOTHING else raw
+    raw = fit if fixed else first_poses(seen, face, fit, boundaries)
+    fit = _steady(seen, face, raw, smooth, calm, fixed, boundaries) if smooth >= NO_SMOOTHING else raw
     cam_from_world = label_camera(fit.rotation)
     off = np.linalg.norm(project(face, fit, focal) - seen.points, axis=-1)[:, seen.rigid]
     return HeadTrack(
@@ -127,8 +127,8 @@ def track_head(
         indices=indices,
         error=off.mean(1) / fit.side,
         nose_tip=(anchors @ face)[2],
-        jitter_raw=jitter_of(raw, joins),
-        jitter=jitter_of(fit, joins),
+        jitter_raw=jitter_of(raw, boundaries),
+        jitter=jitter_of(fit, boundaries),
     )
 
 
@@ -160,20 +160,22 @@ def euler_angles(cam_from_world: Float64[np.ndarray, "T 3 3"]) -> Float64[np.nda
     return np.degrees(np.stack([yaw, pitch, roll], 1))
 
 
-def jitter(values: Float[np.ndarray, "T D"], joins: Sequence[int] = ()) -> Float64[np.ndarray, " D"]:
+def jitter(values: Float[np.ndarray, "T D"], boundaries: Sequence[int] = ()) -> Float64[np.ndarray, " D"]:
     """Root mean square of second differences in time: what the eye sees as trembling.
 
-    Differences across ``joins`` and those of frames that are NaN do not count; 0 where there are no others.
+    Differences across ``boundaries`` and those of frames that are NaN do not count; 0 where there are no others.
     """
     bend = np.diff(values.astype(np.float64), 2, axis=0)
-    bend = bend[np.isfinite(bend).all(1) & ~spans_join(len(values), joins, 2)[: len(bend)]]
+    bend = bend[np.isfinite(bend).all(1) & ~spans_boundary(len(values), boundaries, 2)[: len(bend)]]
     return np.sqrt((bend**2).mean(0)) if len(bend) else np.zeros(values.shape[1])
 
 
-def jitter_of(fit: Fit, joins: Sequence[int] = ()) -> Jitter:
+def jitter_of(fit: Fit, boundaries: Sequence[int] = ()) -> Jitter:
     """Trembling of poses and crops."""
     crop = np.column_stack([fit.centre, fit.side])
-    return Jitter(jitter(np.unwrap(euler_angles(fit.rotation), axis=0, period=360), joins), jitter(crop, joins))
+    return Jitter(
+        jitter(np.unwrap(euler_angles(fit.rotation), axis=0, period=360), boundaries), jitter(crop, boundaries)
+    )
 
 
 def label_camera(rotation: Float64[np.ndarray, "T 3 3"]) -> Float64[np.ndarray, "T 4 4"]:
@@ -216,7 +218,7 @@ def _given(
 
 
 def _steady(
-    seen: Seen, face: np.ndarray, raw: Fit, smooth: float, calm: float, fixed: bool, joins: Sequence[int]
+    seen: Seen, face: np.ndarray, raw: Fit, smooth: float, calm: float, fixed: bool, boundaries: Sequence[int]
 ) -> Fit:
     """The joint fit: first with the crop's size free, then with the size smoothed on its own.
 
@@ -226,10 +228,10 @@ def _steady(
     frames, middle = len(raw.side), mean_rotation(raw.rotation)
     pose = to_vector(raw, middle)
     if fixed:
-        pose[:, :3] = by_recording(lambda own: smooth_in_time(own, smooth), pose[:, :3], joins)
+        pose[:, :3] = by_recording(lambda own: smooth_in_time(own, smooth), pose[:, :3], boundaries)
         raw = from_vector(pose, middle)
     widths = [smooth * 2.0**k for k in range(1 + int(np.log2(calm)))]
-    apart = spans_join(frames, joins, len(DIFFERENCE) - 1)
+    apart = spans_boundary(frames, boundaries, len(DIFFERENCE) - 1)
 
     def fitted(start: Fit, width: np.ndarray, free: slice) -> Fit:
         stiffness = np.where(apart, 0.0, stiffness_of(width))
@@ -237,9 +239,9 @@ def _steady(
 
     free, last = (CROP, CENTRE) if fixed else (EVERYTHING, ALL_BUT_SIDE)
     fits = [fitted(raw, np.full(frames, w), free) for w in widths]
-    width = local_widths(pose[:, free], [to_vector(f, middle)[:, free] for f in fits], widths, joins)
+    width = local_widths(pose[:, free], [to_vector(f, middle)[:, free] for f in fits], widths, boundaries)
     fit = fitted(fits[0], width, free)
-    return fitted(replace(fit, side=steady_size(fit.side, joins)), width, last)
+    return fitted(replace(fit, side=steady_size(fit.side, boundaries)), width, last)
 
 
 def _inverse(pose: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from scipy.ndimage import median_filter
 from scipy.spatial.transform import Rotation
 
 from jax_talker import geometry
-from jax_talker.data.read.joins import by_recording
+from jax_talker.data.read.boundaries import by_recording
 
 ANCHORS = np.array(
     [geometry.FACE_ANCHORS[n] for n in ("left_eye", "right_eye", "nose_tip", "mouth_left", "mouth_right")]
@@ -126,9 +126,9 @@ def robust_weights(
 # Poses
 
 
-def first_poses(seen: Seen, face: np.ndarray, start: Fit, joins: Sequence[int] = ()) -> Fit:
+def first_poses(seen: Seen, face: np.ndarray, start: Fit, boundaries: Sequence[int] = ()) -> Fit:
     """Every frame by itself, from ``start``; a frame that fits badly also from its neighbourhood's median pose (of its
-    recording, where ``joins`` says that there are several)."""
+    recording, where ``boundaries`` says that there are several)."""
     fit = refine_poses(seen, face, start)
     noise = landmark_noise(seen, face, fit)
     _, cost = robust_weights(seen, face, fit, noise)
@@ -142,7 +142,7 @@ def first_poses(seen: Seen, face: np.ndarray, start: Fit, joins: Sequence[int] =
         window = min(NEIGHBOURHOOD, (len(own) - 1) // 2 * 2 + 1)
         return median_filter(own, (window, 1), mode="nearest")
 
-    around = from_vector(by_recording(median, pose, joins), middle).at(bad)
+    around = from_vector(by_recording(median, pose, boundaries), middle).at(bad)
     other = refine_poses(seen.at(bad), face, around, noise=noise)
     _, other_cost = robust_weights(seen.at(bad), face, other, noise)
     better = other_cost < cost[bad]

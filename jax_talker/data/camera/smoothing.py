@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 from scipy.ndimage import correlate1d, median_filter, minimum_filter1d, uniform_filter1d
 
-from jax_talker.data.read.joins import by_recording, recordings
+from jax_talker.data.read.boundaries import by_recording, recordings
 
 NO_SMOOTHING = 0.3  # frames; narrower, a frame's neighbours have no say
 NOISE_ORDER = 6  # differences of this order see little but what is faster than a third of the frame rate
@@ -42,7 +42,7 @@ def smooth_in_time(values: Float[np.ndarray, "T *rest"], width: float) -> Float[
     return smoothed.reshape(values.shape).astype(values.dtype)
 
 
-def steady_size(side: Float64[np.ndarray, " T"], joins: Sequence[int] = ()) -> Float64[np.ndarray, " T"]:
+def steady_size(side: Float64[np.ndarray, " T"], boundaries: Sequence[int] = ()) -> Float64[np.ndarray, " T"]:
     """A crop's size without what expressions do to it: median over a second, then smoothed; per recording.
 
     A blink or a grimace pulls landmarks together for a few frames, and the picture would zoom with it; a head that
@@ -53,14 +53,14 @@ def steady_size(side: Float64[np.ndarray, " T"], joins: Sequence[int] = ()) -> F
         window = min(SIDE_MEDIAN, (len(log_side) - 1) // 2 * 2 + 1)
         return smooth_in_time(median_filter(log_side, window, mode="nearest"), SIDE_SMOOTH)
 
-    return np.exp(by_recording(steady, np.log(side), joins))
+    return np.exp(by_recording(steady, np.log(side), boundaries))
 
 
-def white_noise(values: Float64[np.ndarray, "T D"], joins: Sequence[int] = ()) -> Float64[np.ndarray, " D"]:
+def white_noise(values: Float64[np.ndarray, "T D"], boundaries: Sequence[int] = ()) -> Float64[np.ndarray, " D"]:
     """Standard deviation of each column's frame-to-frame noise, from its sixth differences' median.
 
     0 where no recording is long enough to tell."""
-    differences = [np.diff(values[r], NOISE_ORDER, axis=0) for r in recordings(len(values), joins)]
+    differences = [np.diff(values[r], NOISE_ORDER, axis=0) for r in recordings(len(values), boundaries)]
     differences = np.concatenate([d for d in differences if len(d)] or [np.zeros((1, values.shape[1]))])
     gain = math.sqrt(math.comb(2 * NOISE_ORDER, NOISE_ORDER))  # root of the sum of squared binomial coefficients
     return np.median(np.abs(differences), axis=0) / NORMAL_MAD / gain
@@ -80,7 +80,7 @@ def local_widths(
     raw: Float64[np.ndarray, "T D"],
     filtered: Sequence[Float64[np.ndarray, "T D"]],
     widths: Sequence[float],
-    joins: Sequence[int] = (),
+    boundaries: Sequence[int] = (),
 ) -> Float64[np.ndarray, " T"]:
     """How wide a filter each frame bears: the one with the least expected error around it.
 
@@ -89,7 +89,7 @@ def local_widths(
     A still head gets the widest filter and a nod the narrowest. A recording's frames decide for themselves; the noise
     is the whole clip's.
     """
-    noise = white_noise(raw, joins)
+    noise = white_noise(raw, boundaries)
     columns = noise > 0
     if not columns.any():
         return np.full(len(raw), widths[0])
@@ -106,4 +106,4 @@ def local_widths(
         narrowest = minimum_filter1d(best, 2 * reach + 1, mode="nearest")
         return np.exp(uniform_filter1d(np.log(narrowest), reach, mode="nearest"))
 
-    return by_recording(chosen, np.stack(risks, 1), joins)
+    return by_recording(chosen, np.stack(risks, 1), boundaries)

@@ -104,7 +104,7 @@ def _summary(clip: Clip, signals: Signals, heard: Hearing | None) -> str:
         said.append(f"fit {np.nanmean(signals.fit):.1f} px at {FIT_SIZE}²")
     if heard is not None and signals.sound is not None:
         said.append(f"speech {heard.share:.0%} of the time")
-        lag = find_lag(mouth_curve(signals.mouth, signals.jaw, signals.joins), loudness(signals.sound))
+        lag = find_lag(mouth_curve(signals.mouth, signals.jaw, signals.boundaries), loudness(signals.sound))
         if lag is not None and lag.sure:
             said.append(f"sound {lag.seconds * 1000:+.0f} ms after the mouth ({lag.confidence:.1f} σ)")
         else:
@@ -209,7 +209,7 @@ def _jitter(clip: Clip, signals: Signals) -> str:
     if signals.crop is not None:
         names += ["crop x, source px", "crop y, source px", "crop side, source px"]
         tracks.append(signals.crop)
-    own = jitter(np.concatenate(tracks, 1), signals.joins)
+    own = jitter(np.concatenate(tracks, 1), signals.boundaries)
     before, after = (_numbers(stored.get(k), len(names)) for k in ("before", "after"))
     after = after or own.tolist()
     cell = '<td class="number">{}</td>'

@@ -85,7 +85,7 @@ class Clip:
         return replace(self, arrays=arrays, view_names=(), folder=folder)
 
     @property
-    def joins(self) -> tuple[int, ...]:
+    def boundaries(self) -> tuple[int, ...]:
         """Frames with which another recording begins, where a clip is joined from several (MEAD)."""
         return tuple(self.source.get("joins", ()))  # type: ignore[arg-type]  # JSON
 

@@ -1,7 +1,7 @@
-"""Cuts the heads out of a recording and writes frames and masks, in pieces that several threads work on.
+"""Cuts the heads out of a recording and writes frames and masks, in chunks that several threads work on.
 
 Pictures are read in order and at once made small (the crop, and what the matte needs of the rest), so memory holds a
-few pieces of crops, however long the recording is. A piece's result does not depend on who works on it or on what was
+few chunks of crops, however long the recording is. A chunk's result does not depend on who works on it or on what was
 done before: each begins with a few frames that only warm up the matte. So interrupted work ends as it would have.
 """
 
@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from jax_talker.data.clip.chunks import Chunks
 from jax_talker.data.clip.clip_writer import ClipWriter
-from jax_talker.data.clip.pieces import Pieces
 from jax_talker.data.cut.masks import region_masks
 from jax_talker.data.cut.matte import HeadView, Matte, on_white
 from jax_talker.data.cut.parsing import head_alpha
@@ -27,7 +27,7 @@ from jax_talker.data.read.footage import Footage
 from jax_talker.data.track.landmarks import LandmarkScheme
 from jax_talker.errors import UserError
 
-PIECE = 40  # frames
+CHUNK = 40  # frames
 INSIDE_SIZE = 32  # px, at which the share of a crop beyond the source is counted
 Parser = Callable[[UInt8[np.ndarray, "S S 3"]], UInt8[np.ndarray, "S S"]]  # a crop's pixels → their classes
 
@@ -43,7 +43,7 @@ class Heads:
 
 
 @dataclass(frozen=True)
-class Knife:
+class CutOptions:
     """With what heads are cut out."""
 
     size: int  # px of the frames
@@ -57,7 +57,7 @@ def cut_out(
     writer: ClipWriter,
     footage: Footage,
     heads: Heads,
-    knife: Knife,
+    options: CutOptions,
     *,
     view: str | None,
     shown: set[int],
@@ -69,29 +69,29 @@ def cut_out(
 
     The full pictures of frames ``shown`` are kept in the writer's progress folder (``shown_picture``).
     """
-    pieces = Pieces(writer.progress / "cut" / (view or "front"))
+    chunks = Chunks(writer.progress / "cut" / (view or "front"))
     frames = len(heads.views)
-    missing = [n for n in range(-(-frames // PIECE)) if not pieces.has(n)]
+    missing = [n for n in range(-(-frames // CHUNK)) if not chunks.has(n)]
     if missing:
-        begin = max(0, missing[0] * PIECE - knife.matte.warm_up)
-        done = frames - sum(min(PIECE, frames - n * PIECE) for n in missing)
+        begin = max(0, missing[0] * CHUNK - options.matte.warm_up)
+        done = frames - sum(min(CHUNK, frames - n * CHUNK) for n in missing)
         pictures = itertools.islice(footage.pictures(heads.first + begin), frames - begin)
         pictures = bar(_exactly(pictures, frames - begin, footage), "cutting it out", frames, done)
-        worker = _Worker(writer, heads, knife, view, pieces)
-        ready = _made_small(pictures, begin, heads, knife, _keeper(writer, view, shown))
+        worker = _Worker(writer, heads, options, view, chunks)
+        ready = _made_small(pictures, begin, heads, options, _keeper(writer, view, shown))
         with ThreadPoolExecutor(workers) as pool:
             waiting: deque[Future[None]] = deque()
-            for number, piece in _in_pieces(ready, frames, knife.matte.warm_up, set(missing)):
-                waiting.append(pool.submit(worker, number, piece))
+            for number, chunk in _in_chunks(ready, frames, options.matte.warm_up, set(missing)):
+                waiting.append(pool.submit(worker, number, chunk))
                 if len(waiting) > workers:
                     waiting.popleft().result()
             for rest in waiting:
                 rest.result()
     measured = []
-    for piece in pieces.load():
-        writer.trust(dict(zip(piece.pop("names").tolist(), piece.pop("sums").tolist(), strict=True)))
-        measured.append(piece)
-    return {name: np.concatenate([piece[name] for piece in measured]) for name in measured[0]}
+    for chunk in chunks.load():
+        writer.trust(dict(zip(chunk.pop("names").tolist(), chunk.pop("sums").tolist(), strict=True)))
+        measured.append(chunk)
+    return {name: np.concatenate([chunk[name] for chunk in measured]) for name in measured[0]}
 
 
 def shown_picture(
@@ -119,55 +119,55 @@ class _Small:
 
 
 def _made_small(
-    pictures: Iterable[Any], begin: int, heads: Heads, knife: Knife, keep: Callable[[int, np.ndarray], None]
+    pictures: Iterable[Any], begin: int, heads: Heads, options: CutOptions, keep: Callable[[int, np.ndarray], None]
 ) -> Iterator[_Small]:
     for index, picture in enumerate(pictures, begin):
         keep(index, picture)
         view = heads.views[index]
-        looked = knife.matte.look(heads.first + index, picture, view)
+        looked = options.matte.look(heads.first + index, picture, view)
         outside = float(1 - view.crop.inside(picture.shape, INSIDE_SIZE).mean())
-        yield _Small(index, view.crop.cut(picture, knife.size), looked, outside)
+        yield _Small(index, view.crop.cut(picture, options.size), looked, outside)
 
 
-def _in_pieces(
+def _in_chunks(
     ready: Iterable[_Small], frames: int, warm_up: int, wanted: set[int]
 ) -> Iterator[tuple[int, list[_Small]]]:
-    """(number, frames) of each wanted piece, with the frames that warm up before it."""
-    held: deque[_Small] = deque(maxlen=PIECE + warm_up)
+    """(number, frames) of each wanted chunk, with the frames that warm up before it."""
+    held: deque[_Small] = deque(maxlen=CHUNK + warm_up)
     for small in ready:
         held.append(small)
-        number = small.index // PIECE
-        if (small.index + 1 == frames or (small.index + 1) % PIECE == 0) and number in wanted:
-            yield number, [one for one in held if one.index >= number * PIECE - warm_up]
+        number = small.index // CHUNK
+        if (small.index + 1 == frames or (small.index + 1) % CHUNK == 0) and number in wanted:
+            yield number, [one for one in held if one.index >= number * CHUNK - warm_up]
 
 
 class _Worker:
-    """Cuts out one piece; called from several threads."""
+    """Cuts out one chunk; called from several threads."""
 
-    def __init__(self, writer: ClipWriter, heads: Heads, knife: Knife, view: str | None, pieces: Pieces):
-        self._writer, self._heads, self._knife, self._view, self._pieces = writer, heads, knife, view, pieces
+    def __init__(self, writer: ClipWriter, heads: Heads, options: CutOptions, view: str | None, chunks: Chunks):
+        self._writer, self._heads, self._options, self._view, self._chunks = writer, heads, options, view, chunks
 
-    def __call__(self, number: int, piece: list[_Small]) -> None:
-        cutter, knife, heads = self._knife.matte.cutter(), self._knife, self._heads
+    def __call__(self, number: int, chunk: list[_Small]) -> None:
+        cutter, options, heads = self._options.matte.cutter(), self._options, self._heads
         measured: list[dict[str, float]] = []
         sums: dict[str, str] = {}
-        for small in piece:
+        for small in chunk:
             landmarks = heads.landmarks[small.index]
-            parts = None if knife.parser is None else knife.parser(small.seen)
-            if parts is not None and knife.parser_alpha:
-                alpha = head_alpha(parts, small.seen, heads.views[small.index], heads.scheme, knife.focal)
+            parts = None if options.parser is None else options.parser(small.seen)
+            if parts is not None and options.parser_alpha:
+                alpha = head_alpha(parts, small.seen, heads.views[small.index], heads.scheme, options.focal)
                 alpha = alpha * cutter(small.looked, heads.views[small.index], small.seen)  # the source's border
             else:
                 alpha = cutter(small.looked, heads.views[small.index], small.seen)
-            if small.index < number * PIECE:
+            if small.index < number * CHUNK:
                 continue
-            regions = region_masks(landmarks, heads.scheme, knife.size, parts)
+            regions = region_masks(landmarks, heads.scheme, options.size, parts)
             masks = np.dstack([*regions, np.round(alpha * 255).astype(np.uint8)])
             sums |= self._writer.put(small.index, on_white(small.seen, alpha), masks, parts, view=self._view)
             stats = picture_stats(small.seen, landmarks, heads.scheme)
             measured.append({"outside": small.outside} | {f"stat_{name}": value for name, value in stats.items()})
         arrays = {k: np.array([m[k] for m in measured], np.float32) for k in measured[0]}
-        self._pieces.put(number, {**arrays, "names": np.array([*sums]), "sums": np.array([*sums.values()])})
+        self._chunks.put(number, {**arrays, "names": np.array([*sums]), "sums": np.array([*sums.values()])})
 
 
 def _exactly(pictures: Iterable[np.ndarray], count: int, footage: Footage) -> Iterator[np.ndarray]:

@@ -9,7 +9,7 @@ A clip is learnt from a few dozen frames, then every frame is cut out alone, wit
    mattes themselves, as GrabCut does for one picture.
 3. *Background.* Where the camera rests, the background has a colour of its own at every place that was ever seen
    uncovered, which is much sharper evidence than a histogram; and it does not move with the head.
-4. A random walk joins these along the picture's edges, and a guided filter brings the result to full resolution.
+4. A random walk boundaries these along the picture's edges, and a guided filter brings the result to full resolution.
 
 Limits: a background of the hair's colour that never shows at rest, thin flying hair, hands and microphones in front of
 the face. Users with a matting network give its alpha instead (``--matte FOLDER``).

@@ -48,9 +48,9 @@ class CameraTrack:
         return Heads(self.first, views, self.arrays["landmarks"].astype(np.float64), self.scheme)
 
 
-def track_front(followed: Followed, options: Options, *, start: float, joins: Sequence[int] = ()) -> CameraTrack:
-    """Head pose, crop, blink and gaze of the face that was followed; ``start`` is the footage's, in seconds, ``joins``
-    are frames of the face's stretch with which another recording begins."""
+def track_front(followed: Followed, options: Options, *, start: float, boundaries: Sequence[int] = ()) -> CameraTrack:
+    """Head pose, crop, blink and gaze of the face that was followed; ``start`` is the footage's, in seconds,
+    ``boundaries`` are frames of the face's stretch with which another recording begins."""
     track = followed.track
     scheme = scheme_of(track.points.shape[1])
     if options.pose == "matrix" and track.rotation is None:
@@ -64,7 +64,7 @@ def track_front(followed: Followed, options: Options, *, start: float, joins: Se
         focal=options.focal,
         source=options.pose,  # type: ignore[arg-type]  # checked by Options
         weight=track.detected,
-        joins=joins,
+        boundaries=boundaries,
     )
     openness = eye_openness(track.points, scheme, head.side, head.euler[:, 1], up=head.cam_from_world[:, :2, 1])
     if options.blink is None:
@@ -88,7 +88,7 @@ def track_front(followed: Followed, options: Options, *, start: float, joins: Se
         side=head.side,
         focal=options.focal,
         blink=blink,
-        joins=joins,
+        boundaries=boundaries,
     )
     if looking is not None:
         arrays["gaze"] = looking
@@ -96,13 +96,19 @@ def track_front(followed: Followed, options: Options, *, start: float, joins: Se
 
 
 def track_sides(
-    front: CameraTrack, found: Mapping[str, Sequence[Sequence[Face]]], options: Options, *, joins: Sequence[int]
+    front: CameraTrack, found: Mapping[str, Sequence[Sequence[Face]]], options: Options, *, boundaries: Sequence[int]
 ) -> dict[str, CameraTrack]:
     """The synchronised cameras beside the front one, from the faces in all their pictures; blink is the front's."""
     kept = slice(front.first, front.first + front.frames)
     points = {name: largest_faces(faces[kept], front.points.shape[1]) for name, faces in found.items()}
     calibrated = calibrate(
-        front.head, front.points, points, front.scheme, focal=options.focal, smooth=options.smooth, joins=joins
+        front.head,
+        front.points,
+        points,
+        front.scheme,
+        focal=options.focal,
+        smooth=options.smooth,
+        boundaries=boundaries,
     )
     return {name: _side(front, side, options) for name, side in calibrated.items()}
 

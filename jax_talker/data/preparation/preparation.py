@@ -25,13 +25,13 @@ from jax_talker.data.clip.clip import FPS, SAMPLE_RATE, Clip, open_clip
 from jax_talker.data.clip.clip_writer import ClipWriter, check_output
 from jax_talker.data.clip.findings import Finding, Severity
 from jax_talker.data.cut.alpha_files import AlphaFiles, NoMatte
-from jax_talker.data.cut.cutting import Knife, Parser, cut_out, shown_picture
+from jax_talker.data.cut.cutting import CutOptions, Parser, cut_out, shown_picture
 from jax_talker.data.cut.matte import HeadMatte, Matte
 from jax_talker.data.preparation.camera import CameraTrack, track_front, track_sides
 from jax_talker.data.preparation.options import MATTES, NAMED_LANDMARKERS, Options
 from jax_talker.data.read.audio import num_video_frames
+from jax_talker.data.read.boundaries import boundaries_within
 from jax_talker.data.read.footage import Footage
-from jax_talker.data.read.joins import joins_within
 from jax_talker.data.track.detection import detect
 from jax_talker.data.track.faces import Face
 from jax_talker.data.track.following import Followed, broken_recordings, follow_face
@@ -134,10 +134,10 @@ def _track(work: "dict[str, _Work]", options: Options) -> tuple[dict[str, Camera
     left_out = _leave_out_broken(work)
     faces = {name: one.faces for name, one in work.items()}
     followed, short = front.follow()
-    joins = joins_within(front.footage.joins, followed.first, followed.last - followed.first)
-    camera = track_front(followed, options, start=front.footage.start, joins=joins)
+    boundaries = boundaries_within(front.footage.boundaries, followed.first, followed.last - followed.first)
+    camera = track_front(followed, options, start=front.footage.start, boundaries=boundaries)
     sides = {name: found for name, found in faces.items() if name != FRONT}
-    tracks = track_sides(camera, sides, options, joins=joins) if sides else {}
+    tracks = track_sides(camera, sides, options, boundaries=boundaries) if sides else {}
     at = front.footage.start + camera.first / FPS  # sides' findings count from the clip's first frame
     for name, side in tracks.items():
         found = tuple(replace(f, begin=f.begin + at, end=f.end + at) for f in side.findings)
@@ -148,14 +148,14 @@ def _track(work: "dict[str, _Work]", options: Options) -> tuple[dict[str, Camera
 def _leave_out_broken(work: "dict[str, _Work]") -> tuple[Finding, ...]:
     """Where footage is joined from several recordings: leave out those through which the face cannot be followed."""
     front = work[FRONT]
-    names, joins = front.footage.recording_names, front.footage.joins
+    names, boundaries = front.footage.recording_names, front.footage.boundaries
     broken = front.broken()
-    if not joins or not broken or len(broken) == len(names):
+    if not boundaries or not broken or len(broken) == len(names):
         return ()  # one recording is cut where it breaks (following.py); of only broken ones the longest part is kept
     message = "{} is left out: its face is lost for a while, or there is a cut"
     findings = []
     for number in broken:
-        begin = ([0, *joins])[number] / FPS
+        begin = ([0, *boundaries])[number] / FPS
         findings.append(Finding("recording_left_out", Severity.WARNING, begin, begin, message.format(names[number])))
     for one in work.values():
         one.leave_out(broken)
@@ -210,11 +210,11 @@ class _Work:
 
     def broken(self) -> list[int]:
         """Recordings through which no face can be followed."""
-        return broken_recordings(self._found.faces, find_cuts(self._found.signatures), self.footage.joins)
+        return broken_recordings(self._found.faces, find_cuts(self._found.signatures), self.footage.boundaries)
 
     def leave_out(self, recordings: list[int]) -> None:
         """Go on without some recordings."""
-        number = np.searchsorted(self.footage.joins, np.arange(len(self._found.faces)), side="right")
+        number = np.searchsorted(self.footage.boundaries, np.arange(len(self._found.faces)), side="right")
         kept = np.flatnonzero(~np.isin(number, recordings))
         faces = [self._found.faces[i] for i in kept]
         self._found = replace(self._found, faces=faces, signatures=self._found.signatures[kept])
@@ -228,7 +228,7 @@ class _Work:
         followed = follow_face(
             found.faces[:frames],
             find_cuts(found.signatures[:frames]),
-            joins=footage.joins,
+            boundaries=footage.boundaries,
             picture_size=found.picture_size,
             fps=FPS,
             start=footage.start,
@@ -244,7 +244,7 @@ class _Work:
             self._writer,
             self.footage,
             camera.heads(),
-            Knife(self._options.size, self._options.focal, matte, self._parser, parser_alpha=parsed),
+            CutOptions(self._options.size, self._options.focal, matte, self._parser, parser_alpha=parsed),
             view=self._view,
             shown=set(self._worth_showing(camera)),
             workers=self._workers,
@@ -313,7 +313,7 @@ class _Work:
                 "before": [*raw.degrees.tolist(), *raw.pixels.tolist()],
                 "after": [*steady.degrees.tolist(), *steady.pixels.tolist()],
             },
-            "joins": list(joins_within(footage.joins, camera.first, camera.frames)),
+            "joins": list(boundaries_within(footage.boundaries, camera.first, camera.frames)),
         }
 
 

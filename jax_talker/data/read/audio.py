@@ -17,8 +17,8 @@ from av.error import FFmpegError
 from jaxtyping import Float32
 
 from jax_talker.data.clip.clip import FPS, SAMPLE_RATE
+from jax_talker.data.read.boundaries import recordings
 from jax_talker.data.read.decoding import first_picture_time, open_media
-from jax_talker.data.read.joins import recordings
 from jax_talker.errors import UserError
 
 FEATURE_RATE = 50  # Hz, of every extractor (DeepSpeech and HuBERT in the field's pipelines, log-mel here)
@@ -100,16 +100,16 @@ class LogMel:
 
 
 def frame_windows(
-    features: Float32[np.ndarray, "steps F"], num_frames: int, joins: Sequence[int] = ()
+    features: Float32[np.ndarray, "steps F"], num_frames: int, boundaries: Sequence[int] = ()
 ) -> Float32[np.ndarray, "num_frames 16 F"]:
     """What each 25 fps frame hears: the 16 steps 2i − 8 … 2i + 7 for frame i, zero rows outside the sound (AD-NeRF).
 
     Row 8 of window i is the step at exactly the frame's own time, i/25 s; rows 0–7 are the 160 ms before it. Rows of
-    another recording are zero as well: ``joins`` are the frames with which one begins.
+    another recording are zero as well: ``boundaries`` are the frames with which one begins.
     """
     half, stride = WINDOW // 2, FEATURE_RATE // FPS
-    if joins:
-        parts = recordings(num_frames, joins)
+    if boundaries:
+        parts = recordings(num_frames, boundaries)
         windows = [frame_windows(features[stride * r.start : stride * r.stop], r.stop - r.start) for r in parts[:-1]]
         last = parts[-1]
         return np.concatenate([*windows, frame_windows(features[stride * last.start :], last.stop - last.start)])

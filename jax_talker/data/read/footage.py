@@ -33,13 +33,13 @@ class Footage(Protocol):
         ...
 
     @property
-    def joins(self) -> tuple[int, ...]:
+    def boundaries(self) -> tuple[int, ...]:
         """Numbers of pictures with which a new recording begins, where footage is joined from several; 0 excluded."""
         ...
 
     @property
     def recording_names(self) -> tuple[str, ...]:
-        """What messages call the recordings between ``joins``, one more than there are joins."""
+        """What messages call the recordings between ``boundaries``, one more than there are boundaries."""
         ...
 
     def without(self, recordings: Collection[int]) -> "Footage":
@@ -72,7 +72,7 @@ class VideoFootage:
     duration: float | None = None  # s; None: to the end
     sound_path: Path | None = None  # a file with the video's sound, when the video has none of its own
     info: VideoInfo = field(init=False)
-    joins: tuple[int, ...] = field(default=(), init=False)
+    boundaries: tuple[int, ...] = field(default=(), init=False)
 
     def __post_init__(self):
         object.__setattr__(self, "info", probe(self.path))

@@ -1,6 +1,6 @@
-"""Faces in every picture of a recording, found by several threads, in pieces that are kept on disk.
+"""Faces in every picture of a recording, found by several threads, in chunks that are kept on disk.
 
-A piece that was finished is not looked at again when the work is interrupted and started anew, and the pictures
+A chunk that was finished is not looked at again when the work is interrupted and started anew, and the pictures
 themselves never pile up: memory holds a few of them, however long the recording is.
 """
 
@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from jax_talker.data.clip.pieces import Pieces
+from jax_talker.data.clip.chunks import Chunks
 from jax_talker.data.read.footage import Footage
 from jax_talker.data.track.faces import Face, Landmarker
 from jax_talker.data.track.shots import signature
 
-PIECE = 100  # pictures
+CHUNK = 100  # pictures
 AHEAD = 4  # pictures that wait for each thread
 
 
@@ -53,33 +53,33 @@ def detect(
 ) -> Detections:
     """Look for faces in all pictures of ``footage``; ``make`` makes a landmarker, one for each of ``workers`` threads.
 
-    Finished pieces are kept in ``folder``. ``bar`` shows progress: (pictures, label, total, already done).
+    Finished chunks are kept in ``folder``. ``bar`` shows progress: (pictures, label, total, already done).
     """
-    pieces = Pieces(folder)
-    if not pieces.whole:
-        done = pieces.count()
-        if done and len(pieces.get(done - 1)["count"]) < PIECE:
-            done -= 1  # the last piece, and the process was killed before it could say so
+    chunks = Chunks(folder)
+    if not chunks.whole:
+        done = chunks.count()
+        if done and len(chunks.get(done - 1)["count"]) < CHUNK:
+            done -= 1  # the last chunk, and the process was killed before it could say so
         with _Team(make, workers) as team:
-            pictures = bar(footage.pictures(done * PIECE), "finding the face", footage.expected_frames, done * PIECE)
-            frames = done * PIECE
-            for number, looks in enumerate(_in_pieces(team.look_at(pictures, frames)), done):
-                pieces.put(number, _packed(looks) | team.names())
+            pictures = bar(footage.pictures(done * CHUNK), "finding the face", footage.expected_frames, done * CHUNK)
+            frames = done * CHUNK
+            for number, looks in enumerate(_in_chunks(team.look_at(pictures, frames)), done):
+                chunks.put(number, _packed(looks) | team.names())
                 frames += len(looks)
             team.check_length(frames)
-        pieces.end()
-    return _joined(pieces)
+        chunks.end()
+    return _joined(chunks)
 
 
-def _in_pieces(looks: Iterable[_Look]) -> Iterator[list[_Look]]:
-    """Groups of PIECE; the last one is shorter, perhaps empty, and is how one sees that it is the last."""
-    piece: list[_Look] = []
+def _in_chunks(looks: Iterable[_Look]) -> Iterator[list[_Look]]:
+    """Groups of CHUNK; the last one is shorter, perhaps empty, and is how one sees that it is the last."""
+    chunk: list[_Look] = []
     for look in looks:
-        piece.append(look)
-        if len(piece) == PIECE:
-            yield piece
-            piece = []
-    yield piece
+        chunk.append(look)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    yield chunk
 
 
 class _Team:
@@ -131,7 +131,7 @@ class _Team:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pieces as arrays
+# Chunks as arrays
 
 FIELDS = ("points", "depth", "rotation", "scores")
 
@@ -151,25 +151,25 @@ def _packed(looks: list[_Look]) -> dict[str, np.ndarray]:
     return packed
 
 
-def _joined(pieces: Pieces) -> Detections:
+def _joined(chunks: Chunks) -> Detections:
     found: list[list[Face]] = []
     signatures, size = [], (0, 0)
     landmarker, names = "", ()
-    for piece in pieces.load():
+    for chunk in chunks.load():
         start = 0
-        for count in piece["count"].tolist():
-            found.append([_face(piece, i) for i in range(start, start + count)])
+        for count in chunk["count"].tolist():
+            found.append([_face(chunk, i) for i in range(start, start + count)])
             start += count
-        if len(piece["size"]):
-            signatures.append(piece["signature"])
-            size = tuple(piece["size"][0].tolist())
-        landmarker, names = str(piece["landmarker"]), tuple(piece["names"].tolist())
+        if len(chunk["size"]):
+            signatures.append(chunk["signature"])
+            size = tuple(chunk["size"][0].tolist())
+        landmarker, names = str(chunk["landmarker"]), tuple(chunk["names"].tolist())
     return Detections(found, np.concatenate(signatures) if signatures else np.zeros((0, 1)), size, landmarker, names)
 
 
-def _face(piece: dict[str, np.ndarray], i: int) -> Face:
+def _face(chunk: dict[str, np.ndarray], i: int) -> Face:
     def field(name: str) -> Float32[np.ndarray, "..."] | None:
-        return piece[name][i] if name in piece else None
+        return chunk[name][i] if name in chunk else None
 
     points, depth, rotation, scores = (field(name) for name in FIELDS)
     as_double = [None if a is None else a.astype(np.float64) for a in (points, depth, rotation)]

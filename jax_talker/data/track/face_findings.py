@@ -86,9 +86,9 @@ def findings_about_rest(stretch: Stretch) -> list[Finding]:
 
 
 def findings_about_face(
-    stretch: Stretch, track: FaceTrack, picture_size: tuple[int, int], joins: Sequence[int]
+    stretch: Stretch, track: FaceTrack, picture_size: tuple[int, int], boundaries: Sequence[int]
 ) -> list[Finding]:
-    """What is notable within the stretch. ``joins`` count from its first picture."""
+    """What is notable within the stretch. ``boundaries`` count from its first picture."""
     findings: list[Finding] = []
     boxes = np.concatenate([track.points.min(1), track.points.max(1)], 1)
     sides = sides_of(boxes)
@@ -110,7 +110,7 @@ def findings_about_face(
     outside = np.any((boxes < 0) | (boxes > np.array(picture_size * 2)), axis=1)
     add("at_border", Severity.WARNING, outside, "the face reaches beyond the picture's border",
         "what was not filmed is guessed; choose a part in which the head is whole")  # fmt: skip
-    add("jump", Severity.WARNING, _jumps(track, sides, joins), "the face jumps from one picture to the next",
+    add("jump", Severity.WARNING, _jumps(track, sides, boundaries), "the face jumps from one picture to the next",
         "a cut within the same scene, or another face: choose a part without it", pause=0)  # fmt: skip
     return findings
 
@@ -126,13 +126,13 @@ def _others(stretch: Stretch, boxes: np.ndarray, sides: np.ndarray) -> tuple[np.
     return rivals, others
 
 
-def _jumps(track: FaceTrack, sides: np.ndarray, joins: Sequence[int]) -> np.ndarray:
+def _jumps(track: FaceTrack, sides: np.ndarray, boundaries: Sequence[int]) -> np.ndarray:
     """Pictures before which all rigid landmarks move at once, far more than in the pictures around."""
     frames = len(sides)
     jumps = np.zeros(frames, bool)
     rigid = track.points[:, list(scheme_of(track.points.shape[1]).rigid)]
     moved = np.sqrt((np.diff(rigid, axis=0) ** 2).sum(-1).mean(-1)) / sides[1:]  # [T − 1]
-    joined = [j - 1 for j in joins if 0 < j < frames]
+    joined = [j - 1 for j in boundaries if 0 < j < frames]
     moved[joined] = 0
     for t in np.flatnonzero(moved > JUMP):
         around = np.concatenate([moved[max(0, t - 2) : t], moved[t + 1 : t + 3]])

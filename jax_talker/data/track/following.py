@@ -41,13 +41,13 @@ def follow_face(
     fps: int,
     start: float = 0.0,
     where: str = "the video",
-    joins: Sequence[int] = (),
+    boundaries: Sequence[int] = (),
 ) -> Followed:
     """Follow one face through pictures in each of which all faces were ``found``.
 
     ``cuts`` are the numbers of the pictures with which a new shot begins; a stretch never goes beyond one, nor over
     more than MAX_GAP pictures without the face. Of all such stretches the one is kept in which one face is the
-    picture's largest for most pictures. ``joins`` are where footage was put together on purpose: faces are not
+    picture's largest for most pictures. ``boundaries`` are where footage was put together on purpose: faces are not
     followed or interpolated across them, but the stretch goes on. ``picture_size`` is (width, height); time codes
     count ``start`` + frame/``fps`` seconds. UserError when there is no face, or less than a second of it is left.
     """
@@ -57,8 +57,8 @@ def follow_face(
     usable = [np.flatnonzero(s >= SMALLEST).tolist() for s in sides]
     if not any(usable):
         raise _no_face(sides, where)
-    cuts = [c for c in cuts if c not in joins]
-    chains = _chains(boxes, sides, usable, cuts, joins)
+    cuts = [c for c in cuts if c not in boundaries]
+    chains = _chains(boxes, sides, usable, cuts, boundaries)
     largest = [int(np.argmax(s)) if len(s) else -1 for s in sides]
     best = max(chains, key=lambda chain: _worth(chain, sides, largest))
     first, last = min(best.picks), max(best.picks) + 1
@@ -67,22 +67,22 @@ def follow_face(
     about_footage = findings_about_footage(stretch, cuts)
     if last - first < SHORTEST * fps and frames - (last - first) > MAX_GAP:
         raise _too_short(stretch, about_footage, where)
-    track = _filled(faces, [j - first for j in joins if first < j < last])
+    track = _filled(faces, [j - first for j in boundaries if first < j < last])
     findings = (
         *about_footage,
         *findings_about_rest(stretch),
-        *findings_about_face(stretch, track, picture_size, [j - first for j in joins]),
+        *findings_about_face(stretch, track, picture_size, [j - first for j in boundaries]),
     )
     return Followed(first, last, track, tuple(sorted(findings, key=lambda f: (f.begin, f.end))))
 
 
-def broken_recordings(found: Sequence[Sequence[Face]], cuts: Sequence[int], joins: Sequence[int]) -> list[int]:
-    """Numbers of the recordings between ``joins`` through which no face can be followed: one is lost for more than
+def broken_recordings(found: Sequence[Sequence[Face]], cuts: Sequence[int], boundaries: Sequence[int]) -> list[int]:
+    """Numbers of the recordings between ``boundaries`` through which no face can be followed: one is lost for more than
     MAX_GAP pictures, or there is a cut. Where footage is joined from many, these are better left out than the rest."""
     boxes = [np.array([box_of(f.points) for f in faces]).reshape(-1, 4) for faces in found]
     usable = [np.flatnonzero(sides_of(b) >= SMALLEST).tolist() for b in boxes]
     broken = []
-    for number, (begin, end) in enumerate(pairwise(sorted({0, *joins, len(found)}))):
+    for number, (begin, end) in enumerate(pairwise(sorted({0, *boundaries, len(found)}))):
         whole = [
             track
             for track in _tracks(boxes, usable, begin, end)
@@ -104,9 +104,9 @@ class _Chain:
     picks: dict[int, int] = field(default_factory=dict)
 
 
-def _chains(boxes: list, sides: list, usable: list, cuts: Sequence[int], joins: Sequence[int]) -> list[_Chain]:
+def _chains(boxes: list, sides: list, usable: list, cuts: Sequence[int], boundaries: Sequence[int]) -> list[_Chain]:
     """Every face's stretches; those that reach a join on both its sides are one."""
-    edges = sorted({0, *cuts, *joins, len(boxes)})
+    edges = sorted({0, *cuts, *boundaries, len(boxes)})
     finished: list[_Chain] = []
     open_chain: _Chain | None = None  # reaches the join with which the next segment begins
     for begin, end in pairwise(edges):
@@ -116,7 +116,7 @@ def _chains(boxes: list, sides: list, usable: list, cuts: Sequence[int], joins: 
             open_chain.picks.update(first.picks)
             tracks = [open_chain if t is first else t for t in tracks]
         finished += [t for t in tracks if t is not open_chain]
-        open_chain = _at_edge(tracks, sides, end=end) if end in joins else None
+        open_chain = _at_edge(tracks, sides, end=end) if end in boundaries else None
     return finished
 
 
@@ -163,9 +163,9 @@ def _worth(chain: _Chain, sides: list, largest: list[int]) -> tuple[bool, int, f
 # Filling
 
 
-def _filled(faces: list[Face | None], joins: Sequence[int]) -> FaceTrack:
+def _filled(faces: list[Face | None], boundaries: Sequence[int]) -> FaceTrack:
     """Gaps interpolated within each recording; at a recording's ends the nearest face is repeated."""
-    edges = [0, *joins, len(faces)]
+    edges = [0, *boundaries, len(faces)]
     parts = [_filled_part(faces[a:b]) for a, b in pairwise(edges)]
 
     def joined(name: str) -> np.ndarray | None:

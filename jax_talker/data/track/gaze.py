@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from jax_talker import geometry
-from jax_talker.data.read.joins import recordings
+from jax_talker.data.read.boundaries import recordings
 from jax_talker.data.track.landmarks import LandmarkScheme
 
 IRISES = {"left": (473, 474, 475, 476, 477), "right": (468, 469, 470, 471, 472)}  # of 478 points; the person's sides
@@ -27,14 +27,14 @@ def gaze(
     side: Float64[np.ndarray, " T"],
     focal: float = geometry.FOCAL,
     blink: Float[np.ndarray, " T"] | None = None,
-    joins: Sequence[int] = (),
+    boundaries: Sequence[int] = (),
 ) -> Float64[np.ndarray, "T 2"] | None:
     """Degrees [yaw, pitch] of both eyes' mean gaze in the head's frame (yaw > 0: to the person's left, pitch > 0: up);
     None for landmarks without irises.
 
     ``rotation`` is cam_from_head, ``side`` and ``focal`` are the crop's and the label's (``HeadTrack``). Zero is where
     this person looks most of the time (the clip's median): landmarks do not tell an eye's own axis. Frames with
-    ``blink`` > 0.5 are interpolated within their recording (``joins``: frames with which another one begins).
+    ``blink`` > 0.5 are interpolated within their recording (``boundaries``: frames with which another one begins).
     """
     if points.shape[1] <= max(max(i) for i in IRISES.values()):
         return None
@@ -42,7 +42,7 @@ def gaze(
     look = np.mean(looks, axis=0)
     angles = np.degrees(np.stack([np.arctan2(look[:, 0], look[:, 2]), np.arcsin(np.clip(look[:, 1], -1, 1))], 1))
     closed = np.zeros(len(angles), bool) if blink is None else blink > CLOSED
-    for own in recordings(len(angles), joins):
+    for own in recordings(len(angles), boundaries):
         opened = ~closed[own]
         if opened.any():
             frames = np.arange(len(opened))

@@ -51,9 +51,9 @@ def test_split_is_the_contiguous_tail():
 
 
 def test_split_divides_no_recording():
-    assert split(110, joins=(30, 60, 96)).test[0] == 96  # 100 without joins
-    assert split(110, joins=(30, 60, 103)).test[0] == 103
-    assert split(110, joins=(10, 20)).test[0] == 100  # rather than training on less than half of the clip
+    assert split(110, boundaries=(30, 60, 96)).test[0] == 96  # 100 without boundaries
+    assert split(110, boundaries=(30, 60, 103)).test[0] == 103
+    assert split(110, boundaries=(10, 20)).test[0] == 100  # rather than training on less than half of the clip
 
 
 def test_neighbourhoods_are_centred_and_zero_outside():
@@ -64,7 +64,7 @@ def test_neighbourhoods_are_centred_and_zero_outside():
 
 def test_neighbourhoods_end_at_joins():
     windows = np.arange(1, 8, dtype=np.float32)[:, None, None]
-    found = neighbourhoods(windows, 4, joins=(5, 2))(np.array([1, 2, 4, 5, 6]))[:, :, 0, 0]
+    found = neighbourhoods(windows, 4, boundaries=(5, 2))(np.array([1, 2, 4, 5, 6]))[:, :, 0, 0]
     np.testing.assert_array_equal(found, [[0, 1, 2, 0], [0, 0, 3, 4], [3, 4, 5, 0], [0, 0, 6, 7], [0, 6, 7, 0]])
 
 

@@ -138,7 +138,7 @@ def test_a_blind_camera_follows_the_front_one():
     hidden = np.arange(180) % 30 > 9
     hidden[60:120] = True
     points["left_30"][hidden] = np.nan
-    front, found = run(points, joins=(60, 120))
+    front, found = run(points, boundaries=(60, 120))
     blind = found["left_30"]
     assert errors(shot, front, found)["left_30"].mean() < 1.0
     np.testing.assert_array_equal(blind.seen, ~hidden)
@@ -158,7 +158,7 @@ def test_a_side_cameras_trembling_is_its_own():
     points["top"] += 1.5 * np.random.default_rng(1).normal(size=points["top"].shape)
     points["top"][::10] = np.nan
     points["top"][50:] += 40
-    front, found = run(points, joins=(50,))
+    front, found = run(points, boundaries=(50,))
     top, down = found["top"].head, found["down"].head
     assert top.jitter_raw.degrees.max() > 2 * down.jitter_raw.degrees.max()
     assert top.jitter_raw.pixels[0] < 10  # the join's 40 px are not trembling
@@ -185,7 +185,7 @@ def test_a_recording_out_of_step_is_named():
     shot = film(7, frames=200)
     points = shot.noisy(7)
     points["right_30"][100:150] = points["right_30"][:50]
-    _, found = run(points, joins=(50, 100, 150))
+    _, found = run(points, boundaries=(50, 100, 150))
     assert [(f.kind, f.begin, f.end) for f in found["right_30"].findings] == [("out_of_step", 4.0, 6.0)]
     assert not found["top"].findings
 
@@ -194,7 +194,7 @@ def test_nothing_is_smoothed_across_a_join():
     """A side camera sees the head at another place from where a new recording begins."""
     points = film(8, frames=100, sway=0).clean
     points["top"] += np.where(np.arange(100) < 50, 0, 80)[:, None, None]
-    _, found = run(points, joins=(50,), smooth=3.0)
+    _, found = run(points, boundaries=(50,), smooth=3.0)
     jump = np.diff(found["top"].head.centre[:, 0])
     steps = np.abs(np.delete(jump, 49))
     assert jump[49] == pytest.approx(80, abs=3)

@@ -329,14 +329,14 @@ def meeting(camera_of):
 
 def test_nothing_crosses_a_join(meeting):
     points, true = meeting
-    track = track_head(np.concatenate(points), IBUG, joins=(FRAMES,))
+    track = track_head(np.concatenate(points), IBUG, boundaries=(FRAMES,))
     error = np.abs(track.euler - true).max(1)
     near = np.abs(np.arange(2 * FRAMES) - FRAMES + 0.5) < 4
     # As at a clip's two ends, where a filter has only one side to look at: measured 0.6° and 0.4° (near, elsewhere).
     assert error[near].max() < 1.5
     assert error[near].mean() < 2.5 * error[~near].mean()
     tied = np.abs(track_head(np.concatenate(points), IBUG).euler - true).max(1)
-    assert tied[near].max() > 3  # what joins are for
+    assert tied[near].max() > 3  # what boundaries are for
     ends = np.diff(track.centre, axis=0)[FRAMES - 1]
     assert np.linalg.norm(ends) > 60  # the crop leaps with the head
     assert (track.jitter.degrees < 0.5 * track.jitter_raw.degrees).all()
@@ -346,7 +346,7 @@ def test_nothing_crosses_a_join(meeting):
 def test_a_recording_does_not_depend_on_the_others_order(meeting):
     """All that recordings share (the face, the noise) is the same when one of them runs backwards."""
     (first, second), _ = meeting
-    one, other = (track_head(np.concatenate([first, s]), IBUG, joins=(FRAMES,)) for s in (second, second[::-1]))
+    one, other = (track_head(np.concatenate([first, s]), IBUG, boundaries=(FRAMES,)) for s in (second, second[::-1]))
     # The filter's windows lean a little to one side, so the noise left in a backward recording differs: measured 0.03.
     np.testing.assert_allclose(one.euler[:FRAMES], other.euler[:FRAMES], atol=0.1)
     np.testing.assert_allclose(one.centre[:FRAMES], other.centre[:FRAMES], atol=0.1)
@@ -356,13 +356,13 @@ def test_a_recording_does_not_depend_on_the_others_order(meeting):
 @pytest.mark.parametrize("source", ["landmarks", "matrix"])
 def test_very_short_recordings_work(camera_of, source):
     """1, 2, 3, 4, 5 frames and the rest."""
-    rng, joins = np.random.default_rng(11), (1, 3, 6, 10, 15)
+    rng, boundaries = np.random.default_rng(11), (1, 3, 6, 10, 15)
     landmarks, cam_from_world, _ = film(camera_of, head_points(IBUG, rng), rng, noise=0.3)
     rotation = cam_from_world[:, :3, :3]
-    track = track_head(landmarks, IBUG, rotation=rotation, joins=joins, source=source, weight=np.ones(FRAMES))
+    track = track_head(landmarks, IBUG, rotation=rotation, boundaries=boundaries, source=source, weight=np.ones(FRAMES))
     assert np.abs(track.euler - euler_angles(rotation)).max() < 2.5  # of single frames as well: they have their noise
     assert np.isfinite(track.label).all()
-    alone = track_head(landmarks, IBUG, rotation=rotation, joins=range(1, FRAMES), source=source)
+    alone = track_head(landmarks, IBUG, rotation=rotation, boundaries=range(1, FRAMES), source=source)
     assert not alone.jitter.degrees.any()
     assert np.isfinite(alone.label).all()
 
@@ -371,9 +371,9 @@ def test_jitter_looks_at_neither_joins_nor_gaps():
     values = np.cumsum(np.ones((40, 2)), 0)
     values[20:] += 30
     values[30] = np.nan
-    assert jitter(values, joins=(20,)) == pytest.approx(0, abs=1e-9)
+    assert jitter(values, boundaries=(20,)) == pytest.approx(0, abs=1e-9)
     assert jitter(values)[0] > 1
-    np.testing.assert_array_equal(jitter(values[:4], joins=(1, 3)), 0)
+    np.testing.assert_array_equal(jitter(values[:4], boundaries=(1, 3)), 0)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3])

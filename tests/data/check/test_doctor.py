@@ -191,9 +191,9 @@ def test_sound_in_sync_is_not_reported(speakers):
 def test_somebody_elses_sound_is_never_called_a_shift(speakers):
     for i, (mouth, _) in enumerate(speakers):
         for j, (_, sound) in enumerate(speakers):
-            for first in range(0, 376, 125) if i != j else ():  # 5 s pieces as well, where chance has more room
-                piece = sound[first * 640 : (first + 125) * 640]
-                assert {f.kind for f in sync.check_sync(mouth[first : first + 125], piece)} <= {"sync_unclear"}
+            for first in range(0, 376, 125) if i != j else ():  # 5 s chunks as well, where chance has more room
+                chunk = sound[first * 640 : (first + 125) * 640]
+                assert {f.kind for f in sync.check_sync(mouth[first : first + 125], chunk)} <= {"sync_unclear"}
             if i != j:
                 assert only(sync.check_sync(mouth, sound), "sync_unclear").severity is Severity.NOTE
 
@@ -357,7 +357,7 @@ def test_crops():
     grown = crop.copy()
     grown[:, 2] = np.linspace(80, 150, T)
     assert only(tracking.check_crop(grown, (320, 240), 128), "size_change")
-    assert tracking.check_crop(grown, (320, 240), 128, joins=(T // 2,)) == []
+    assert tracking.check_crop(grown, (320, 240), 128, boundaries=(T // 2,)) == []
     shares = tracking.share_outside(
         np.array([[0.0, 120, 100], [160, 120, 100], [0, 0, 100], [900, 120, 10]]), (320, 240)
     )
@@ -376,10 +376,10 @@ def test_jumps_and_cuts():
     spanned(only(findings, "cut"), 119, 121)
     assert "jump" not in {f.kind for f in findings}
     assert tracking.check_jumps(pose, place, cut) == []  # a lamp is no cut
-    assert tracking.check_jumps(pose, moved, cut, joins=(120,)) == []  # two recordings that meet there
+    assert tracking.check_jumps(pose, moved, cut, boundaries=(120,)) == []  # two recordings that meet there
     pose[120:] += 40
     moved[60:] += 0.2
-    (before,) = tracking.check_jumps(pose, moved, PLAIN, joins=(120,))
+    (before,) = tracking.check_jumps(pose, moved, PLAIN, boundaries=(120,))
     assert "0°" in before.message  # not what the join turns
 
 
@@ -424,7 +424,7 @@ def test_light(rng):
     switched = steady.copy()
     switched[125:] += 40
     spanned(only(pictures.check_brightness(switched), "flash"), 125, 126)
-    assert pictures.check_brightness(switched, joins=(125,)) == []
+    assert pictures.check_brightness(switched, boundaries=(125,)) == []
 
 
 def test_repeats(rng):

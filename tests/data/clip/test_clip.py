@@ -6,10 +6,10 @@ import subprocess
 import numpy as np
 import pytest
 
+from jax_talker.data.clip.chunks import Chunks
 from jax_talker.data.clip.clip import open_clip
 from jax_talker.data.clip.clip_writer import ClipWriter
 from jax_talker.data.clip.findings import Finding, Severity, time_code
-from jax_talker.data.clip.pieces import Pieces
 from jax_talker.errors import UserError
 
 SIZE, FRAMES = 16, 3
@@ -41,7 +41,13 @@ def write(root, *, parts=True, **options):
 
 def test_what_is_written_is_read(tmp_path):
     clip = write(tmp_path / "clip", job="abc")
-    assert (clip.frames, clip.size, clip.view_names, clip.job, clip.joins) == (FRAMES, SIZE, ("left",), "abc", (2,))
+    assert (clip.frames, clip.size, clip.view_names, clip.job, clip.boundaries) == (
+        FRAMES,
+        SIZE,
+        ("left",),
+        "abc",
+        (2,),
+    )
     assert clip.source["summary"] == "fine"
     for i in range(FRAMES):
         image, masks, other = pictures(i)
@@ -211,15 +217,15 @@ def test_a_part_that_was_lost_after_its_piece_was_kept_is_noticed(tmp_path):
 
 
 def test_pieces_are_whole_or_absent(tmp_path):
-    pieces = Pieces(tmp_path / "work")
-    pieces.put(0, {"a": np.arange(3)})
-    pieces.put(2, {"a": np.arange(2)})
-    assert (pieces.count(), pieces.has(2), pieces.whole) == (1, True, False)
-    pieces.put(1, {"a": np.arange(1)})
-    pieces.end()
-    again = Pieces(tmp_path / "work")
+    chunks = Chunks(tmp_path / "work")
+    chunks.put(0, {"a": np.arange(3)})
+    chunks.put(2, {"a": np.arange(2)})
+    assert (chunks.count(), chunks.has(2), chunks.whole) == (1, True, False)
+    chunks.put(1, {"a": np.arange(1)})
+    chunks.end()
+    again = Chunks(tmp_path / "work")
     assert again.whole
-    assert [len(piece["a"]) for piece in again.load()] == [3, 1, 2]
+    assert [len(chunk["a"]) for chunk in again.load()] == [3, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -231,11 +231,11 @@ def test_the_second_run_does_nothing(drawn, prepared, monkeypatch):
 
 @pytest.mark.parametrize(("stage", "workers"), [("detection", 3), ("cutting", 1)])
 def test_interrupted_work_ends_as_it_would_have(drawn, prepared, tmp_path, monkeypatch, stage, workers):
-    """Stopped after some pieces of either stage, started again: every file is the same, and pieces that were done are
+    """Stopped after some chunks of either stage, started again: every file is the same, and chunks that were done are
     not done again. The number of threads changes nothing."""
     _, video, options = drawn
     options = replace(options, workers=workers)
-    monkeypatch.setattr(f"jax_talker.data.{stage}.PIECE", 16)
+    monkeypatch.setattr(f"jax_talker.data.{stage}.CHUNK", 16)
     reference, out = tmp_path / "a" / "clip", tmp_path / "b" / "clip"
     prepare(video, reference, options)
     original, count = VideoFootage.pictures, 0

@@ -134,12 +134,12 @@ def test_windows_are_adnerfs():
 
 def test_windows_do_not_hear_another_recording():
     steps = np.arange(1, 41, dtype=np.float32)[:, None]
-    windows = frame_windows(steps, 20, joins=(1, 9))
+    windows = frame_windows(steps, 20, boundaries=(1, 9))
     for frame in range(20):
         want = np.arange(2 * frame - 8, 2 * frame + 8)
         begin, end = (0, 2) if frame < 1 else (2, 18) if frame < 9 else (18, 40)
         np.testing.assert_array_equal(windows[frame, :, 0], np.where((want >= begin) & (want < end), want + 1, 0))
-    np.testing.assert_array_equal(frame_windows(steps, 20, joins=()), frame_windows(steps, 20))
+    np.testing.assert_array_equal(frame_windows(steps, 20, boundaries=()), frame_windows(steps, 20))
 
 
 def test_row_8_of_a_window_is_the_frames_own_time():
@@ -160,8 +160,8 @@ def test_row_8_of_a_window_is_the_frames_own_time():
 def test_resampling_in_pieces_is_resampling_at_once(rate):
     rng = np.random.default_rng(0)
     sound = rng.normal(0, 0.1, 3 * rate + 17).astype(np.float32)
-    pieces = np.split(sound, np.sort(rng.integers(0, len(sound), 40)))
-    got = _resampled((piece, rate) for piece in pieces)
+    chunks = np.split(sound, np.sort(rng.integers(0, len(sound), 40)))
+    got = _resampled((chunk, rate) for chunk in chunks)
     want = librosa.resample(sound, orig_sr=rate, target_sr=16_000)
     assert len(got) == len(want) == math.ceil(len(sound) * 16_000 / rate)
     # float32 filters; librosa asks soxr for the same quality

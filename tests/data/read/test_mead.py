@@ -170,7 +170,7 @@ def test_recordings_keep_their_own_clocks(unpacked, tmp_path):
     mead.pack_plain(unpacked, tmp_path / "M003")
     front = open_mead(tmp_path, "M003").footage["front"]
     assert [path.name for path in front.files()] == ["audio.tar", "video.tar"]
-    assert front.joins == (26, 51)
+    assert front.boundaries == (26, 51)
     assert front.expected_frames == 26 + 25 + 37
     sound = front.sound()
     assert len(sound) == front.expected_frames * SAMPLE_RATE // 25
@@ -371,8 +371,10 @@ def test_the_filmed_miniature_gives_calibrated_views(filmed, tmp_path):
     points = {v: np.load(folder / f"{v}.npz")["landmarks"] for v in session.footage}
     points = {v: p + 0.4 * rng.normal(size=p.shape) for v, p in points.items()}
     front = track_head(points["front"], IBUG)
-    joins = session.footage["front"].joins
-    found = calibrate(front, points["front"], {v: p for v, p in points.items() if v != "front"}, IBUG, joins=joins)
+    boundaries = session.footage["front"].boundaries
+    found = calibrate(
+        front, points["front"], {v: p for v, p in points.items() if v != "front"}, IBUG, boundaries=boundaries
+    )
     for view, calibrated in found.items():
         error = relative_error(truth, session, front, view, calibrated)
         assert error.mean() < 1.5, view
@@ -395,7 +397,9 @@ def test_a_recording_that_breaks_is_left_out_and_the_rest_is_kept(filmed, tmp_pa
     assert left_out.message.startswith(f"{session.recordings[1].key} is left out")
     clip = open_clip(tmp_path / "clip")
     assert clip.frames == len(points) - (end - begin)
-    assert clip.joins == tuple(j - (end - begin) * (j > begin) for j in session.footage["front"].joins if j != begin)
+    assert clip.boundaries == tuple(
+        j - (end - begin) * (j > begin) for j in session.footage["front"].boundaries if j != begin
+    )
     assert [r["name"] for r in clip.source["recordings"]] == [str(session.recordings[i].key) for i in (0, 2, 3)]
     kept = np.r_[0:begin, end : len(points)]
     crop = clip.arrays["crop"][:, None]

@@ -78,14 +78,14 @@ def test_a_cut_cuts_the_clip_though_the_face_is_in_the_same_place():
 
 def test_a_join_is_no_cut_but_nothing_is_interpolated_across_it():
     found = [[face(x=200)] if t < 48 else [] if t < 53 else [face(x=420)] for t in range(100)]  # gaps on both sides
-    followed = follow(found, [50], joins=[50])
+    followed = follow(found, [50], boundaries=[50])
     assert (followed.first, followed.last) == (0, 100)
     centres = followed.track.points.mean(1)[:, 0] - SHAPE[:, 0].mean() * 100
     np.testing.assert_allclose(centres, [200] * 50 + [420] * 50)
     assert np.flatnonzero(followed.track.detected == 0).tolist() == [48, 49, 50, 51, 52]
     assert kinds(followed) == ["face_gap"]
     lost = [[face()] if abs(t - 50) > MAX_GAP + 2 else [] for t in range(100)]
-    assert (follow(lost, joins=[50]).first, follow(lost, joins=[50]).last) == (0, 43)
+    assert (follow(lost, boundaries=[50]).first, follow(lost, boundaries=[50]).last) == (0, 43)
 
 
 def test_the_larger_of_two_faces_is_followed_and_the_other_reported():
@@ -123,7 +123,7 @@ def test_a_jump_cut_is_reported_and_a_quick_movement_is_not():
     assert [(f.kind, f.begin) for f in jump.findings] == [("jump", pytest.approx(1.6))]
     shaken = follow([[face(x=200 + 40 * np.sin(t) * (t > 40))] for t in range(80)])
     assert shaken.findings == ()
-    assert follow([[face(x=200 + 25 * (t >= 40))] for t in range(80)], joins=[40]).findings == ()
+    assert follow([[face(x=200 + 25 * (t >= 40))] for t in range(80)], boundaries=[40]).findings == ()
 
 
 def test_tiny_faces_and_borders_are_reported():
@@ -191,13 +191,13 @@ def test_jumps_are_measured_on_points_that_speech_does_not_move():
 
 def test_recordings_in_which_the_face_is_lost_or_cut_are_broken():
     found = [[face(x=200 + t)] for t in range(60)]
-    joins = [15, 30, 45]
-    assert broken_recordings(found, [], joins) == []
+    boundaries = [15, 30, 45]
+    assert broken_recordings(found, [], boundaries) == []
     for t in range(20, 20 + MAX_GAP):  # short enough to be interpolated
         found[t] = []
     for t in (0, 1, 14):  # so are edges
         found[t] = []
-    assert broken_recordings(found, [15, 30, 37], joins) == [2]  # a join is no cut
+    assert broken_recordings(found, [15, 30, 37], boundaries) == [2]  # a join is no cut
     found[20 + MAX_GAP] = []
     found[59 - MAX_GAP :] = [[]] * (MAX_GAP + 1)
-    assert broken_recordings(found, [37], joins) == [1, 2, 3]
+    assert broken_recordings(found, [37], boundaries) == [1, 2, 3]

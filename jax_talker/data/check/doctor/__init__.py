@@ -63,10 +63,10 @@ def examine_signals(signals: Signals) -> list[Finding]:
     s = signals
     found = [
         *check_rotation(s.pose),
-        *check_jumps(s.pose, s.place, tones(s.stats), s.joins),
+        *check_jumps(s.pose, s.place, tones(s.stats), s.boundaries),
         *check_sharpness(s.stats["sharpness"], s.blink),
         *check_exposure(s.stats["over_exposed"], s.stats["under_exposed"], s.stats["brightness"]),
-        *check_brightness(s.stats["brightness"], s.joins),
+        *check_brightness(s.stats["brightness"], s.boundaries),
         *check_repeats(s.moved, s.source_fps),
         *check_occlusion(s.stats, s.pose, s.mouth, s.jaw),
     ]
@@ -82,7 +82,7 @@ def examine_signals(signals: Signals) -> list[Finding]:
     if s.crop is None or s.source_size is None:
         left_out.append("crop beyond the picture, enlarged crop, change of size (no crop or size of the source)")
     else:
-        found += check_crop(s.crop, s.source_size, s.size, s.joins)
+        found += check_crop(s.crop, s.source_size, s.size, s.boundaries)
     if s.sound is not None:
         found += [*check_length(s.frames), *check_blinks(s.blink), *check_mouth(s.mouth)]
         heard = check_hearing(s.sound, s.frames)
@@ -90,7 +90,7 @@ def examine_signals(signals: Signals) -> list[Finding]:
         if any(f.kind in ("no_sound", "no_speech") for f in heard):
             left_out.append("sync of sound and mouth (no speech)")
         else:
-            found += check_sync(mouth_curve(s.mouth, s.jaw, s.joins), s.sound)
+            found += check_sync(mouth_curve(s.mouth, s.jaw, s.boundaries), s.sound)
     if left_out:
         message = "not examined, for the clip does not hold what it takes: " + "; ".join(left_out)
         found.append(whole(s.frames, "not_examined", Severity.NOTE, message))

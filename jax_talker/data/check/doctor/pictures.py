@@ -70,19 +70,19 @@ def check_exposure(
     return found + flagged(brightness < DARK, "dark", Severity.WARNING, message, advice)
 
 
-def check_brightness(brightness: Float[np.ndarray, " T"], joins: Sequence[int] = ()) -> list[Finding]:
+def check_brightness(brightness: Float[np.ndarray, " T"], boundaries: Sequence[int] = ()) -> list[Finding]:
     """Flicker, and lights that jump. Mean luma of the face, 0 … 255."""
     if len(brightness) < 4:
         return []
     change = np.pad(np.abs(np.diff(brightness)), (1, 0))
-    change[across_joins(len(brightness), joins)] = 0
+    change[across_joins(len(brightness), boundaries)] = 0
     found = flagged(
         change > FLASH, "flash", Severity.WARNING,
         f"the face's brightness jumps (by up to {change.max():.0f} of 255)",
         "a flash, a light switched or automatic exposure: one colour cannot fit both, leave one part out",
     )  # fmt: skip
     bend = np.pad(np.diff(np.clip(brightness, *_usual(brightness)), 2), (1, 1))
-    bend[across_joins(len(brightness), joins, 2) | (change > FLASH) | np.roll(change > FLASH, -1)] = 0
+    bend[across_joins(len(brightness), boundaries, 2) | (change > FLASH) | np.roll(change > FLASH, -1)] = 0
     strength = median_filter(np.abs(bend), round(FLICKER_WINDOW * FPS), mode="nearest")  # single steps do not flicker
     message = f"the face's brightness flickers (second differences of {strength.max():.1f} of 255)"
     advice = "lamps on mains or automatic exposure: remove it with a deflicker filter before preparing"

@@ -38,7 +38,7 @@ class Signals:
     source_fps: float | None = None
     found: Float[np.ndarray, " T"] | None = None  # the landmarker's confidence; 0 where it was interpolated
     fit: Float[np.ndarray, " T"] | None = None  # px at FIT_SIZE between rigid landmarks and the pose's projection
-    joins: Sequence[int] = ()  # frames with which another recording begins
+    boundaries: Sequence[int] = ()  # frames with which another recording begins
 
     @property
     def seconds(self) -> float:
@@ -54,11 +54,11 @@ def read_signals(clip: Clip, *, sound: bool = True) -> Signals:
     crop = arrays.get("crop")
     fit = arrays.get("fit_error")
     found = arrays.get("confidence")
-    joins = _joins(clip.source.get("joins"), clip.frames)
+    boundaries = _boundaries(clip.source.get("joins"), clip.frames)
     seen = _in_source(points, scheme, clip.size, crop)
     moved = np.full(clip.frames, np.nan)
     moved[1:] = np.abs(np.diff(seen, axis=0)).mean((1, 2))
-    moved[list(joins)] = np.nan
+    moved[list(boundaries)] = np.nan
     return Signals(
         frames=clip.frames,
         size=clip.size,
@@ -76,7 +76,7 @@ def read_signals(clip: Clip, *, sound: bool = True) -> Signals:
         source_fps=_number(clip.source.get("fps")),
         found=None if found is None else found.astype(np.float64),
         fit=None if fit is None else fit.astype(np.float64) * (FIT_SIZE / clip.size),
-        joins=joins,
+        boundaries=boundaries,
     )
 
 
@@ -154,7 +154,7 @@ def _number(stored: object) -> float | None:
     return float(stored) if isinstance(stored, int | float) and stored > 0 else None
 
 
-def _joins(stored: object, frames: int) -> tuple[int, ...]:
+def _boundaries(stored: object, frames: int) -> tuple[int, ...]:
     if not isinstance(stored, list | tuple):
         return ()
     return tuple(int(j) for j in stored if isinstance(j, int) and 0 < j < frames)

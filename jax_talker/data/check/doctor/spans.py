@@ -48,9 +48,9 @@ def spread(values: Float[np.ndarray, "*n T"]) -> Float[np.ndarray, "*n"]:
     return np.asarray(GAUSSIAN * np.median(np.abs(values - centre), -1))
 
 
-def across_joins(frames: int, joins: Sequence[int], reach: int = 1) -> Bool[np.ndarray, " T"]:
+def across_joins(frames: int, boundaries: Sequence[int], reach: int = 1) -> Bool[np.ndarray, " T"]:
     """Frames that a difference in time over ``reach`` frames would compare with another recording."""
     near = np.zeros(frames, bool)
-    for join in joins:
+    for join in boundaries:
         near[max(0, join - reach + 1) : join + reach] = True
     return near

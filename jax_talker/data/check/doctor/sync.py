@@ -19,7 +19,7 @@ from scipy.signal import butter, sosfilt
 from jax_talker.data.check.doctor.spans import whole
 from jax_talker.data.clip.clip import FPS, SAMPLE_RATE
 from jax_talker.data.clip.findings import Finding, Severity
-from jax_talker.data.read.joins import by_recording
+from jax_talker.data.read.boundaries import by_recording
 
 RATE = 100  # Hz of the curves that are compared
 VOICE_BAND = (300.0, 3000.0)  # Hz; vowels' first formants, which grow as the mouth opens, without hum and hiss
@@ -53,14 +53,14 @@ class Lag:
 
 
 def mouth_curve(
-    gap: Float[np.ndarray, " T"], jaw: Float[np.ndarray, " T"], joins: Sequence[int] = ()
+    gap: Float[np.ndarray, " T"], jaw: Float[np.ndarray, " T"], boundaries: Sequence[int] = ()
 ) -> Float[np.ndarray, " T"]:
     """One curve of mouth movement: lips and jaw, each without its trend (per recording) and in its own standard
     deviations.
 
     The gap alone misleads in faces that smile with parted lips, the jaw alone where chins are hidden or guessed.
     """
-    return _steady(gap, FPS, joins) + _steady(jaw, FPS, joins)
+    return _steady(gap, FPS, boundaries) + _steady(jaw, FPS, boundaries)
 
 
 def loudness(sound: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " n"]:
@@ -148,8 +148,8 @@ def check_sync(mouth: Float[np.ndarray, " T"], sound: Float[np.ndarray, " sample
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _steady(values: np.ndarray, rate: int, joins: Sequence[int] = ()) -> np.ndarray:
-    values = by_recording(lambda own: own - gaussian_filter1d(own, TREND * rate), values, joins)
+def _steady(values: np.ndarray, rate: int, boundaries: Sequence[int] = ()) -> np.ndarray:
+    values = by_recording(lambda own: own - gaussian_filter1d(own, TREND * rate), values, boundaries)
     return values / max(float(values.std()), 1e-6)
 
 

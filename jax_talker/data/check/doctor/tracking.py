@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 
 from jax_talker.data.check.doctor.spans import across_joins, flagged, whole
 from jax_talker.data.clip.findings import Finding, Severity
-from jax_talker.data.read.joins import recordings, spans_join
+from jax_talker.data.read.boundaries import recordings, spans_boundary
 
 MUCH_LOST = 0.05  # share of the frames
 COARSE_FIT = 3.0  # px at 512²; on average the real clips have 1.0 (May_5s), 2.0 (KatieHill), 2.2 (expressive)
@@ -46,10 +46,10 @@ def check_fit(fit: Float[np.ndarray, " T"]) -> list[Finding]:
 
 
 def check_crop(
-    crop: Float[np.ndarray, "T 3"], source_size: tuple[int, int], size: int, joins: Sequence[int] = ()
+    crop: Float[np.ndarray, "T 3"], source_size: tuple[int, int], size: int, boundaries: Sequence[int] = ()
 ) -> list[Finding]:
     """Crops beyond the picture, enlarged ones, a head whose size changes. ``crop``: centre x, y and side, source px;
-    another recording (``joins``) may show the head in another size."""
+    another recording (``boundaries``) may show the head in another size."""
     found = []
     outside = share_outside(crop, source_size)
     message = f"the crop reaches beyond the source picture (up to {outside.max():.0%}, {outside.mean():.0%} on average)"
@@ -61,7 +61,7 @@ def check_crop(
         fitting = max(64, round(float(np.median(side)) / 64) * 64)
         advice = f"detail cannot be learnt that is not there: --size {fitting} loses none"
         found.append(whole(len(crop), "enlarged", Severity.WARNING, message, advice))
-    change = max(float(side[own].max() / side[own].min()) for own in recordings(len(side), joins))
+    change = max(float(side[own].max() / side[own].min()) for own in recordings(len(side), boundaries))
     if change > SIZE_CHANGE:
         message = f"the head's size in the picture changes by a factor of {change:.1f}"
         advice = "check that it is one shot; a zoom changes the perspective that one focal length cannot follow"
@@ -73,19 +73,19 @@ def check_jumps(
     pose: Float[np.ndarray, "T 3"],
     place: Float[np.ndarray, "T 2"],
     tones: Float[np.ndarray, "N 3 T"],
-    joins: Sequence[int] = (),
+    boundaries: Sequence[int] = (),
 ) -> list[Finding]:
     """Sudden changes of pose (degrees) or place (in sides of the crop); with new colours it is a cut.
 
-    ``tones``: CIELAB colours of the face's patches. Differences across ``joins`` are not looked at.
+    ``tones``: CIELAB colours of the face's patches. Differences across ``boundaries`` are not looked at.
     """
     if len(pose) < 4:
         return []
-    same = ~spans_join(len(pose), joins, 2)[:-2]
+    same = ~spans_boundary(len(pose), boundaries, 2)[:-2]
     turned = np.linalg.norm(np.diff(pose, 2, axis=0), axis=1) * same
     moved = np.linalg.norm(np.diff(place, 2, axis=0), axis=1) * same
     jump = np.pad((turned > TURN_JUMP) | (moved > PLACE_JUMP), (1, 1))
-    cut = jump & _near((colour_steps(tones) > NEW_COLOURS) & ~across_joins(len(pose), joins, COLOURED))
+    cut = jump & _near((colour_steps(tones) > NEW_COLOURS) & ~across_joins(len(pose), boundaries, COLOURED))
     found = flagged(
         cut, "cut", Severity.ERROR, "the picture jumps and its colours change: a cut",
         "prepare one shot at a time with --start and --duration",

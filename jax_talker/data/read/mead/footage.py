@@ -51,7 +51,7 @@ class MeadFootage:
         return self.recordings[-1].first + self.recordings[-1].frames
 
     @property
-    def joins(self) -> tuple[int, ...]:
+    def boundaries(self) -> tuple[int, ...]:
         return tuple(r.first for r in self.recordings[1:])
 
     @property

@@ -1,4 +1,4 @@
-"""Results of long work in numbered pieces on disk, so that it can be interrupted and continued."""
+"""Results of long work in numbered chunks on disk, so that it can be interrupted and continued."""
 
 import os
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 
-class Pieces:
-    """Pieces 0, 1, 2, … of some work, each there whole or not at all; ``end`` marks that there are no more."""
+class Chunks:
+    """Chunks 0, 1, 2, … of some work, each there whole or not at all; ``end`` marks that there are no more."""
 
     def __init__(self, folder: Path):
         self._folder = folder
@@ -16,15 +16,15 @@ class Pieces:
 
     @property
     def whole(self) -> bool:
-        """Whether all pieces are there."""
+        """Whether all chunks are there."""
         return (self._folder / "end").is_file()
 
     def end(self) -> None:
-        """There are no more pieces."""
+        """There are no more chunks."""
         (self._folder / "end").touch()
 
     def count(self) -> int:
-        """How many pieces are there without a gap."""
+        """How many chunks are there without a gap."""
         number = 0
         while self._path(number).is_file():
             number += 1
@@ -34,14 +34,14 @@ class Pieces:
         return self._path(number).is_file()
 
     def put(self, number: int, arrays: dict[str, np.ndarray]) -> None:
-        """Keep piece ``number``."""
+        """Keep chunk ``number``."""
         path = self._path(number)
         work = path.with_suffix(f".{os.getpid()}.npz")
         np.savez(work, allow_pickle=False, **arrays)  # type: ignore[arg-type]  # numpy's stub takes arrays' names for flags
         work.replace(path)
 
     def load(self) -> Iterator[dict[str, np.ndarray]]:
-        """All pieces in order."""
+        """All chunks in order."""
         return (self.get(number) for number in range(self.count()))
 
     def get(self, number: int) -> dict[str, np.ndarray]:
