@@ -235,7 +235,8 @@ def test_interrupted_work_ends_as_it_would_have(drawn, prepared, tmp_path, monke
     not done again. The number of threads changes nothing."""
     _, video, options = drawn
     options = replace(options, workers=workers)
-    monkeypatch.setattr(f"jax_talker.data.{stage}.CHUNK", 16)
+    module = {"detection": "track.detection", "cutting": "cut.cutting"}[stage]
+    monkeypatch.setattr(f"jax_talker.data.{module}.CHUNK", 16)
     reference, out = tmp_path / "a" / "clip", tmp_path / "b" / "clip"
     prepare(video, reference, options)
     original, count = VideoFootage.pictures, 0
