@@ -56,7 +56,10 @@ class FrameBatch:
     upper: Float[Array, "B H W"]  # masks, 1 inside
     lower: Float[Array, "B H W"]
     head: Float[Array, "B H W"]
+    valid: Float[Array, "B H W"]  # 0 where the crop reaches beyond what was filmed: no loss, no score
     label: Float[Array, "B 25"]  # EG3D camera label; a prior turns it into its own Camera
     audio: Float[Array, "B A T F"]  # A neighbouring frames' windows of T feature steps, as AudioNet hears them
     blink: Float[Array, "B"]  # 0 open … 1 closed
+    expression: Float[Array, "B C"]  # motion of the upper and of the lower face as landmarks show it
+    lips: Float[Array, "B C2"]  # (data.batches.motion_features); zero: eyes open, mouth at rest
     index: Int[Array, "B"]  # frame number in the clip

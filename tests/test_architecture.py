@@ -13,7 +13,7 @@ PROGRAMS = {"prepare", "personalize", "train", "render", "evaluate", "view", "sw
 
 # The rooms of data: each imports only those before it.
 ORDER = ("clip", "read", "track", "camera", "cut", "check", "preparation")
-DATA = {room: ORDER[:place] for place, room in enumerate(ORDER)} | {"batches": ("clip",)}
+DATA = {room: ORDER[:place] for place, room in enumerate(ORDER)} | {"batches": ("clip", "track")}
 
 # room → what of ours it may import besides itself and EVERYONE; the programs may import everything
 MAY_IMPORT = {

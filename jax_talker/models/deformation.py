@@ -1,18 +1,74 @@
-"""A residual motion field: Gaussians move a little after the generator, by what the face does and how the head is held.
+"""The deformation field: Gaussians move, turn, stretch, fade and change colour by what the face does and how it is held.
 
-Off in the paper's method. It can express what a prior cannot (hair, the inside of the mouth) and is the motion model of
-the field's other systems (TalkingGaussian, GaussianTalker). It starts as the identity.
+It expresses what a prior's latents cannot (teeth that appear, lids that close, hair that follows the pose) and is the
+motion model of the field's other systems (TalkingGaussian, GaussianTalker). Two forms, both the identity at the start:
+linear blendshapes for each Gaussian, and a small network on position. Either obeys the masks as W+ does: expression
+does not touch what only lips may move, and the reverse (``Layout.upper``, ``Layout.lower``).
 """
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jax_talker.geometry import quat_multiply
+from jax_talker.models.detail import SIZES, Layout, change
 from jax_talker.types import Gaussians
+
+CHANNELS = sum(SIZES.values())
+POSE_RANGE = 0.4  # about 24°: beyond it the pose's influence no longer grows, for nothing was learnt there
+
+
+class Motion(NamedTuple):
+    """What moves Gaussians: coefficients in units of a typical walk, and how the head is held."""
+
+    expression: Float[Array, "B E"]
+    lips: Float[Array, "B P"]
+    held: Float[Array, "B 3 3"]  # rotation part of the EG3D label under which the head is held
+
+
+def pose_of(held: Float[Array, "B 3 3"]) -> Float[Array, "B 5"]:
+    """Sines of yaw, pitch and roll and two squares, bounded; zero for the frontal camera."""
+    yaw, pitch, roll = held[:, 0, 2], held[:, 1, 2], held[:, 0, 1]
+    linear = jnp.clip(jnp.stack([yaw, pitch, roll], -1) / POSE_RANGE, -1, 1)
+    return jnp.concatenate([linear, linear[:, :2] ** 2], -1)
+
+
+def _split(changes: Float[Array, "*b C"]) -> dict[str, Array]:
+    ends = [*itertools.accumulate(SIZES.values())][:-1]
+    return dict(zip(SIZES, jnp.split(changes, ends, -1), strict=True))
+
+
+class Blendshapes(nn.Module):
+    """Each Gaussian has its own linear answer to a few mixed coefficients.
+
+    ``expressions`` and ``lips`` are how many mixtures of the talker's coefficients there are; the mixing is learnt, too.
+    """
+
+    num_gaussians: int
+    expressions: int = 8
+    lips: int = 12
+
+    @nn.compact
+    def __call__(self, gaussians: Gaussians, motion: Motion, layout: Layout) -> Gaussians:
+        def shapes(name: str, count: int) -> Array:
+            return self.param(name, nn.initializers.zeros, (count, self.num_gaussians, CHANNELS))
+
+        def mixed(name: str, given: Array, count: int) -> Array:
+            start = lambda key, shape: jnp.eye(*shape) + 0.05 * nn.initializers.normal(1.0)(key, shape)  # noqa: E731
+            return given @ self.param(name, start, (given.shape[-1], count))
+
+        def answer(coefficients: Array, per_gaussian: Array) -> Array:
+            return jnp.einsum("bk,kmc->bmc", coefficients, per_gaussian, precision="highest")
+
+        upper = answer(mixed("mix_expression", motion.expression, self.expressions), shapes("expression", self.expressions))
+        lower = answer(mixed("mix_lips", motion.lips, self.lips), shapes("lips", self.lips))
+        pose = pose_of(motion.held)
+        held = answer(pose, shapes("pose", pose.shape[-1]))
+        free = (1 - layout.lower)[None, :, None] * upper + (1 - layout.upper)[None, :, None] * lower + held
+        return change(gaussians, _split(layout.seen[None, :, None] * free))
 
 
 def positional_encoding(x: Float[Array, "*b C"], octaves: int) -> Float[Array, "*b E"]:
@@ -22,33 +78,27 @@ def positional_encoding(x: Float[Array, "*b C"], octaves: int) -> Float[Array, "
 
 
 class DeformationField(nn.Module):
-    """Per Gaussian: where it is, what the face does, how the head is held → change of mean, scale and rotation.
+    """A network on position: where a Gaussian is, what the face does, how the head is held → its change.
 
-    The last layer is zero at the start, so a new field changes nothing. ``reach`` bounds the shift of a mean per axis
-    (world units; 0.02 is about 7 mm), because a residual must not replace the prior.
+    Expression and lips have a network each, so that either can be masked.
     """
 
     hidden: Sequence[int] = (64, 64)
     octaves: int = 4
-    reach: float = 0.02
 
     @nn.compact
-    def __call__(
-        self, gaussians: Gaussians, motion: Float[Array, "B M"], head_rotation: Float[Array, "B 3 3"]
-    ) -> Gaussians:
-        batch, count, _ = gaussians.mean.shape
-        # The condition enters through the first layer's bias, so that it costs nothing per Gaussian.
-        condition = jnp.concatenate([motion, head_rotation.reshape(batch, 9)], -1)
-        x = nn.Dense(self.hidden[0])(positional_encoding(gaussians.mean, self.octaves))
-        x = nn.relu(x + nn.Dense(self.hidden[0])(condition)[:, None])
-        for width in self.hidden[1:]:
-            x = nn.relu(nn.Dense(width)(x))
-        change = nn.Dense(9, kernel_init=nn.initializers.zeros)(x)
-        shift, stretch, turn = jnp.split(change, [3, 6], -1)
-        half_turn = jnp.concatenate([jnp.ones((batch, count, 1), turn.dtype), 0.5 * turn], -1)
-        return replace(
-            gaussians,
-            mean=gaussians.mean + self.reach * jnp.tanh(shift),
-            scale=gaussians.scale * jnp.exp(0.5 * jnp.tanh(stretch)),
-            quat=quat_multiply(half_turn, gaussians.quat),
-        )
+    def __call__(self, gaussians: Gaussians, motion: Motion, layout: Layout) -> Gaussians:
+        place = positional_encoding(gaussians.mean, self.octaves)
+        pose = pose_of(motion.held)
+
+        def answer(given: Array) -> Array:
+            # The condition enters through the first layer's bias, so that it costs nothing per Gaussian.
+            condition = jnp.concatenate([given, pose], -1)
+            x = nn.relu(nn.Dense(self.hidden[0])(place) + nn.Dense(self.hidden[0])(condition)[:, None])
+            for width in self.hidden[1:]:
+                x = nn.relu(nn.Dense(width)(x))
+            return jnp.tanh(nn.Dense(CHANNELS, kernel_init=nn.initializers.zeros)(x))
+
+        upper, lower = answer(motion.expression), answer(motion.lips)
+        free = (1 - layout.lower)[None, :, None] * upper + (1 - layout.upper)[None, :, None] * lower
+        return change(gaussians, _split(layout.seen[None, :, None] * free))

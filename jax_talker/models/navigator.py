@@ -50,6 +50,12 @@ def walk(anchor: Float[Array, "L D"], bases: Bases, coefficients: Coefficients) 
     return Latent(anchor[None] + steps)
 
 
+def _as_it_is(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+    """A third of each motion feature along a direction of its own: features have unit deviation, a walk is shorter."""
+    del key
+    return jnp.eye(*shape, dtype=dtype) / 3
+
+
 class Encoder(nn.Module):
     """A small MLP that ends at zero: before training every face rests at the anchor."""
 
@@ -64,7 +70,12 @@ class Encoder(nn.Module):
 
 
 class Navigator(nn.Module):
-    """Raw bases and the two encoders. ``gain``, the length of a typical walk, is the encoders' unit."""
+    """Raw bases and what leads along them. ``gain``, the length of a typical walk, is the unit of coefficients.
+
+    Two ways lead to coefficients: the encoders hear, and linear maps take a face's motion as it is seen in landmarks
+    (data.batches.motion_features). The second one finds the bases before anything has been heard, and is what the
+    encoders are first regressed on.
+    """
 
     num_ws: int
     w_dim: int
@@ -81,10 +92,16 @@ class Navigator(nn.Module):
         self.raw_lips = self.param("raw_lips", initial, (self.lips, self.num_ws, self.w_dim))
         self.expression_encoder = Encoder(self.expressions, self.hidden)
         self.lip_encoder = Encoder(self.lips, self.hidden)
+        self.seen_expression = nn.Dense(self.expressions, use_bias=False, kernel_init=_as_it_is)
+        self.seen_lips = nn.Dense(self.lips, use_bias=False, kernel_init=_as_it_is)
 
     def bases(self) -> Bases:
         """Orthonormal directions, as of now."""
         return orthonormal(self.raw_expression, self.raw_lips)
+
+    def seen(self, expression: Float[Array, "B C"], lips: Float[Array, "B C2"]) -> Coefficients:
+        """Coefficients of a face's motion as landmarks show it."""
+        return Coefficients(self.gain * self.seen_expression(expression), self.gain * self.seen_lips(lips))
 
     def expression(self, audio: Float[Array, "B D"], blink: Float[Array, "B"]) -> Float[Array, "B E"]:
         """Upper-face coefficients of adapted audio and blink (0 open … 1 closed)."""

@@ -36,21 +36,29 @@ class Talker(nn.Module):
         """The two orthonormal sets of directions."""
         return self.navigator.bases()
 
-    def expression(self, audio: Float[Array, "B A T F"], blink: Float[Array, "B"]) -> Float[Array, "B E"]:
-        """Upper-face coefficients."""
-        return self.navigator.expression(self.adapter(audio), blink)
+    def heard(
+        self, expression_audio: Float[Array, "B A T F"], blink: Float[Array, "B"], lip_audio: Float[Array, "B A T F"]
+    ) -> Coefficients:
+        """Coefficients of faces whose upper half hears ``expression_audio`` and whose lips hear ``lip_audio``."""
+        expression = self.navigator.expression(self.adapter(expression_audio), blink)
+        return Coefficients(expression, self.navigator.lip(self.adapter(lip_audio)))
 
-    def lips_of(self, audio: Float[Array, "B A T F"]) -> Float[Array, "B P"]:
-        """Lower-face coefficients."""
-        return self.navigator.lip(self.adapter(audio))
+    def seen(self, expression: Float[Array, "B C"], lips: Float[Array, "B C2"]) -> Coefficients:
+        """Coefficients of motion that is seen in landmarks (data.batches.motion_features)."""
+        return self.navigator.seen(expression, lips)
+
+    def walk(self, anchor: Float[Array, "L D"], coefficients: Coefficients) -> Latent:
+        """The latents that coefficients lead to."""
+        return walk(anchor, self.bases(), coefficients)
 
     def __call__(
         self,
         anchor: Float[Array, "L D"],
-        expression_audio: Float[Array, "B A T F"],
+        audio: Float[Array, "B A T F"],
         blink: Float[Array, "B"],
-        lip_audio: Float[Array, "B A T F"],
-    ) -> tuple[Latent, Coefficients]:
-        """The latents of faces whose upper half hears ``expression_audio`` and whose lips hear ``lip_audio``."""
-        coefficients = Coefficients(self.expression(expression_audio, blink), self.lips_of(lip_audio))
-        return walk(anchor, self.bases(), coefficients), coefficients
+        expression: Float[Array, "B C"],
+        lips: Float[Array, "B C2"],
+    ) -> Latent:
+        """Runs every part once; what initialisation needs."""
+        heard, seen = self.heard(audio, blink, audio), self.seen(expression, lips)
+        return self.walk(anchor, Coefficients(*(a + b for a, b in zip(heard, seen, strict=True))))

@@ -1,5 +1,6 @@
 """What a training run carries from step to step."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -34,15 +35,24 @@ def create(params: Any, optimiser: optax.GradientTransformation, seed: int) -> T
 
 
 def descend(
-    state: TrainState, optimiser: optax.GradientTransformation, loss: Callable[[Any], tuple[Array, dict[str, Array]]]
+    state: TrainState,
+    optimiser: optax.GradientTransformation,
+    loss: Callable[[Any], tuple[Array, dict[str, Array]]],
+    rates: Any = None,
 ) -> tuple[TrainState, dict[str, Array]]:
     """One optimiser step on ``loss(params) → (value, measured)``; a non-finite gradient is reported and not applied.
 
+    ``rates`` multiplies the updates: one number, or a dict of one for each entry of the params. Given with a step's
+    batch, a schedule costs no compilation (``direction`` and ``cosine`` are made for it).
     ``measured`` gains ``loss``, ``grad_norm`` and ``skipped`` (1 where the step was not applied).
     """
     (value, measured), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
     norm = optax.tree.norm(gradients)
     updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)
+    if isinstance(rates, dict):
+        updates = {name: jax.tree.map(lambda x, n=name: rates[n] * x, update) for name, update in updates.items()}
+    elif rates is not None:
+        updates = jax.tree.map(lambda x: rates * x, updates)
     params = optax.apply_updates(state.params, updates)
     finite = jnp.isfinite(norm)
     keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)  # noqa: E731
@@ -61,3 +71,17 @@ def adam(
         0.0, learning_rate, warm, max(steps, warm + 1), end_value=floor * learning_rate
     )
     return optax.chain(optax.clip_by_global_norm(10.0), optax.adam(schedule, b1=0.9, b2=b2))
+
+
+def direction(b2: float = 0.99) -> optax.GradientTransformation:
+    """Adam's step of length 1, gradients clipped at 10: the rate comes from outside (``descend``'s ``rates``)."""
+    return optax.chain(optax.clip_by_global_norm(10.0), optax.scale_by_adam(b1=0.9, b2=b2), optax.scale(-1.0))
+
+
+def cosine(step: int, steps: int, *, warmup: float = 0.02, floor: float = 0.05) -> float:
+    """The share of a rate that step ``step`` of ``steps`` gets: ``adam``'s schedule, on the host."""
+    warm = max(1, round(warmup * steps))
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    done = min(1.0, (step - warm) / max(1, steps - warm))
+    return floor + (1 - floor) * (1 + math.cos(math.pi * done)) / 2

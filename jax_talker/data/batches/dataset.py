@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
+from jax_talker.data.batches.motion_features import MotionFeatures
 from jax_talker.data.clip.clip import Clip
 from jax_talker.errors import UserError
 from jax_talker.types import FrameBatch
@@ -81,11 +82,12 @@ class ClipFrames:
     its recording.
     """
 
-    def __init__(self, clip: Clip, windows: np.ndarray, reach: int):
+    def __init__(self, clip: Clip, windows: np.ndarray, reach: int, motion: MotionFeatures):
         if len(windows) != clip.frames:
             raise ValueError(f"{len(windows)} audio windows for {clip.frames} frames")
         self.clip = clip
         self.store = FrameStore(clip)
+        self.motion = motion
         self._neighbours = neighbourhoods(windows, reach, clip.boundaries)
 
     def frames(self, indices: np.ndarray) -> FrameBatch:
@@ -97,26 +99,42 @@ class ClipFrames:
             "upper": masks[..., 0],
             "lower": masks[..., 1],
             "head": masks[..., 2],
+            "valid": np.ones_like(masks[..., 2]),
             "label": self.clip.arrays["label"][indices].astype(np.float32),
             "audio": self._neighbours(indices),
             "blink": self.clip.arrays["blink"][indices].astype(np.float32),
+            "expression": self.motion.expression[indices],
+            "lips": self.motion.lips[indices],
             "index": indices.astype(np.int32),
         }
         return FrameBatch(**jax.device_put(host))
 
-    def pairs(self, indices: np.ndarray, batch: int, swap: float, seed: int, step: int = 0) -> Iterator[tuple]:
-        """Endless training batches (i, j): frames whose upper face and frames whose lower face is supervised.
+    def pairs(
+        self,
+        indices: np.ndarray,
+        batch: int,
+        cross: int,
+        seed: int,
+        step: int = 0,
+        weights: np.ndarray | None = None,
+    ) -> Iterator[tuple[FrameBatch, FrameBatch]]:
+        """Endless training batches (i, j): frames whose upper face and frames whose lower face is shown.
 
-        Both hold successive frames side by side (0 and 1, 2 and 3, …), so that smoothness in time can be measured; a
-        share ``swap`` of the couples gets unrelated j ≠ i, the others j = i (method.md 5). Starts at ``step``.
+        Both hold successive frames side by side (0 and 1, 2 and 3, …), so that smoothness in time can be measured; the
+        last ``cross`` couples get unrelated j ≠ i, the others j = i (method.md 5). ``weights`` [T] say how often a
+        frame of the clip is drawn (None: all alike). Starts at ``step``.
         """
-        if batch % 2:
-            raise ValueError(f"the batch must be even (successive frames come in couples), got {batch}")
-        starts = indices[:-1][~np.isin(indices[1:], self.clip.boundaries)]  # a join's two frames are not successive
+        if batch % 2 or batch < 2 * cross:
+            raise UserError(f"a batch holds couples of successive frames, {cross} of them crossed; it cannot be {batch}")
+        starts = indices[:-1][~np.isin(indices[1:], self.clip.boundaries)]  # a boundary's two frames are not successive
+        share = np.ones(len(starts)) if weights is None else weights[starts] * weights[starts + 1]
+        share = share / share.sum()
         while True:
             rng = np.random.default_rng((seed, step))
-            first = rng.choice(starts, size=batch // 2)
-            other = np.where(rng.random(batch // 2) < swap, rng.choice(starts, size=batch // 2), first)
+            first = rng.choice(starts, size=batch // 2, p=share)
+            other = first.copy()
+            if cross:
+                other[-cross:] = rng.choice(starts, size=cross, p=share)
             i, j = (np.stack([s, s + 1], 1).ravel() for s in (first, other))
             yield self.frames(i), self.frames(j)
             step += 1

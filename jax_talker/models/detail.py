@@ -1,0 +1,101 @@
+"""Personal detail: what a person has and no latent of the prior makes, one learnt residual for each Gaussian.
+
+The residual is added for every latent alike, so a mole stays where the skin goes. Where no training frame looks it is
+held at zero (``Layout.seen``), so that the prior alone answers for sides that were never filmed. Where detail is
+wanted (eyes, mouth) a Gaussian of the prior may be divided into several, each with a residual of its own.
+"""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+from jax_talker.geometry import quat_multiply, rotation_from_quat
+from jax_talker.types import Gaussians
+
+# One unit of a residual: what a step of the optimiser's rate moves. World units (0.03 is 11 mm), logarithms, radians,
+# logits, sRGB.
+UNITS = {"mean": 0.03, "scale": 0.5, "turn": 0.4, "opacity": 2.0, "rgb": 0.5}
+# Sizes at which a residual's pull is as strong for each attribute, same units.
+USUAL = {"mean": 0.02, "scale": 1.0, "turn": 1.0, "opacity": 4.0, "rgb": 0.25}
+SIZES = {"mean": 3, "scale": 3, "turn": 3, "opacity": 1, "rgb": 3}
+LEAST_OPACITY = 1e-4  # logits are taken of [this, 1 − this]
+
+
+@struct.dataclass
+class Layout:
+    """Which Gaussians a person has, and who may move them. Fixed while the person is learnt."""
+
+    parent: Int[Array, " M"]  # the prior's Gaussian that each comes from
+    offset: Float[Array, "M 3"]  # from its parent's centre, in the parent's standard deviations along its axes
+    shrink: Float[Array, "M 3"]  # added to the logarithm of its parent's scale
+    seen: Float[Array, " M"]  # 0 where no training frame looks … 1
+    upper: Float[Array, " M"]  # 1: only expression may move it
+    lower: Float[Array, " M"]  # 1: only lips may move it
+
+
+Residual = dict[str, Array]
+"""mean, scale, turn, rgb [M, 3] and opacity [M, 1], in ``UNITS``."""
+
+
+def as_they_are(count: int) -> Layout:
+    """The prior's Gaussians, undivided, all of them seen and free."""
+    zeros = jnp.zeros((count, 3))
+    return Layout(jnp.arange(count), zeros, zeros, jnp.ones(count), jnp.zeros(count), jnp.zeros(count))
+
+
+def divided(layout: Layout, scale: Float[Array, "M 3"], chosen: Array) -> Layout:
+    """``layout`` with the Gaussians ``chosen`` (numbers) in four: two along each of their two longer axes (``scale``)."""
+    kept = jnp.setdiff1d(jnp.arange(len(layout.parent)), chosen)
+    order = jnp.argsort(-scale[chosen], axis=1)
+    first, second = jax.nn.one_hot(order[:, 0], 3), jax.nn.one_hot(order[:, 1], 3)
+    signs = [(a, b) for a in (-0.6, 0.6) for b in (-0.6, 0.6)]
+    offset = jnp.concatenate([a * first + b * second for a, b in signs])
+    shrink = jnp.tile(jnp.log(0.6) * (first + second), (4, 1))
+    four = jax.tree.map(lambda x: jnp.concatenate([x[chosen]] * 4), layout)
+    four = replace(four, offset=four.offset + offset, shrink=four.shrink + shrink)
+    return jax.tree.map(lambda a, b: jnp.concatenate([a[kept], b]), layout, four)
+
+
+def nothing(count: int) -> Residual:
+    """A residual that changes nothing."""
+    return {name: jnp.zeros((count, size)) for name, size in SIZES.items()}
+
+
+def add_detail(gaussians: Gaussians, layout: Layout, residual: Residual) -> Gaussians:
+    """The person's Gaussians [B, M] from the prior's [B, N]; colours must be ``rgb``."""
+    parents = jax.tree.map(lambda x: x[:, layout.parent], gaussians)
+    away = parents.scale * layout.offset[None]
+    axes = rotation_from_quat(parents.quat)
+    parents = replace(
+        parents,
+        mean=parents.mean + jnp.einsum("bmij,bmj->bmi", axes, away, precision="highest"),
+        scale=parents.scale * jnp.exp(layout.shrink)[None],
+    )
+    return change(parents, {name: (layout.seen[:, None] * value)[None] for name, value in residual.items()})
+
+
+def change(gaussians: Gaussians, by: dict[str, Float[Array, "#b M _"]]) -> Gaussians:
+    """Move, scale, turn, recolour and fade Gaussians [B, M]; ``by`` is in ``UNITS``."""
+    amount = {name: UNITS[name] * value for name, value in by.items()}
+    half_turn = jnp.concatenate([jnp.ones_like(amount["turn"][..., :1]), 0.5 * amount["turn"]], -1)
+    opacity = jnp.clip(gaussians.opacity, LEAST_OPACITY, 1 - LEAST_OPACITY)
+    logit = jnp.log(opacity) - jnp.log1p(-opacity)
+    if gaussians.rgb is None:
+        raise ValueError("detail needs Gaussians with rgb; ask the prior for gaussians(), not gaussians_for_view()")
+    return replace(
+        gaussians,
+        mean=gaussians.mean + amount["mean"],
+        scale=gaussians.scale * jnp.exp(amount["scale"]),
+        quat=quat_multiply(jnp.broadcast_to(half_turn, gaussians.quat.shape), gaussians.quat),
+        opacity=jax.nn.sigmoid(logit + amount["opacity"][..., 0]),
+        rgb=gaussians.rgb + amount["rgb"],
+    )
+
+
+def size_of(residual: Residual) -> Float[Array, ""]:
+    """Mean square of a residual, each attribute in units of ``USUAL``: what draws it back to the prior."""
+    squares = [((UNITS[name] / USUAL[name] * value) ** 2).sum(-1).mean() for name, value in residual.items()]
+    return jnp.stack(squares).sum()

@@ -1,0 +1,193 @@
+"""The one step of personalising and navigating: masked cross-view supervision of a talking head (method.md 2 to 5).
+
+A batch holds couples of successive frames. In most couples the whole face shows one frame i and the whole picture is
+compared. In the last ``cross`` of them the upper face follows frame i and the lips follow frame j; the one mixed face
+is rendered from both frames' cameras, camera i answers for the upper face and camera j for the lower one, so neither
+branch can explain what belongs to the other.
+
+Stages differ only in who leads (motion seen in landmarks, or sound) and in what is learnt (``Control``), so one
+compiled program serves them all.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Float, Key
+
+from jax_talker.losses import masked_mean
+from jax_talker.models import detail
+from jax_talker.models.navigator import Coefficients
+from jax_talker.priors.base import Prior, Variables
+from jax_talker.training import cameras
+from jax_talker.training.objective import ImageLoss
+from jax_talker.training.state import TrainState, descend
+from jax_talker.training.talking_head import Fixed, Params, TalkingHead
+from jax_talker.types import FrameBatch, Gaussians, Latent
+
+
+@dataclass(frozen=True)
+class HeadWeights:
+    """Weights of the loss. Lengths of latents are in units of the prior's spread, coefficients in typical walks."""
+
+    lower: float = 3.0  # how much more a pixel of the lower face weighs than one outside the face
+    upper: float = 1.0
+    alpha: float = 0.2  # coverage against the head mask
+    detail: float = 0.01  # models.detail.size_of: draws the residual back to the prior
+    deformation: float = 1e-3  # squared parameters' mean of blendshapes
+    anchor: float = 1e-4  # squared distance of the anchor from the prior's centre
+    delta: float = 3e-2  # squared distance of the anchor's rows from one another: near W, where unseen sides are right
+    camera: float = 1e-3  # training.cameras.size_of
+    smooth: float = 1e-3  # squared change of coefficients between successive frames
+    size: float = 1e-4  # squared coefficients
+    rest: float = 1e-2  # squared lip coefficients of silence: a mouth that hears nothing rests
+    locality: float = 0.03  # how strongly a tuned generator stays itself away from the person
+    level: float = 0.03  # how much sound's level is varied, as LogMel's numbers (0.01 is 1 dB)
+
+
+@struct.dataclass
+class Control:
+    """What makes a stage of the step. Traced, so that it compiles once."""
+
+    rates: dict[str, Array]  # learning rate of each entry of Params; 0 stands still
+    hear: Float[Array, ""]  # 0: motion as landmarks show it leads; 1: sound does
+
+
+def make_head_step(
+    head: TalkingHead,
+    optimiser: optax.GradientTransformation,
+    loss: ImageLoss,
+    weights: HeadWeights,
+    *,
+    spread: float,
+    cross: int,
+) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
+    """A step(state, fixed, i, j, control) of FrameBatches [B] (data.batches.dataset.ClipFrames.pairs).
+
+    The last 2·``cross`` frames are those of couples whose lips follow j; before them j is i. ``spread`` is the prior's
+    unit of distance in W (``latent_spread``).
+    """
+
+    def step(
+        state: TrainState, fixed: Fixed, i: FrameBatch, j: FrameBatch, control: Control
+    ) -> tuple[TrainState, dict[str, Array]]:
+        size, batch = i.image.shape[1], len(i.index)
+        alone = batch - 2 * cross  # frames that are shown whole
+        which = jnp.concatenate([jnp.arange(batch), jnp.arange(alone, batch)])
+        views = jax.tree.map(lambda a, b: jnp.concatenate([a, b[alone:]]), i, j)
+        mask = jnp.concatenate([jnp.ones_like(i.head[:alone]), i.upper[alone:], j.lower[alone:]]) * views.valid
+        whole = jnp.arange(batch + 2 * cross) < alone
+        emphasis = 1 + weights.lower * views.lower + weights.upper * views.upper
+        level_key, place_key = jax.random.split(state.step_key())
+        centre = head.prior.mean_latent(fixed.variables)
+
+        def objective(params: Params) -> tuple[Array, dict[str, Array]]:
+            coefficients, quiet = _coefficients(head, params, i, j, control.hear, level_key, weights.level)
+            label = cameras.move_labels(views.label, params["camera"])
+            shown = head.show(params, fixed, coefficients, views.label, label, size, which)
+            image = loss(shown.image, views.image, mask, emphasis)
+            alpha = masked_mean(jnp.abs(shown.alpha - views.head), views.valid * whole[:, None, None])
+            both = jnp.concatenate(coefficients, -1) / head.talker.gain
+            kept = {
+                "detail": weights.detail * detail.size_of(params["detail"]),
+                "anchor": weights.anchor * ((params["anchor"] - centre) ** 2).mean() / spread**2,
+                # As e4e's delta regulariser (Tov et al. 2021, arXiv 2102.02766): a latent of W+ far from W fits what
+                # is seen and is free to be wrong elsewhere.
+                "delta": weights.delta * ((params["anchor"] - params["anchor"].mean(0)[None]) ** 2).mean() / spread**2,
+                "camera": weights.camera * cameras.size_of(params["camera"]),
+                "smooth": weights.smooth * ((both[0::2] - both[1::2]) ** 2).sum(-1).mean(),
+                "size": weights.size * (both**2).sum(-1).mean(),
+                "rest": weights.rest * control.hear * (quiet**2).sum(-1).mean() / head.talker.gain**2,
+            }
+            if "deformation" in params:
+                squares = [(x**2).mean() for x in jax.tree.leaves(params["deformation"])]
+                kept["deformation"] = weights.deformation * jnp.stack(squares).mean()
+            if "generator" in params:
+                tuned = {**fixed.variables, "params": params["generator"]}
+                kept["locality"] = weights.locality * _locality(head.prior, fixed.variables, tuned, params, place_key)
+            total = image + weights.alpha * alpha + jnp.stack([*kept.values()]).sum()
+            mse = ((shown.image - views.image) ** 2).mean(-1) * views.valid
+            answers = whole | (jnp.arange(len(whole)) >= batch)  # views that answer for the lower face
+            measured = {
+                "image": image,
+                "alpha": alpha,
+                "walk": jnp.sqrt((both**2).sum(-1).mean()),
+                "psnr": -10 * jnp.log10(masked_mean(mse, whole[:, None, None] * views.valid) + 1e-9),
+                "psnr_lower": -10 * jnp.log10(masked_mean(mse, views.lower * answers[:, None, None]) + 1e-9),
+                "overflow": shown.overflow.sum(),
+            }
+            return total, measured | kept
+
+        return descend(state, optimiser, objective, control.rates)
+
+    return step
+
+
+def _coefficients(
+    head: TalkingHead, params: Params, i: FrameBatch, j: FrameBatch, hear: Array, key: Key[Array, ""], level: float
+) -> tuple[Coefficients, Array]:
+    """What leads the batch, and the lip coefficients of silence."""
+    shift = level * jax.random.normal(key, (len(i.index), 1, 1, 1))
+    loud = lambda audio: jnp.where(audio > 0, jnp.maximum(audio + shift, 0), 0)  # noqa: E731  (0 is silence)
+    silence = jnp.zeros_like(i.audio[:1])
+    lip_audio = jnp.concatenate([loud(j.audio), silence])
+    expression_audio, blink = jnp.concatenate([loud(i.audio), silence]), jnp.concatenate([i.blink, jnp.zeros(1)])
+    heard = head.heard(params, expression_audio, blink, lip_audio)
+    seen = head.seen(params, i.expression, j.lips)
+    led = [hear * h[:-1] + (1 - hear) * s for h, s in zip(heard, seen, strict=True)]
+    return Coefficients(*led), heard.lips[-1:]
+
+
+def make_hearing_step(
+    head: TalkingHead, optimiser: optax.GradientTransformation, level: float
+) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
+    """A step(state, frames, rate) that regresses what is heard on what is seen, without rendering.
+
+    The state's params are those of the talker; only its adapter and encoders have a gradient.
+    """
+
+    def step(state: TrainState, frames: FrameBatch, rate: Array) -> tuple[TrainState, dict[str, Array]]:
+        def objective(talker: Any) -> tuple[Array, dict[str, Array]]:
+            params = {"talker": talker}
+            key = state.step_key()
+            heard, quiet = _coefficients(head, params, frames, frames, jnp.ones(()), key, level)
+            seen = jax.lax.stop_gradient(head.seen(params, frames.expression, frames.lips))
+            off = [((h - s) ** 2).sum(-1).mean() / head.talker.gain**2 for h, s in zip(heard, seen, strict=True)]
+            away = (quiet**2).sum(-1).mean() / head.talker.gain**2
+            measured = {"expression": off[0], "lips": off[1], "rest": away}
+            return off[0] + off[1] + 0.1 * away, measured
+
+        return descend(state, optimiser, objective, rate)
+
+    return step
+
+
+def latent_spread(prior: Prior, variables: Variables, key: Array, samples: int = 256) -> Float[Array, ""]:
+    """Root mean square of w − w_avg over random latents: the prior's unit of distance in W."""
+    z = jax.random.normal(key, (samples, prior.z_dim))
+    w = prior.mapping(variables, z, jnp.zeros((samples, 25))).w
+    return jnp.sqrt(((w - prior.mean_latent(variables)) ** 2).mean())
+
+
+def _locality(prior: Prior, original: Variables, tuned: Variables, params: Params, key: Key[Array, ""]) -> Array:
+    """How differently the tuned generator draws two latents between the person and strangers (PTI, arXiv 2106.05744)."""
+    z_key, t_key = jax.random.split(key)
+    elsewhere = prior.mapping(original, jax.random.normal(z_key, (2, prior.z_dim)), jnp.zeros((2, 25))).w
+    t = jax.random.uniform(t_key, (2, 1, 1), minval=0.3, maxval=1.0)
+    anchor = jax.lax.stop_gradient(params["anchor"])[None]
+    between = Latent(anchor + t * (elsewhere - anchor))
+    return attribute_distance(prior.gaussians(tuned, between), prior.gaussians(original, between))
+
+
+def attribute_distance(a: Gaussians, b: Gaussians) -> Float[Array, ""]:
+    """How differently two sets of the same Gaussians look, without rendering them: each attribute in its own unit."""
+    mean = (((a.mean - b.mean) / 0.02) ** 2).mean()  # 0.02 units: 7 mm
+    scale = (jnp.log(a.scale / b.scale) ** 2).mean()
+    turn = 1 - ((a.quat * b.quat).sum(-1) ** 2 / ((a.quat**2).sum(-1) * (b.quat**2).sum(-1))).mean()
+    opacity = ((a.opacity - b.opacity) ** 2).mean() / 0.25**2
+    rgb = 0.0 if a.rgb is None or b.rgb is None else ((a.rgb - b.rgb) ** 2).mean() / 0.25**2
+    return mean + scale + turn + opacity + rgb

@@ -1,0 +1,117 @@
+"""A talker on top of a person's generator: what training, evaluation and rendering all draw with."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+from jax_talker.geometry import split_label
+from jax_talker.models.deformation import Blendshapes, DeformationField, Motion
+from jax_talker.models.detail import Layout, add_detail, nothing
+from jax_talker.models.navigator import Coefficients
+from jax_talker.models.talker import Talker
+from jax_talker.priors.base import Prior, Variables
+from jax_talker.rendering import FASTEST, Rasteriser, render
+from jax_talker.types import FrameBatch, Gaussians, Latent, RenderOutput
+
+Params = dict[str, Any]
+"""What is learnt: ``anchor`` [L, D], ``camera`` [6] (training.cameras), ``detail`` (models.detail.Residual), ``talker``
+and ``deformation`` (Linen params) and, where the generator is tuned as well, ``generator`` (its Linen params)."""
+
+
+@struct.dataclass
+class Fixed:
+    """What stands still while a person is learnt."""
+
+    variables: Variables  # the prior's
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class TalkingHead:
+    """Static; arrays travel beside it."""
+
+    prior: Prior
+    talker: Talker
+    deformation: Blendshapes | DeformationField | None = None
+    rasteriser: Rasteriser = FASTEST
+
+    def init(self, key: Array, anchor: Float[Array, "L D"], layout: Layout, frames: FrameBatch) -> Params:
+        """Parameters of a head that rests at ``anchor``; of ``frames`` only the shapes matter."""
+        talk_key, move_key = jax.random.split(key)
+        heard = (frames.audio, frames.blink, frames.expression, frames.lips)
+        count = len(layout.parent)
+        params: Params = {
+            "anchor": anchor,
+            "camera": jnp.zeros(6),
+            "detail": nothing(count),
+            "talker": self.talker.init(talk_key, anchor, *heard)["params"],
+        }
+        if self.deformation is not None:
+            one = jnp.zeros((1, count, 3))
+            gaussians = Gaussians(one, jnp.ones((1, count, 4)), one + 1, one[..., 0] + 0.5, rgb=one)
+            motion = self._motion(Coefficients(jnp.zeros((1, self.talker.expressions)), jnp.zeros((1, self.talker.lips))),
+                                  jnp.zeros((1, 25)))  # fmt: skip
+            params["deformation"] = self.deformation.init(move_key, gaussians, motion, layout)["params"]
+        return params
+
+    def heard(
+        self,
+        params: Params,
+        expression_audio: Float[Array, "B A T F"],
+        blink: Float[Array, "B"],
+        lip_audio: Float[Array, "B A T F"],
+    ) -> Coefficients:
+        """Coefficients of faces whose upper half hears one sound and whose lips hear another."""
+        method = self.talker.heard
+        found: Any = self.talker.apply({"params": params["talker"]}, expression_audio, blink, lip_audio, method=method)
+        return found
+
+    def seen(self, params: Params, expression: Float[Array, "B C"], lips: Float[Array, "B C2"]) -> Coefficients:
+        """Coefficients of motion that is seen in landmarks."""
+        found: Any = self.talker.apply({"params": params["talker"]}, expression, lips, method=self.talker.seen)
+        return found
+
+    def generated(self, params: Params, fixed: Fixed, coefficients: Coefficients) -> Gaussians:
+        """The person's Gaussians [B, M] before the deformation field."""
+        variables = fixed.variables
+        if "generator" in params:
+            variables = {**variables, "params": params["generator"]}
+        latent: Any = self.talker.apply(
+            {"params": params["talker"]}, params["anchor"], coefficients, method=self.talker.walk
+        )
+        return add_detail(self.prior.gaussians(variables, Latent(latent.w)), fixed.layout, params["detail"])
+
+    def show(
+        self,
+        params: Params,
+        fixed: Fixed,
+        coefficients: Coefficients,
+        held: Float[Array, "V 25"],
+        label: Float[Array, "V 25"],
+        size: int,
+        which: Int[Array, " V"] | None = None,
+    ) -> RenderOutput:
+        """Render faces [B] from cameras ``label`` [V].
+
+        ``held`` is the label under which the head is held: that of the camera that films it, also where it is looked
+        at from another one. ``which`` tells which face each camera looks at (None: its own, V = B); a face that several
+        look at is generated once.
+        """
+        gaussians = self.generated(params, fixed, coefficients)
+        if which is not None:
+            gaussians, coefficients = jax.tree.map(lambda x: x[which], (gaussians, coefficients))
+        if self.deformation is not None:
+            moved: Any = self.deformation.apply(
+                {"params": params["deformation"]}, gaussians, self._motion(coefficients, held), fixed.layout
+            )
+            gaussians = moved
+        camera = self.prior.camera(label, size)
+        return render(gaussians, camera, size=size, background=self.prior.background, rasteriser=self.rasteriser)
+
+    def _motion(self, coefficients: Coefficients, held: Float[Array, "V 25"]) -> Motion:
+        gain = self.talker.gain
+        return Motion(coefficients.expression / gain, coefficients.lips / gain, split_label(held)[0][:, :3, :3])
