@@ -130,6 +130,59 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, params, message):
         checkpoints.restore(create(params, OPTIMISER, 0))
 
 
+def at(step, value):
+    return replace(create({"x": jnp.full(3, value)}, OPTIMISER, 0), step=jnp.asarray(step))
+
+
+def test_a_stage_begun_anew_leaves_nothing_of_an_earlier_beginning(tmp_path):
+    """Orbax drops saves at steps that are not after the latest one: a later --resume found the earlier run's state."""
+    with Checkpoints(tmp_path) as checkpoints:
+        for step in (2, 4):
+            checkpoints.save(at(step, 1.0), {"clip": "A"})
+    with Checkpoints(tmp_path) as checkpoints:
+        assert int(checkpoints.resumed(at(0, 0.0), False).step) == 0
+        checkpoints.save(at(2, 2.0), {"clip": "B"})
+    with Checkpoints(tmp_path) as checkpoints:
+        state, config = checkpoints.restore(at(0, 0.0))
+    assert (int(state.step), config) == (2, {"clip": "B"})
+    np.testing.assert_array_equal(state.params["x"], 2.0)
+
+
+def test_a_state_is_never_dropped_in_silence(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(at(4, 1.0), {})
+        checkpoints.save(at(4, 1.0), {})  # the loop's last one may have been due anyway
+        with pytest.raises(ValueError, match="step 2 is not saved beside step 4"):
+            checkpoints.save(at(2, 1.0), {})
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(ValueError, match="step 4 is not saved"):
+        checkpoints.save(at(4, 2.0), {})
+
+
+def test_records_hold_no_nan_and_survive_a_line_that_was_cut_off(tmp_path):
+    with Log(tmp_path) as log:
+        log.scalars("toy", 1, {"psnr": np.nan, "loss": 1.0})
+        log.scalars("toy", 2, {"psnr": np.inf, "loss": 0.5})
+    with (tmp_path / "scalars.jsonl").open("a") as lines:
+        lines.write('{"stage": "toy", "st')  # killed here
+    steps, psnr = read_scalars(tmp_path)["toy"]["psnr"]
+    assert steps.tolist() == [1, 2]
+    assert np.isnan(psnr).all()
+    with Log(tmp_path) as log:
+        log.scalars("toy", 3, {"psnr": 20.0, "loss": 0.2})
+    for line in (tmp_path / "scalars.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=pytest.fail)
+    assert read_scalars(tmp_path)["toy"]["psnr"][1][-1] == 20
+    (tmp_path / "scalars.jsonl").write_text("nonsense\n")
+    with pytest.raises(UserError, match="'nonsense' is not a record"):
+        read_scalars(tmp_path)
+
+
+def test_a_log_without_records_leaves_nothing(tmp_path):
+    with Log(tmp_path) as log:
+        log.say("refused")
+    assert not list(tmp_path.iterdir())
+
+
 def test_no_checkpoint_is_said(tmp_path):
     with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError, match="no checkpoint to resume from"):
         checkpoints.restore(fresh())
