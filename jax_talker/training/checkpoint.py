@@ -1,7 +1,10 @@
 """Saving and resuming. The only importer of Orbax, whose API is moving; everything else sees these few calls."""
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,8 @@ import orbax.checkpoint as ocp
 
 from jax_talker.errors import UserError
 from jax_talker.training.state import TrainState
+
+_OS_ERROR = re.compile(r"os_error_code='(\d+)'")
 
 
 class Checkpoints:
@@ -26,7 +31,8 @@ class Checkpoints:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._manager.close()
+        with self._saving():
+            self._manager.close()
 
     def latest(self) -> int | None:
         """Step of the newest checkpoint, None when there is none."""
@@ -45,7 +51,8 @@ class Checkpoints:
             raise ValueError(f"{self.folder}: step {step} is not saved beside step {latest} of another beginning")
         stored = _as_dict(state)
         args = ocp.args.Composite(state=ocp.args.StandardSave(stored), config=ocp.args.JsonSave(config))
-        self._manager.save(step, args=args)
+        with self._saving():
+            self._manager.save(step, args=args)
         self._kept = step
 
     def restore(self, like: TrainState, step: int | None = None) -> tuple[TrainState, dict[str, Any]]:
@@ -76,6 +83,22 @@ class Checkpoints:
         for step in self._manager.all_steps():
             self._manager.delete(step)
         return state
+
+    @contextlib.contextmanager
+    def _saving(self) -> Iterator[None]:
+        """What a disk refuses, now or while the state before was written, is one line; older checkpoints stay whole."""
+        try:
+            yield
+        except (OSError, ValueError) as error:  # TensorStore's are ValueErrors that hold the number in their text
+            told = _OS_ERROR.search(str(error))
+            number = error.errno if isinstance(error, OSError) else told and int(told[1])
+            if not number:
+                raise
+            whole = f"the last whole one is of step {self.latest()}" if self.latest() else "there is none before"
+            raise UserError(
+                f"{self.folder}: cannot save a checkpoint ({os.strerror(number)}); {whole}; put that right and go on "
+                "with --resume"
+            ) from None
 
     def _check(self, target: dict[str, Any], step: int) -> None:
         """Orbax casts dtypes in silence and its messages on shapes are long, so compare here first."""

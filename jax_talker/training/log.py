@@ -3,11 +3,16 @@
 import functools
 import json
 import math
+import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto import event_pb2
 from tqdm import tqdm
 
 from jax_talker.errors import UserError
@@ -28,13 +33,23 @@ class Log:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if "_writer" in vars(self):
-            self._writer.close()
+        if "_events" in vars(self):
+            self._events.close()
 
     @functools.cached_property
-    def _writer(self) -> SummaryWriter:
-        """Opened with the first record: a run that is refused before leaves no empty files."""
-        return SummaryWriter(str(self.workdir / "log"))
+    def _events(self) -> EventsWriter:
+        """Opened with the first record: a run that is refused before leaves no empty files.
+
+        Written by this thread: the one of tensorboardX's SummaryWriter dies of a full disk, and the run waits for it.
+        """
+        folder = self.workdir / "log"
+        folder.mkdir(parents=True, exist_ok=True)
+        return EventsWriter(str(folder / "events"), f".{os.getpid()}")
+
+    def _record(self, step: int, what: Any) -> None:
+        event = event_pb2.Event  # type: ignore[attr-defined]  # protobuf makes it at run time
+        self._events.write_event(event(summary=what, step=step, wall_time=time.time()))
+        self._events.flush()
 
     @functools.cached_property
     def _lines(self) -> Path:
@@ -58,11 +73,12 @@ class Log:
             lines.write(json.dumps({"stage": stage, "step": step, **stored}, allow_nan=False) + "\n")
         for name, value in stored.items():
             if value is not None:
-                self._writer.add_scalar(f"{stage}/{name}", value, step)
+                self._record(step, summary.scalar(f"{stage}/{name}", value))
 
     def image(self, stage: str, step: int, name: str, pixels: np.ndarray) -> None:
         """Record a picture [H, W, 3] in [0, 1]."""
-        self._writer.add_image(f"{stage}/{name}", np.clip(pixels, 0, 1), step, dataformats="HWC")
+        shown = np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+        self._record(step, summary.image(f"{stage}/{name}", shown, dataformats="HWC"))
 
     def bar(self, stage: str, first: int, steps: int) -> tqdm:
         """A progress bar from step ``first`` to ``steps``."""
