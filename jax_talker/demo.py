@@ -13,10 +13,9 @@ from absl import flags
 from ml_collections import config_flags
 
 from jax_talker import cli
-from jax_talker.app import evaluating, navigating, personalizing, talking
+from jax_talker.app import evaluating, navigating, personalizing, run_inputs, talking
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.data.read.video import write_video
-from jax_talker.errors import UserError
 from jax_talker.procedural import filming, speech
 from jax_talker.procedural.sheet import film_clip
 from jax_talker.training.devices import describe
@@ -37,9 +36,7 @@ def main() -> None:
     started = time.time()
     config = CONFIG.value
     folder = RunFolder(Path(WORKDIR.value))
-    if folder.root.exists():
-        raise UserError(f"{folder.root}: exists already; remove it or pass another --workdir")
-    with Log(folder.root) as log:
+    with folder.alone(new=True), Log(folder.root) as log:
         log.say(f"computing on {describe()}")
         scene = filming.make_scene(SEED.value, SECONDS.value)
         source = {"procedural": {"seed": SEED.value, "seconds": SECONDS.value}}
@@ -47,9 +44,11 @@ def main() -> None:
         clip = film_clip(folder.root / "clip", scene, size=SIZE.value, source=source, views=VIEWS)
         shutil.copy(clip.root / "contact_sheet.png", folder.root)
         config.data.clip = str(clip.root)
-        folder.begin(config.to_dict(), [], resume=False)
-        personalizing.personalize(config, folder, log, resume=False)
-        speaker = navigating.train(config, folder, log, resume=False)
+        inputs = [run_inputs.clip_input(clip), run_inputs.prior_input(config.prior.path)]
+        with folder.begun(config.to_dict(), inputs, [*personalizing.STAGES, navigating.STAGE], resume=False):
+            personalizing.personalize(config, folder, log, resume=False)
+            speaker = navigating.train(config, folder, log, resume=False)
+        folder.save_capacity(speaker.head.rasteriser.capacity)
 
         words = speech.speak(SPEECH.value, np.random.default_rng([SEED.value, 1]), scene.voice)
         for camera in ("front", "spiral"):

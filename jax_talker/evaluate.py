@@ -8,17 +8,20 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict
 
+from configs import quickstart
 from jax_talker import cli
-from jax_talker.app import builders, evaluating, navigating
+from jax_talker.app import evaluating, navigating
 from jax_talker.app.run_folder import RunFolder
 
 RUN = flags.DEFINE_string("run", None, "A run folder of python -m jax_talker.train.", required=True)
+CLIP = flags.DEFINE_string("clip", None, "Where the run's clip is, when it is not found by itself.")
 
 
 def main() -> None:
     folder = RunFolder(Path(RUN.value))
-    config = ConfigDict(folder.config())
-    clip = builders.clip(config)
+    config = ConfigDict(folder.config(quickstart.get_config().to_dict()))
+    clip = folder.find_clip(CLIP.value)
+    folder.check_writable()
     scores = evaluating.evaluate(config, navigating.open_speaker(config, folder), clip)
     evaluating.write_metrics(folder.root / "metrics.json", scores)
     evaluating.draw_curves(folder.root, folder.root / "curves.png")

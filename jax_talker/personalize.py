@@ -9,7 +9,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from jax_talker import cli
-from jax_talker.app import personalizing
+from jax_talker.app import builders, personalizing, run_inputs
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.errors import UserError
 from jax_talker.training.devices import describe
@@ -25,8 +25,12 @@ def main() -> None:
     if config is None:
         raise UserError("--config is missing; for example --config configs/quickstart.py")
     folder = RunFolder(Path(WORKDIR.value))
-    warnings = folder.begin(config.to_dict(), personalizing.STAGES, resume=RESUME.value)
-    with Log(folder.root) as log:
+    inputs = [run_inputs.clip_input(builders.clip(config)), run_inputs.prior_input(config.prior.path)]
+    with (
+        folder.alone(),
+        folder.begun(config.to_dict(), inputs, personalizing.STAGES, resume=RESUME.value) as warnings,
+        Log(folder.root) as log,
+    ):
         for line in [*warnings, f"computing on {describe()}"]:
             log.say(line)
         personalizing.personalize(config, folder, log, resume=RESUME.value)

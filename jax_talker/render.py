@@ -11,13 +11,12 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
+from configs import quickstart
 from jax_talker import cli
 from jax_talker.app import builders, navigating, talking
 from jax_talker.app.run_folder import RunFolder
-from jax_talker.data.clip.clip import open_clip
 from jax_talker.data.read.audio import load_sound
 from jax_talker.data.read.video import write_video
-from jax_talker.errors import UserError
 from jax_talker.training.log import progress
 
 RUN = flags.DEFINE_string("run", None, "A run folder of python -m jax_talker.train.", required=True)
@@ -27,24 +26,23 @@ AUDIO = flags.DEFINE_string(
 CAMERA = flags.DEFINE_string("camera", "front", "front, spiral, clip, or angles in degrees: yaw=30,pitch=20.")
 OUT = flags.DEFINE_string("out", None, "The video to write (.mp4).", required=True)
 SIZE = flags.DEFINE_integer("size", 0, "Pixels on a side; 0 is the size of the training clip.", lower_bound=0)
+CLIP = flags.DEFINE_string("clip", None, "Where the run's clip is, when it is needed and not found by itself.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the blinks that new speech gets.")
 
 
 def main() -> None:
     folder = RunFolder(Path(RUN.value))
-    config: Any = ConfigDict(folder.config())
-    clip = folder.load_anchor().placed(open_clip(config.data.clip)) if Path(config.data.clip).is_dir() else None
-    if AUDIO.value in ("test", "all"):
-        if clip is None:
-            raise UserError(f"--audio {AUDIO.value} needs the run's clip, and {config.data.clip} is not there")
+    config: Any = ConfigDict(folder.config(quickstart.get_config().to_dict()))
+    of_clip = AUDIO.value in ("test", "all")
+    needed = of_clip or CAMERA.value == "clip" or CLIP.value or not (SIZE.value or folder.clip_size)
+    clip = folder.load_anchor().placed(folder.find_clip(CLIP.value)) if needed else None  # else it may be gone
+    if clip is not None and of_clip:
         test = builders.clip_split(config, clip).test
         script = talking.script_of_clip(clip, test if AUDIO.value == "test" else np.arange(clip.frames), CAMERA.value)
     else:
         script = talking.script_for(load_sound(AUDIO.value), CAMERA.value, clip=clip, seed=SEED.value)
     speaker = navigating.open_speaker(config, folder)
-    size = SIZE.value or (clip.size if clip is not None else 0)
-    if size == 0:
-        raise UserError(f"{config.data.clip} is not there to tell the picture's size; pass --size")
+    size = SIZE.value or (clip.size if clip is not None else folder.clip_size)
     made = talking.frames(config, speaker, script, size)
     if clip is not None and script.truth is not None and size == clip.size:
         made = talking.beside_truth(made, clip, script.truth)

@@ -10,7 +10,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from jax_talker import cli
-from jax_talker.app import navigating, personalizing, prior_training
+from jax_talker.app import builders, navigating, personalizing, prior_training, run_inputs
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.errors import UserError
 from jax_talker.training.devices import describe
@@ -27,22 +27,35 @@ def main() -> None:
         raise UserError("--config is missing; for example --config configs/quickstart.py")
     folder = RunFolder(Path(WORKDIR.value))
     if config.task == "prior":
-        warnings = folder.begin(config.to_dict(), [prior_training.STAGE], resume=RESUME.value)
-        with Log(folder.root) as log:
+        with (
+            folder.alone(),
+            folder.begun(config.to_dict(), [], [prior_training.STAGE], resume=RESUME.value) as warnings,
+            Log(folder.root) as log,
+        ):
             for line in warnings:
                 log.say(line)
             prior_training.train(config, folder, log, resume=RESUME.value)
         return
     if config.task != "talker":
         raise UserError(f"config.task: {config.task!r} is neither 'talker' nor 'prior'")
-    warnings = folder.begin(config.to_dict(), [navigating.STAGE], resume=RESUME.value)
-    with Log(folder.root) as log:
-        for line in [*warnings, f"computing on {describe()}"]:
-            log.say(line)
-        if not (folder.personal / "config.json").is_file():
-            personalizing.personalize(config, folder, log, resume=RESUME.value)
-        navigating.train(config, folder, log, resume=RESUME.value)
-        log.say(f"trained; next: python -m jax_talker.render --run {folder.root} --audio speech.wav --out out.mp4")
+    clip = builders.clip(config)
+    run_inputs.check_trainable(config.train.batch, clip, builders.clip_split(config, clip))
+    with folder.alone():
+        personalised = folder.personalised
+        inputs = [run_inputs.clip_input(clip)]
+        if not personalised:  # afterwards the prior itself is needed no more
+            inputs.append(run_inputs.prior_input(config.prior.path))
+        stages = [navigating.STAGE] if personalised else [*personalizing.STAGES, navigating.STAGE]
+        begun = folder.begun(config.to_dict(), inputs, stages, resume=RESUME.value)
+        with begun as warnings, Log(folder.root) as log:
+            for line in [*warnings, f"computing on {describe()}"]:
+                log.say(line)
+            config.render.capacity = max(config.render.capacity or 0, folder.capacity() or 0) or None
+            if not personalised:
+                personalizing.personalize(config, folder, log, resume=RESUME.value)
+            speaker = navigating.train(config, folder, log, resume=RESUME.value)
+            folder.save_capacity(speaker.head.rasteriser.capacity)
+            log.say(f"trained; next: python -m jax_talker.render --run {folder.root} --audio speech.wav --out out.mp4")
 
 
 if __name__ == "__main__":

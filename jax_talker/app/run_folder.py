@@ -1,27 +1,38 @@
 """A run's folder: the configuration, the personalised prior with its anchor, checkpoints, records.
 
 config.json          the resolved configuration
+run.json             what the run is made of: clip and prior by their hashes (run_inputs.Input.record)
+capacity.json        room that the rasteriser was found to need, where a guess was too little
 personal/            the tuned generator (a prior folder) and anchor.safetensors (latents, correction of the cameras)
 checkpoints/<stage>  Orbax checkpoints of each stage
 log/, scalars.jsonl  TensorBoard events; the same scalars as text
+.lock                held by the process that works here
 """
 
+import contextlib
 import json
+import os
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import safetensors
 import safetensors.numpy
+from filelock import FileLock, Timeout
 
+from jax_talker.app.run_inputs import Input, find_clip
 from jax_talker.data.clip.clip import Clip
 from jax_talker.errors import UserError
 from jax_talker.training.cameras import move_labels
 
-ANCHOR = "anchor.safetensors"
+ANCHOR, CONFIG, RECORD, CAPACITY, LOCK = "anchor.safetensors", "config.json", "run.json", "capacity.json", ".lock"
+FORMAT = 1  # of run.json
+PERSONALIZING = ("invert", "tune")  # stages whose outcome is personal/
 
 
 @dataclass(frozen=True)
@@ -51,35 +62,172 @@ class RunFolder:
     def personal(self) -> Path:
         return self.root / "personal"
 
+    @property
+    def personalised(self) -> bool:
+        """Whether personalisation has been finished here."""
+        return (self.personal / "config.json").is_file() and (self.personal / ANCHOR).is_file()
+
     def checkpoints(self, stage: str) -> Path:
         return self.root / "checkpoints" / stage
 
-    def config(self) -> dict[str, Any]:
-        """The configuration the run was made with."""
-        path = self.root / "config.json"
+    def config(self, defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The configuration the run was made with; ``defaults`` fill in what earlier versions did not know."""
+        path = self.root / CONFIG
         if not path.is_file():
             raise UserError(f"{self.root}: not a run folder (no config.json); make one with python -m jax_talker.train")
-        return json.loads(path.read_text())
+        stored = _read(path)
+        if "task" not in stored:
+            raise UserError(f"{path}: not a run's configuration; choose the folder of a run")
+        return _filled(stored, defaults or {})
 
-    def begin(self, config: Mapping[str, Any], stages: list[str], *, resume: bool) -> list[str]:
-        """Prepare the folder for the given stages; returns warnings.
-
-        A fresh start refuses a folder where one of the stages has been already; resuming tells where the configuration
-        differs from the stored one.
-        """
-        present = [s for s in stages if self.checkpoints(s).is_dir()]
-        if present and not resume:
+    def made_of(self, kind: str) -> dict[str, Any] | None:
+        """What is known about the run's "clip" or "prior" (Input.record); None in runs of earlier versions."""
+        path = self.root / RECORD
+        if not path.is_file():
+            return None
+        stored = _read(path)
+        if stored.get("format") != FORMAT:
             raise UserError(
-                f"{self.root}: {' and '.join(present)} has been run here; pass --resume to go on, or another --workdir"
+                f"{path}: run format {stored.get('format')!r}, this version reads {FORMAT}; train in another --workdir"
             )
+        return stored.get(kind)
+
+    @property
+    def clip_size(self) -> int:
+        """Width and height of the clip's pictures; 0 in runs of earlier versions, which did not keep it."""
+        return (self.made_of("clip") or {}).get("size", 0)
+
+    def find_clip(self, given: str | None = None) -> Clip:
+        """The clip that the run was trained on (run_inputs.find_clip); ``given`` is the flag --clip."""
+        return find_clip(self.root, self.made_of("clip"), _typed(self.config(), "clip"), given)
+
+    def check_writable(self) -> None:
+        """UserError, before any work, where nothing can be written into the folder."""
+        try:
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            raise UserError(f"{self.root}: cannot write there ({error.strerror})") from None
+
+    @contextlib.contextmanager
+    def alone(self, *, new: bool = False) -> Iterator[None]:
+        """Be the only process that works in this folder, which is made if need be; a second one gets a UserError.
+
+        ``new`` refuses a folder in which there is something already.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.root / LOCK, timeout=0)
+            lock.acquire()
+        except Timeout:
+            raise UserError(f"{self.root}: another process is working in this run; wait for it, or stop it") from None
+        except (OSError, NotImplementedError) as error:  # the latter where a file system has no locks
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{self.root}: cannot write there ({reason})") from None
+        with lock:
+            if new and any(path.name != LOCK for path in self.root.iterdir()):
+                raise UserError(f"{self.root}: exists already; remove it or pass another --workdir")
+            yield
+
+    @contextlib.contextmanager
+    def begun(
+        self, config: Mapping[str, Any], inputs: Sequence[Input], stages: Sequence[str], *, resume: bool
+    ) -> Iterator[list[str]]:
+        """Run ``stages`` in the folder (``alone``); yields warnings for the person.
+
+        Begun anew (not ``resume``), a folder with any stage's checkpoints is refused, but for a finished
+        personalisation when ``stages`` go on from there. What is gone on with must have been made of the same inputs;
+        warnings say where the configuration differs. An error before the first new checkpoint leaves a run that was
+        gone on with as it was.
+        """
+        going_on = self._check_stages(stages, resume)
+        if not going_on:
+            self._forget_records()
+            self._write(config, inputs, {})
+            yield []
+            return
+        warnings = self._check_inputs(config, inputs)
+        old, new = _flat(self.config()), _flat(config)
+        changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+        warnings += [f"resuming with another {n}: {old.get(n)!r} then, {new.get(n)!r} now" for n in changed]
+        files = (self.root / CONFIG, self.root / RECORD)
+        before = [path.read_bytes() if path.is_file() else None for path in files]
+        state = self._saved(), self.personalised
+        self._write(config, inputs, {kind: self.made_of(kind) for kind in ("clip", "prior")})
+        try:
+            yield warnings
+        except BaseException:
+            if (self._saved(), self.personalised) == state:
+                for path, content in zip(files, before, strict=True):
+                    path.unlink() if content is None else path.write_bytes(content)
+            raise
+
+    def _check_stages(self, stages: Sequence[str], resume: bool) -> bool:
+        """Whether there is something here to go on with; UserError where ``stages`` must not begin."""
+        present = sorted({stage for stage, _ in self._saved()})
+        behind = PERSONALIZING if self.personalised and "navigate" in stages else ()
+        if foreign := [stage for stage in present if stage not in (*stages, *behind)]:
+            raise UserError(
+                f"{self.root}: holds checkpoints of {' and '.join(foreign)}, which would not fit what "
+                f"{' and '.join(stages)} makes; pass another --workdir"
+            )
+        again = [stage for stage in present if stage in stages]
+        if not resume and again:
+            raise UserError(
+                f"{self.root}: {' and '.join(again)} has been run here; pass --resume to go on, or another --workdir"
+            )
+        if not resume and self.personalised and set(stages) & set(PERSONALIZING):
+            raise UserError(f"{self.root}: has been personalised already; pass another --workdir")
+        if not (self.root / CONFIG).is_file():
+            if present:
+                raise UserError(
+                    f"{self.root}: has checkpoints but no {CONFIG} that says of what; pass another --workdir"
+                )
+            return False
+        self.config()  # some other program's config.json is not overwritten
+        return bool(present) or self.personalised
+
+    def _check_inputs(self, config: Mapping[str, Any], inputs: Sequence[Input]) -> list[str]:
+        """UserError where the run was made of something else than ``inputs``."""
+        stored = self.config()
         warnings = []
-        if resume and (self.root / "config.json").is_file():
-            old, new = _flat(self.config()), _flat(config)
-            changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-            warnings = [f"resuming with another {n}: {old.get(n)!r} then, {new.get(n)!r} now" for n in changed]
-        self.root.mkdir(parents=True, exist_ok=True)
-        (self.root / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+        for given in inputs:
+            known = self.made_of(given.kind)
+            if known is None:  # an earlier version's: by the path, which is all that it kept
+                was = _typed(stored, given.kind)
+                if was != _typed(config, given.kind):
+                    raise _other(self.root, given, f"{was} (an earlier version kept no hash of it)")
+                warnings.append(f"an earlier version kept no hash of the {given.kind}; {given.path} is taken for it")
+            elif known["sha256"] != given.sha256:
+                raise _other(self.root, given, f"{known['path']} (SHA-256 {known['sha256'][:12]}…)")
         return warnings
+
+    def _saved(self) -> set[tuple[str, int]]:
+        """Stage and step of every whole checkpoint."""
+        found = (self.root / "checkpoints").glob("*/*")
+        return {(path.parent.name, int(path.name)) for path in found if path.name.isdigit()}
+
+    def _forget_records(self) -> None:
+        """Records of a run that left no checkpoint do not mix with those of the next one."""
+        if (self.root / CONFIG).is_file():
+            (self.root / "scalars.jsonl").unlink(missing_ok=True)
+            (self.root / CAPACITY).unlink(missing_ok=True)
+            shutil.rmtree(self.root / "log", ignore_errors=True)
+
+    def _write(self, config: Mapping[str, Any], inputs: Sequence[Input], known: Mapping[str, Any]) -> None:
+        record = {given.kind: given.record(self.root) for given in inputs}
+        _store(self.root / RECORD, {"format": FORMAT, "clip": None, "prior": None, **known, **record})
+        _store(self.root / CONFIG, config)
+
+    def capacity(self) -> int | None:
+        """(tile, Gaussian) pairs of an image that the rasteriser had to make room for; None: its guess was enough."""
+        path = self.root / CAPACITY
+        return _read(path).get("capacity") if path.is_file() else None
+
+    def save_capacity(self, capacity: int | None) -> None:
+        """Remember how much room was needed, if it is more than was known."""
+        if (capacity or 0) > (self.capacity() or 0):
+            _store(self.root / CAPACITY, {"capacity": capacity})
 
     def save_anchor(self, personal: Personal) -> None:
         """Write the anchor beside the tuned generator."""
@@ -98,13 +246,48 @@ class RunFolder:
         path = self.personal / ANCHOR
         if not path.is_file():
             raise UserError(f"{self.root}: not personalised yet (no {path}); run python -m jax_talker.personalize")
-        stored = safetensors.numpy.load_file(path)
-        still = np.zeros(6, np.float32)  # runs from before cameras were refined
-        return Personal(stored["anchor"], stored["latents"], stored["frames"], stored.get("camera", still))
+        try:
+            stored = safetensors.numpy.load_file(path)
+            still = np.zeros(6, np.float32)  # runs from before cameras were refined
+            return Personal(stored["anchor"], stored["latents"], stored["frames"], stored.get("camera", still))
+        except (safetensors.SafetensorError, KeyError) as error:
+            raise UserError(f"{path}: damaged ({error}); personalise again in another --workdir") from None
 
-    def drop(self, stage: str) -> None:
-        """Forget a stage's checkpoints."""
-        shutil.rmtree(self.checkpoints(stage), ignore_errors=True)
+
+def _typed(config: Mapping[str, Any], kind: str) -> str | None:
+    return config.get("data", {}).get("clip") if kind == "clip" else config.get("prior", {}).get("path")
+
+
+def _other(root: Path, given: Input, was: str) -> UserError:
+    return UserError(
+        f"{root}: was made with the {given.kind} {was}, not with {given.path} (SHA-256 {given.sha256[:12]}…), which is "
+        f"another or has changed since; give the one it was made with, or another --workdir"
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: damaged ({error})") from None
+    if not isinstance(stored, dict):
+        raise UserError(f"{path}: damaged (not a JSON object)")
+    return stored
+
+
+def _store(path: Path, content: Mapping[str, Any]) -> None:
+    """Whole or not at all, also when the disk is full or the process is killed."""
+    beside = path.with_name(f".{path.name}.partial")
+    beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(beside, path)
+
+
+def _filled(stored: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    out = {**defaults, **stored}
+    for name, default in defaults.items():
+        if isinstance(default, Mapping) and isinstance(out[name], Mapping):
+            out[name] = _filled(out[name], default)
+    return out
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """Saving and resuming. The only importer of Orbax, whose API is moving; everything else sees these few calls."""
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,8 @@ import orbax.checkpoint as ocp
 
 from jax_talker.errors import UserError
 from jax_talker.training.state import TrainState
+
+_OS_ERROR = re.compile(r"os_error_code='(\d+)'")
 
 
 class Checkpoints:
@@ -20,25 +25,35 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(preservation_policy=ocp.checkpoint_managers.LatestN(keep))
         handlers = {"state": ocp.StandardCheckpointHandler(), "config": ocp.JsonCheckpointHandler()}
         self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
+        self._kept: int | None = None  # step of the state that was saved or restored last
 
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._manager.close()
+        with self._saving():
+            self._manager.close()
 
     def latest(self) -> int | None:
         """Step of the newest checkpoint, None when there is none."""
         return self._manager.latest_step()
 
     def save(self, state: TrainState, config: dict[str, Any]) -> None:
-        """Save the state and, beside it, the configuration it belongs to (JSON)."""
+        """Save the state and, beside it, the configuration it belongs to (JSON).
+
+        ValueError where a later state, or another one of this step, lies here already: Orbax would drop this one.
+        """
         step = int(state.step)
-        if step == self.latest():
+        if step == self._kept:
             return
+        latest = self.latest()
+        if latest is not None and step <= latest:
+            raise ValueError(f"{self.folder}: step {step} is not saved beside step {latest} of another beginning")
         stored = _as_dict(state)
         args = ocp.args.Composite(state=ocp.args.StandardSave(stored), config=ocp.args.JsonSave(config))
-        self._manager.save(step, args=args)
+        with self._saving():
+            self._manager.save(step, args=args)
+        self._kept = step
 
     def restore(self, like: TrainState, step: int | None = None) -> tuple[TrainState, dict[str, Any]]:
         """The newest state (or that of ``step``) and its configuration.
@@ -55,11 +70,35 @@ class Checkpoints:
             step, args=ocp.args.Composite(state=ocp.args.StandardRestore(shapes), config=ocp.args.JsonRestore())
         )
         state = restored["state"]
+        self._kept = step
         return TrainState(**state | {"key": jax.random.wrap_key_data(state["key"])}), restored["config"]
 
     def resumed(self, state: TrainState, wanted: bool) -> TrainState:
-        """The newest saved state if one is ``wanted`` and there, else ``state`` as it is."""
-        return self.restore(state)[0] if wanted and self.latest() is not None else state
+        """The newest saved state if one is ``wanted`` and there, else ``state`` as it is.
+
+        Where it is not wanted, a stage begins anew, and what an earlier beginning has left is deleted.
+        """
+        if wanted and self.latest() is not None:
+            return self.restore(state)[0]
+        for step in self._manager.all_steps():
+            self._manager.delete(step)
+        return state
+
+    @contextlib.contextmanager
+    def _saving(self) -> Iterator[None]:
+        """What a disk refuses, now or while the state before was written, is one line; older checkpoints stay whole."""
+        try:
+            yield
+        except (OSError, ValueError) as error:  # TensorStore's are ValueErrors that hold the number in their text
+            told = _OS_ERROR.search(str(error))
+            number = error.errno if isinstance(error, OSError) else told and int(told[1])
+            if not number:
+                raise
+            whole = f"the last whole one is of step {self.latest()}" if self.latest() else "there is none before"
+            raise UserError(
+                f"{self.folder}: cannot save a checkpoint ({os.strerror(number)}); {whole}; put that right and go on "
+                "with --resume"
+            ) from None
 
     def _check(self, target: dict[str, Any], step: int) -> None:
         """Orbax casts dtypes in silence and its messages on shapes are long, so compare here first."""

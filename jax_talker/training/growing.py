@@ -9,13 +9,20 @@ from jax_talker.rendering import Rasteriser
 class GrowingStep:
     """A training step that is built again with more room when pairs were lost.
 
-    Shapes are static under ``jit``, so it is the host that notices the overflow count and grows.
+    Shapes are static under ``jit``, so it is the host that notices the overflow count and grows. ``remember`` is told
+    each new capacity, for a run to begin with it the next time.
     """
 
     def __init__(
-        self, build: Callable[[Rasteriser], Callable[..., Any]], start: Rasteriser, *, num_gaussians: int, size: int
+        self,
+        build: Callable[[Rasteriser], Callable[..., Any]],
+        start: Rasteriser,
+        *,
+        num_gaussians: int,
+        size: int,
+        remember: Callable[[int], None] = lambda capacity: None,
     ):
-        self.rasteriser = start
+        self.rasteriser, self._remember = start, remember
         self._build, self._sizes = build, (num_gaussians, size)
 
     def build(self) -> Callable[..., Any]:
@@ -25,4 +32,6 @@ class GrowingStep:
     def grow(self, lost: float) -> int:
         """Make room for what was lost; returns the new capacity. Build the step again afterwards."""
         self.rasteriser = self.rasteriser.grown(*self._sizes, lost)
-        return self.rasteriser.capacity or 0
+        capacity = self.rasteriser.capacity or 0
+        self._remember(capacity)
+        return capacity

@@ -1,12 +1,23 @@
 """What a person sees of long work: a bar with time left and losses, TensorBoard scalars and images, a record."""
 
+import functools
 import json
+import math
+import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto import event_pb2
 from tqdm import tqdm
+
+from jax_talker.errors import UserError
+
+SCALARS = "scalars.jsonl"
 
 
 class Log:
@@ -17,31 +28,57 @@ class Log:
 
     def __init__(self, workdir: str | Path):
         self.workdir = Path(workdir)
-        self.workdir.mkdir(parents=True, exist_ok=True)
-        self._writer = SummaryWriter(str(self.workdir / "log"))
-        self._lines = (self.workdir / "scalars.jsonl").open("a")
 
     def __enter__(self) -> "Log":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._writer.close()
-        self._lines.close()
+        if "_events" in vars(self):
+            self._events.close()
+
+    @functools.cached_property
+    def _events(self) -> EventsWriter:
+        """Opened with the first record: a run that is refused before leaves no empty files.
+
+        Written by this thread: the one of tensorboardX's SummaryWriter dies of a full disk, and the run waits for it.
+        """
+        folder = self.workdir / "log"
+        folder.mkdir(parents=True, exist_ok=True)
+        return EventsWriter(str(folder / "events"), f".{os.getpid()}")
+
+    def _record(self, step: int, what: Any) -> None:
+        event = event_pb2.Event  # type: ignore[attr-defined]  # protobuf makes it at run time
+        self._events.write_event(event(summary=what, step=step, wall_time=time.time()))
+        self._events.flush()
+
+    @functools.cached_property
+    def _lines(self) -> Path:
+        """The file of lines, rid of a last one that was cut off when a process was killed or a disk was full."""
+        path = self.workdir / SCALARS
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            content = path.read_bytes()
+            if not content.endswith(b"\n"):
+                path.write_bytes(content[: content.rfind(b"\n") + 1])
+        return path
 
     def say(self, text: str) -> None:
         """One line for the person, without tearing a bar apart."""
         tqdm.write(text)
 
     def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Record numbers of a step."""
-        for name, value in values.items():
-            self._writer.add_scalar(f"{stage}/{name}", value, step)
-        self._lines.write(json.dumps({"stage": stage, "step": step, **values}) + "\n")
-        self._lines.flush()
+        """Record numbers of a step; what is not finite is null, since JSON knows no NaN."""
+        stored = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        with self._lines.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"stage": stage, "step": step, **stored}, allow_nan=False) + "\n")
+        for name, value in stored.items():
+            if value is not None:
+                self._record(step, summary.scalar(f"{stage}/{name}", value))
 
     def image(self, stage: str, step: int, name: str, pixels: np.ndarray) -> None:
         """Record a picture [H, W, 3] in [0, 1]."""
-        self._writer.add_image(f"{stage}/{name}", np.clip(pixels, 0, 1), step, dataformats="HWC")
+        shown = np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+        self._record(step, summary.image(f"{stage}/{name}", shown, dataformats="HWC"))
 
     def bar(self, stage: str, first: int, steps: int) -> tqdm:
         """A progress bar from step ``first`` to ``steps``."""
@@ -54,14 +91,21 @@ def progress(iterable: Iterable, *, total: int, desc: str = "", unit: str = "fra
 
 
 def read_scalars(workdir: str | Path) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """stage → name → (steps, values) of everything that was logged; a resumed run's later record wins."""
+    """stage → name → (steps, values) of everything that was logged; a resumed run's later record wins.
+
+    Values that were not finite are NaN. A last line that was cut off (a killed process, a full disk) does not count.
+    """
     found: dict[str, dict[str, dict[int, float]]] = {}
-    path = Path(workdir) / "scalars.jsonl"
-    for line in path.read_text().splitlines() if path.is_file() else []:
-        record = json.loads(line)
-        stage, step = record.pop("stage"), record.pop("step")
+    path = Path(workdir) / SCALARS
+    lines = path.read_text(encoding="utf-8").split("\n") if path.is_file() else [""]
+    for line in lines[:-1]:
+        try:
+            record = json.loads(line)
+            stage, step = record.pop("stage"), record.pop("step")
+        except (ValueError, AttributeError, KeyError, TypeError):
+            raise UserError(f"{path}: damaged ({line[:40]!r} is not a record); delete that line") from None
         for name, value in record.items():
-            found.setdefault(stage, {}).setdefault(name, {})[step] = value
+            found.setdefault(stage, {}).setdefault(name, {})[step] = math.nan if value is None else value
     return {
         stage: {n: (np.array(sorted(v)), np.array([v[s] for s in sorted(v)])) for n, v in names.items()}
         for stage, names in found.items()

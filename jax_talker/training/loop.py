@@ -1,5 +1,6 @@
 """The one training loop: every stage hands it a step and batches."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jax_talker.errors import UserError
 from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.growing import GrowingStep
 from jax_talker.training.log import Log
@@ -14,10 +16,11 @@ from jax_talker.training.state import TrainState
 
 Step = Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
 SKIPS_ALLOWED = 20  # non-finite steps in a row after which a run is called diverged
+LOOK = 100  # steps after which a run that keeps no scalars is looked at all the same
 
 
-class Diverged(RuntimeError):
-    """Gradients stayed non-finite; says in which steps."""
+class Diverged(UserError):
+    """Gradients stayed non-finite; says in which steps, and where the last good state is."""
 
 
 @dataclass(frozen=True)
@@ -46,24 +49,36 @@ def run(
 
     ``step`` is compiled here and its state donated. ``sample(state)`` gives pictures [H, W, 3] to log. Scalars are
     means since the last record (of ``overflow``, what did not fit the rasteriser's capacity, the most); overflow and
-    skipped steps are said aloud, and a growing step gets more room.
+    skipped steps are said aloud, and a growing step gets more room. Diverged is raised when no gradient is finite any
+    more; the state, to which none of those was applied, is saved first.
     """
     compiled = _compile(step)
     first = int(state.step)
     waiting: list[dict[str, jax.Array]] = []
-    skipped_in_a_row = 0
+    unmeasured: set[str] = set()
+    in_a_row = 0
     with log.bar(stage, first, steps) as bar:
         for number in range(first + 1, steps + 1):
             state, measured = compiled(state, next(batches))
             waiting.append(measured)
             last = number == steps
-            if last or _due(number, every.scalars):
+            if last or _due(number, every.scalars or LOOK):
                 values, skipped = _mean(waiting)
                 waiting = []
-                log.scalars(stage, number, values)
+                if last or every.scalars:
+                    _say_unmeasured(log, stage, number, values, unmeasured)
+                    log.scalars(stage, number, values)
                 bar.set_postfix({k: f"{values[k]:.3g}" for k in ("loss", "psnr", "psnr_lower") if k in values})
-                skipped_in_a_row = skipped_in_a_row + len(skipped) if all(skipped) else 0
-                _warn(log, stage, number, values, skipped, skipped_in_a_row)
+                in_a_row = in_a_row + len(skipped) if all(skipped) else skipped[::-1].index(False)
+                if any(skipped):
+                    log.say(
+                        f"{stage}: {sum(skipped)} steps with non-finite gradients to step {number} were not applied"
+                    )
+                learnt = in_a_row < number - first
+                if in_a_row >= SKIPS_ALLOWED or (last and in_a_row and not learnt):
+                    if learnt and checkpoints is not None:
+                        checkpoints.save(state, dict(config or {}))
+                    raise _diverged(stage, number, in_a_row, saved=learnt and checkpoints is not None)
                 if values.get("overflow", 0) > 0:
                     compiled = _more_room(log, stage, step, values["overflow"]) or compiled
             if sample is not None and (last or _due(number, every.images)):
@@ -93,18 +108,32 @@ def _due(number: int, interval: int) -> bool:
 
 
 def _mean(waiting: list[dict[str, jax.Array]]) -> tuple[dict[str, float], list[bool]]:
-    """Means over the waiting steps, and for each whether it was skipped. Skipped steps do not spoil the means."""
+    """Means over the waiting steps, and for each whether it was skipped; NaN for what none of them could measure.
+
+    Skipped steps do not spoil the means, nor do those that had nothing to measure (PSNR of an empty mask).
+    """
     fetched = jax.device_get(waiting)
     skipped = [bool(m["skipped"]) for m in fetched]
     good = [m for m, s in zip(fetched, skipped, strict=True) if not s] or fetched
-    values = {name: float(np.mean([m[name] for m in good])) for name in fetched[0] if name != "skipped"}
+    values = {}
+    for name in (n for n in fetched[0] if n != "skipped"):
+        measured = [float(m[name]) for m in good if np.isfinite(m[name])]
+        values[name] = float(np.mean(measured)) if measured else math.nan
     if "overflow" in values:
         values["overflow"] = float(np.max([m["overflow"] for m in fetched]))
     return values | {"skipped": float(sum(skipped))}, skipped
 
 
-def _warn(log: Log, stage: str, number: int, values: Mapping[str, float], skipped: list[bool], in_a_row: int) -> None:
-    if any(skipped):
-        log.say(f"{stage}: {sum(skipped)} steps with non-finite gradients before step {number} were not applied")
-    if in_a_row >= SKIPS_ALLOWED:
-        raise Diverged(f"{stage}: every gradient of the last {in_a_row} steps (to step {number}) was non-finite")
+def _say_unmeasured(log: Log, stage: str, number: int, values: Mapping[str, float], said: set[str]) -> None:
+    new = {name for name, value in values.items() if math.isnan(value)} - said
+    if new and not values["skipped"]:
+        log.say(f"{stage}: {', '.join(sorted(new))} could not be measured in the steps to {number}")
+        said |= new
+
+
+def _diverged(stage: str, number: int, in_a_row: int, *, saved: bool) -> Diverged:
+    remedy = "the state before them is saved; go on from it with --resume and" if saved else "start again with"
+    return Diverged(
+        f"{stage}: every gradient of the last {in_a_row} steps (to step {number}) was non-finite; {remedy} a lower "
+        "learning rate"
+    )

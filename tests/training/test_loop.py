@@ -1,7 +1,10 @@
 """State, loop and checkpoints on a toy problem: resuming repeats an unbroken run, bad steps are not applied."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +13,14 @@ import pytest
 
 from jax_talker.errors import UserError
 from jax_talker.rendering import Rasteriser
+from jax_talker.training import loop
 from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.growing import GrowingStep
 from jax_talker.training.log import Log, read_scalars
 from jax_talker.training.loop import Diverged, Every, run
 from jax_talker.training.state import adam, create, descend
 
+ROOT = Path(__file__).resolve().parents[2]
 OPTIMISER = adam(0.1, 20)
 
 
@@ -80,14 +85,101 @@ def test_a_non_finite_step_is_skipped_and_said(tmp_path, capsys):
     with Log(tmp_path) as log:
         state = run("toy", fresh(), 4, step, targets(bad={2}), log=log, every=Every(1, 0, 0))
     assert jnp.isfinite(state.params["x"]).all()
-    assert "1 steps with non-finite gradients" in capsys.readouterr().out
+    assert "1 steps with non-finite gradients to step 3 were not applied" in capsys.readouterr().out
     scalars = read_scalars(tmp_path)["toy"]
     np.testing.assert_array_equal(scalars["skipped"][1], [0, 0, 1, 0])
 
 
-def test_divergence_stops_the_run(tmp_path):
-    with Log(tmp_path) as log, pytest.raises(Diverged, match="every gradient of the last 20 steps"):
-        run("toy", fresh(), 40, step, targets(bad=set(range(40))), log=log, every=Every(1, 0, 0))
+@pytest.mark.parametrize("scalars", [0, 1, 7])
+def test_divergence_stops_the_run_and_keeps_the_last_good_state(tmp_path, monkeypatch, scalars):
+    monkeypatch.setattr(loop, "LOOK", 10)
+    bad = targets(bad=set(range(5, 90)))
+    with Log(tmp_path) as log:
+        good = run("toy", fresh(), 5, step, targets(), log=log, every=Every(1, 0, 0))
+        with (
+            Checkpoints(tmp_path / "ck") as checkpoints,
+            pytest.raises(Diverged, match=r"every gradient of the last 2\d steps .* is saved; go on .* with --resume"),
+        ):
+            run("toy", fresh(), 90, step, bad, log=log, every=Every(scalars, 0, 0), checkpoints=checkpoints)
+        with Checkpoints(tmp_path / "ck") as checkpoints:
+            state, _ = checkpoints.restore(fresh())
+    assert 25 <= int(state.step) <= 32
+    np.testing.assert_array_equal(state.params["x"], good.params["x"])
+
+
+@pytest.mark.parametrize("steps", [4, 40])
+def test_a_run_that_learnt_nothing_is_no_success_and_saves_nothing(tmp_path, steps):
+    """Also a short one: its end would be taken for a trained state."""
+    bad = targets(bad=set(range(40)))
+    with Checkpoints(tmp_path / "ck") as checkpoints:
+        with Log(tmp_path) as log, pytest.raises(Diverged, match="start again with a lower learning rate"):
+            run("toy", fresh(), steps, step, bad, log=log, every=Every(4, 0, 0), checkpoints=checkpoints)
+        assert checkpoints.latest() is None
+    text = (tmp_path / "scalars.jsonl").read_text()
+    assert "NaN" not in text
+    assert json.loads(text.splitlines()[0])["loss"] is None
+
+
+def test_what_some_steps_cannot_measure_does_not_spoil_the_mean(tmp_path, capsys):
+    """PSNR inside a mask that is empty in a batch."""
+
+    def measuring(state, target):
+        state, measured = step(state, target)
+        psnr = jnp.where(state.step % 2 == 0, 20.0, jnp.nan)
+        return state, measured | {"psnr_lower": psnr, "psnr_none": jnp.nan}
+
+    with Log(tmp_path) as log:
+        run("toy", fresh(), 8, measuring, targets(), log=log, every=Every(4, 0, 0))
+    np.testing.assert_array_equal(read_scalars(tmp_path)["toy"]["psnr_lower"][1], [20, 20])
+    said = [line for line in capsys.readouterr().out.splitlines() if "could not be measured" in line]
+    assert len(said) == 1
+    assert "psnr_none" in said[0]
+    assert "psnr_lower" not in said[0]
+
+
+FULL = """
+import resource, sys
+from jax_talker.training.log import Log
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))  # as a full disk: writing fails in the middle
+with Log(sys.argv[1]) as log:
+    for number in range(2000):
+        log.scalars("toy", number, {"a": 1.0, "b": 2.0})
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on file sizes there")
+def test_a_full_disk_ends_a_log_instead_of_stopping_it_for_ever(tmp_path):
+    """tensorboardX writes from a thread; it died, and the run waited for it."""
+    done = subprocess.run([sys.executable, "-c", FULL, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert "OSError: [Errno 27] File too large" in done.stderr
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax leaves a thread behind then
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on file sizes there")
+def test_a_full_disk_is_one_line_and_older_checkpoints_stay(tmp_path):
+    import resource
+
+    big = lambda number: replace(  # noqa: E731
+        create({"x": jax.random.normal(jax.random.key(0), (100_000,))}, OPTIMISER, 0), step=jnp.asarray(number)
+    )
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(big(2), {})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+        with pytest.raises(
+            UserError, match=r"cannot save a checkpoint \(File too large\); the last whole one is of step 2"
+        ):
+            save_and_wait(tmp_path, big(4))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert int(checkpoints.restore(big(0))[0].step) == 2
+
+
+def save_and_wait(folder, state):
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save(state, {})
 
 
 def test_overflow_is_said(tmp_path, capsys):
@@ -130,6 +222,59 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, params, message):
         checkpoints.restore(create(params, OPTIMISER, 0))
 
 
+def at(step, value):
+    return replace(create({"x": jnp.full(3, value)}, OPTIMISER, 0), step=jnp.asarray(step))
+
+
+def test_a_stage_begun_anew_leaves_nothing_of_an_earlier_beginning(tmp_path):
+    """Orbax drops saves at steps that are not after the latest one: a later --resume found the earlier run's state."""
+    with Checkpoints(tmp_path) as checkpoints:
+        for step in (2, 4):
+            checkpoints.save(at(step, 1.0), {"clip": "A"})
+    with Checkpoints(tmp_path) as checkpoints:
+        assert int(checkpoints.resumed(at(0, 0.0), False).step) == 0
+        checkpoints.save(at(2, 2.0), {"clip": "B"})
+    with Checkpoints(tmp_path) as checkpoints:
+        state, config = checkpoints.restore(at(0, 0.0))
+    assert (int(state.step), config) == (2, {"clip": "B"})
+    np.testing.assert_array_equal(state.params["x"], 2.0)
+
+
+def test_a_state_is_never_dropped_in_silence(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(at(4, 1.0), {})
+        checkpoints.save(at(4, 1.0), {})  # the loop's last one may have been due anyway
+        with pytest.raises(ValueError, match="step 2 is not saved beside step 4"):
+            checkpoints.save(at(2, 1.0), {})
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(ValueError, match="step 4 is not saved"):
+        checkpoints.save(at(4, 2.0), {})
+
+
+def test_records_hold_no_nan_and_survive_a_line_that_was_cut_off(tmp_path):
+    with Log(tmp_path) as log:
+        log.scalars("toy", 1, {"psnr": np.nan, "loss": 1.0})
+        log.scalars("toy", 2, {"psnr": np.inf, "loss": 0.5})
+    with (tmp_path / "scalars.jsonl").open("a") as lines:
+        lines.write('{"stage": "toy", "st')  # killed here
+    steps, psnr = read_scalars(tmp_path)["toy"]["psnr"]
+    assert steps.tolist() == [1, 2]
+    assert np.isnan(psnr).all()
+    with Log(tmp_path) as log:
+        log.scalars("toy", 3, {"psnr": 20.0, "loss": 0.2})
+    for line in (tmp_path / "scalars.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=pytest.fail)
+    assert read_scalars(tmp_path)["toy"]["psnr"][1][-1] == 20
+    (tmp_path / "scalars.jsonl").write_text("nonsense\n")
+    with pytest.raises(UserError, match="'nonsense' is not a record"):
+        read_scalars(tmp_path)
+
+
+def test_a_log_without_records_leaves_nothing(tmp_path):
+    with Log(tmp_path) as log:
+        log.say("refused")
+    assert not list(tmp_path.iterdir())
+
+
 def test_no_checkpoint_is_said(tmp_path):
     with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError, match="no checkpoint to resume from"):
         checkpoints.restore(fresh())
@@ -159,11 +304,13 @@ def test_overflow_is_said_and_gets_more_room(tmp_path, capsys):
 
         return roomy
 
-    growing = GrowingStep(build, Rasteriser(capacity=256), num_gaussians=10, size=32)
+    noted = []
+    growing = GrowingStep(build, Rasteriser(capacity=256), num_gaussians=10, size=32, remember=noted.append)
     with Log(tmp_path) as log:
         run("toy", fresh(), 6, growing, targets(), log=log, every=Every(2, 0, 0))
     assert built == [256, 1024]
     assert growing.rasteriser.capacity == 1024
+    assert noted == [1024]
     assert "644 (tile, Gaussian) pairs of one step did not fit" in capsys.readouterr().out
     overflow = read_scalars(tmp_path)["toy"]["overflow"]
     assert overflow[1][0] == 644
