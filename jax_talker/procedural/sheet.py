@@ -10,9 +10,7 @@ from jaxtyping import UInt8
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
-from jax_talker import geometry
-from jax_talker.data.camera.crop import Crop
-from jax_talker.data.check.contact_sheet import SheetFrame, contact_sheet, project_axes
+from jax_talker.data.check.contact_sheet import clip_frames, contact_sheet
 from jax_talker.data.clip.clip import Clip, open_clip
 from jax_talker.data.track.landmarks import scheme_of
 from jax_talker.procedural.filming import Scene, write_clip
@@ -39,16 +37,7 @@ def film_clip(
 
 def film_sheet(clip: Clip) -> UInt8[np.ndarray, "H W 3"]:
     """Pictures, landmarks, head axes and masks of a few frames above the curves of angles, mouth and lids."""
-    whole = Crop(np.full(2, clip.size / 2), float(clip.size))
-    frames = []
-    for index in np.linspace(0, clip.frames - 1, min(SHOWN, clip.frames)).astype(int).tolist():
-        image = clip.image(index)
-        label = clip.arrays["label"][index].astype(np.float64)
-        axes = project_axes(
-            np.linalg.inv(label[:16].reshape(4, 4)), np.asarray(geometry.PIVOT), float(label[16]), clip.size
-        )
-        points = clip.arrays["landmarks"][index].astype(np.float64)
-        frames.append(SheetFrame(index, image, whole, image, image, clip.masks(index), points, axes))
+    frames = clip_frames(clip, np.linspace(0, clip.frames - 1, min(SHOWN, clip.frames)).astype(int).tolist())
     world_from_cam = clip.arrays["label"][:, :16].reshape(-1, 4, 4)[:, :3, :3] * np.array([1, -1, -1])
     yaw, pitch, roll = Rotation.from_matrix(world_from_cam).as_euler("YXZ", degrees=True).T
     motion = clip.arrays["motion"].T

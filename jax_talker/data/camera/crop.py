@@ -53,3 +53,8 @@ class Crop:
             for axis, length in ((1, height), (0, width))
         )
         return rows[:, None] * columns
+
+    def filmed(self, source_shape: tuple[int, ...], size: int) -> UInt8[np.ndarray, "size size"]:
+        """255 where the whole pixel of the crop lies inside a source picture [H, W, …], 0 elsewhere: what is there is
+        the picture's repeated edge, in whole or in part, so it is not known."""
+        return np.where(self.inside(source_shape, size) > 1 - 1e-6, np.uint8(255), np.uint8(0))

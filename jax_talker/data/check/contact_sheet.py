@@ -19,6 +19,7 @@ PLOT_HEIGHT = 420  # px
 AXES = 0.1  # world units: length of the drawn head axes
 RED, GREEN, BLUE, VIOLET, WHITE = (230, 40, 40), (40, 200, 60), (40, 90, 240), (170, 0, 240), (255, 255, 255)
 ROWS = ("source and crop", "landmarks and pose", "upper and lower mask", "head on white")
+STRIPE = 12  # px; period of the hatching where nothing was filmed
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class SheetFrame:
     picture: UInt8[np.ndarray, "S S 3"]  # the crop as it was seen
     head: UInt8[np.ndarray, "S S 3"]  # on white
     masks: UInt8[np.ndarray, "S S 3"]  # upper, lower, head
+    valid: UInt8[np.ndarray, "S S"]  # 255 where it was filmed
     landmarks: Float[np.ndarray, "P 2"]  # px of the crop
     axes: Float[np.ndarray, "4 2"]  # px of the crop: a point in the head, and the ends of its x, y and z axes
     view: str = ""  # name of a further camera
@@ -63,7 +65,7 @@ def contact_sheet(
 
 def cells(frame: SheetFrame, scheme: LandmarkScheme) -> list[UInt8[np.ndarray, "H W 3"]]:
     """What ROWS names of one frame, as squares of CELL px."""
-    return [_source(frame), _landmarks(frame, scheme), _masks(frame), _fitted(frame.head)]
+    return [_source(frame), _landmarks(frame, scheme), _masks(frame), _hatched(_fitted(frame.head), frame.valid)]
 
 
 def clip_frames(clip: Clip, indices: Iterable[int]) -> list[SheetFrame]:
@@ -76,7 +78,8 @@ def clip_frames(clip: Clip, indices: Iterable[int]) -> list[SheetFrame]:
         cam_from_world = np.linalg.inv(label[:16].reshape(4, 4))
         axes = project_axes(cam_from_world, np.asarray(geometry.PIVOT), float(label[16]), clip.size)
         points = clip.arrays["landmarks"][index].astype(np.float64)
-        frames.append(SheetFrame(index, image, whole, image, image, clip.masks(index), points, axes))
+        masks, valid = clip.masks(index), clip.valid(index)
+        frames.append(SheetFrame(index, image, whole, image, image, masks, valid, points, axes))
     return frames
 
 
@@ -123,7 +126,15 @@ def _masks(frame: SheetFrame) -> np.ndarray:
     cell = np.ascontiguousarray(cell.astype(np.uint8))
     edge, _ = cv2.findContours((shares[..., 2] > 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(cell, edge, -1, BLUE, 1)
-    return cell
+    return _hatched(cell, frame.valid)
+
+
+def _hatched(cell: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Grey stripes where nothing was filmed: what is there is no truth."""
+    unknown = cv2.resize(valid, (CELL, CELL), interpolation=cv2.INTER_NEAREST) < 255
+    stripes = np.add(*np.indices((CELL, CELL))) % STRIPE < STRIPE // 2
+    shades = np.where(stripes, np.uint8(150), np.uint8(190))[..., None]
+    return np.where(unknown[..., None], shades, cell)
 
 
 def _fitted(picture: np.ndarray) -> np.ndarray:

@@ -150,21 +150,29 @@ class ClipWriter:
         masks: np.ndarray,
         parts: np.ndarray | None = None,
         *,
+        valid: np.ndarray | None = None,
         view: str | None = None,
     ) -> dict[str, str]:
         """Write frame ``index``, in any order and from any thread; ``parts`` [H, W] uint8 are a parser's classes.
+
+        ``valid`` [H, W] uint8 is 255 where the camera filmed the pixel, 0 elsewhere; without it all were.
 
         Returns the checksums of what should now be on disk, for a job to keep (``trust``).
         """
         sums = {}
         shape = (self._size, self._size, 3)
-        for kind, pixels, wanted in (("frames", image, shape), ("masks", masks, shape), ("parts", parts, shape[:2])):
+        flat = shape[:2]
+        valid = None if valid is None or valid.min() == 255 else valid
+        given = (("frames", image, shape), ("masks", masks, shape), ("parts", parts, flat), ("valid", valid, flat))
+        for kind, pixels, wanted in given:
             if pixels is None:
                 continue
             if pixels.shape != wanted or pixels.dtype != np.uint8:
                 raise ValueError(f"{kind} must be uint8 {list(wanted)}, got {pixels.dtype} {pixels.shape}")
             _, encoded = cv2.imencode(
-                ".png", pixels[..., ::-1] if pixels.ndim == 3 else pixels, PACKED if kind == "masks" else FAST
+                ".png",
+                pixels[..., ::-1] if pixels.ndim == 3 else pixels,
+                PACKED if kind in ("masks", "valid") else FAST,
             )
             name = f"{_prefix(view)}{kind}/{index:06d}.png"
             path = self._work / name
@@ -227,7 +235,7 @@ class ClipWriter:
         (self._work / FINDINGS).write_text(json.dumps(stored, indent=1, ensure_ascii=False, allow_nan=False))
 
 
-_PARTS = ("frames/", "masks/", "parts/", "arrays.npz", "audio.wav")
+_PARTS = ("frames/", "masks/", "valid/", "parts/", "arrays.npz", "audio.wav")
 
 
 def _prefix(view: str | None) -> str:

@@ -115,7 +115,7 @@ class _Small:
     index: int
     seen: np.ndarray  # the crop, [S, S, 3]
     looked: Any  # what the matte wants to know
-    outside: float
+    shape: tuple[int, ...]  # of the full picture
 
 
 def _made_small(
@@ -125,8 +125,7 @@ def _made_small(
         keep(index, picture)
         view = heads.views[index]
         looked = options.matte.look(heads.first + index, picture, view)
-        outside = float(1 - view.crop.inside(picture.shape, INSIDE_SIZE).mean())
-        yield _Small(index, view.crop.cut(picture, options.size), looked, outside)
+        yield _Small(index, view.crop.cut(picture, options.size), looked, picture.shape)
 
 
 def _in_chunks(
@@ -163,9 +162,12 @@ class _Worker:
                 continue
             regions = region_masks(landmarks, heads.scheme, options.size, parts)
             masks = np.dstack([*regions, np.round(alpha * 255).astype(np.uint8)])
-            sums |= self._writer.put(small.index, on_white(small.seen, alpha), masks, parts, view=self._view)
+            head, crop = on_white(small.seen, alpha), heads.views[small.index].crop
+            valid = crop.filmed(small.shape, options.size)
+            sums |= self._writer.put(small.index, head, masks, parts, valid=valid, view=self._view)
+            outside = float(1 - crop.inside(small.shape, INSIDE_SIZE).mean())
             stats = picture_stats(small.seen, landmarks, heads.scheme)
-            measured.append({"outside": small.outside} | {f"stat_{name}": value for name, value in stats.items()})
+            measured.append({"outside": outside} | {f"stat_{name}": value for name, value in stats.items()})
         arrays = {k: np.array([m[k] for m in measured], np.float32) for k in measured[0]}
         self._chunks.put(number, {**arrays, "names": np.array([*sums]), "sums": np.array([*sums.values()])})
 

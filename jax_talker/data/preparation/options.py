@@ -15,7 +15,7 @@ SMALLEST_SIZE = 32  # px
 MATTES = ("auto", "none")
 POSES = ("landmarks", "matrix")
 NAMED_LANDMARKERS = ("auto", "mediapipe", "face-alignment")  # whatever folders of these names there may be
-RESULT = 1  # raised when the same recording and options give another clip than before: old work is not continued then
+RESULT = 2  # raised when the same recording and options give another clip than before: old work is not continued then
 KEY_LENGTH = 16  # hexadecimal digits of a job's key: it names folders
 
 

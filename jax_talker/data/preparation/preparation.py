@@ -282,7 +282,7 @@ class _Work:
             axes = project_axes(camera.head.cam_from_world[index], camera.head.nose_tip, self._options.focal, size)
             landmarks = camera.arrays["landmarks"][index].astype(np.float64)
             seen = crop.cut(picture, size)
-            images = clip.image(index), clip.masks(index)
+            images = clip.image(index), clip.masks(index), clip.valid(index)
             frames.append(SheetFrame(index, picture, crop, seen, *images, landmarks, axes, self._view or ""))
         return frames
 

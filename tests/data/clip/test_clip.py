@@ -66,6 +66,27 @@ def test_what_is_written_is_read(tmp_path):
         clip.view("right")
 
 
+def test_what_was_not_filmed_is_marked(tmp_path):
+    """Only frames of which something was not filmed have a mask for it; all pixels of the others are valid."""
+    image, masks, _ = pictures(0)
+    part = np.full((SIZE, SIZE), 255, np.uint8)
+    part[:, :3] = 0
+    with ClipWriter(tmp_path / "clip", size=SIZE, source={}) as writer:
+        for i, valid in enumerate((None, part, np.full((SIZE, SIZE), 255, np.uint8))):
+            writer.put(i, image, masks, valid=valid)
+            writer.put(i, image, masks, valid=part.T.copy(), view="left")
+        writer.finish(arrays(), np.zeros(FRAMES * 640), views={"left": arrays(1)})
+    clip = open_clip(tmp_path / "clip")
+    assert [p.name for p in (clip.root / "valid").iterdir()] == ["000001.png"]
+    np.testing.assert_array_equal(clip.valid(1), part)
+    np.testing.assert_array_equal(clip.masks(1), masks)
+    assert clip.valid(0).min() == clip.valid(2).min() == 255
+    np.testing.assert_array_equal(clip.view("left").valid(0), part.T)
+    (clip.root / "valid" / "000001.png").unlink()  # a mask that was lost does not make every pixel valid
+    with pytest.raises(UserError, match=r"valid/000001\.png"):
+        open_clip(clip.root).valid(1)
+
+
 def test_checksums_are_sha256sums(tmp_path):
     """The common program understands the list, and agrees."""
     root = write(tmp_path / "clip").root

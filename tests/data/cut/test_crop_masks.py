@@ -58,6 +58,20 @@ def test_inside_knows_the_source():
     assert inside[:, 21:].min() == 1
 
 
+@given(st.floats(-30, 130), st.floats(10, 150), st.integers(7, 64))
+def test_a_pixel_is_filmed_when_all_of_it_lies_in_the_picture(x, side, size):
+    filmed = Crop(np.array([x, 45.0]), side).filmed((90, 100, 3), size)
+    assert filmed.shape == (size, size)
+    edges = np.arange(size + 1) * side / size - side / 2
+    for (start, length), axis in (((x, 100), 0), ((45.0, 90), 1)):
+        within = np.minimum((start + edges)[:-1], length - (start + edges)[1:])  # px; negative: reaches beyond
+        any_filmed = (filmed == 255).any(axis)
+        assert set(np.unique(filmed)) <= {0, 255}
+        assert not any_filmed[within < -1e-3].any()
+        if (filmed == 255).any():
+            assert any_filmed[within > 1e-3].all()
+
+
 def portrait(size=200.0):
     """A plain iBUG face, upright, in a square of ``size``."""
     face = np.zeros((68, 2))

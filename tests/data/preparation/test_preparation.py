@@ -114,6 +114,24 @@ def test_masks_and_head_lie_on_the_face(drawn, prepared):
         assert np.abs(image[head == 255].astype(int) - want[head == 255]).mean() < 4
 
 
+def test_what_the_crop_shows_beyond_the_picture_is_not_valid(drawn, tmp_path):
+    """A wide crop (a smaller focal length) reaches beyond the picture; the clip says so, pixel by pixel."""
+    clip, video, options = drawn
+    prepare(video, tmp_path / "wide", replace(options, focal=2.6, matte="none"))
+    wide = open_clip(tmp_path / "wide")
+    height, width = clip.frames[0].shape[:2]
+    for t in range(wide.frames):
+        x, y, side = wide.arrays["crop"][t].astype(float)
+        edges = np.arange(SIZE + 1) * side / SIZE - side / 2
+        columns, rows = ((c + edges[:-1] >= 0) & (c + edges[1:] <= n) for c, n in ((x, width), (y, height)))
+        want = np.outer(rows, columns)
+        valid = wide.valid(t) == 255
+        assert 0.1 < 1 - want.mean() < 0.6
+        assert (valid != want).mean() < 0.011  # float32 in the clip: a line of pixels may be on the border
+        assert wide.masks(t)[..., 2][want].min() > 250
+        assert wide.masks(t)[..., 2][~valid].max() < 255
+
+
 def test_blinks_are_where_they_were_drawn(prepared):
     blink = prepared[1].arrays["blink"]
     assert count_blinks(blink) == 1

@@ -53,7 +53,7 @@ def check_crop(
     found = []
     outside = share_outside(crop, source_size)
     message = f"the crop reaches beyond the source picture (up to {outside.max():.0%}, {outside.mean():.0%} on average)"
-    advice = "what it did not show is white; a wider shot, or a larger --focal for a closer crop, avoids it"
+    advice = "what was not filmed teaches nothing (valid/ marks it); a wider shot or a larger --focal avoids it"
     found += flagged(outside > MUCH_OUTSIDE, "outside", Severity.WARNING, message, advice)
     side = crop[:, 2]
     if (factor := size / float(np.median(side))) > ENLARGED:
