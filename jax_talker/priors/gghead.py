@@ -15,10 +15,15 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+import jax_talker.priors.attributes as attributes
+import jax_talker.priors.initial as initial
+import jax_talker.priors.layers as layers
+import jax_talker.priors.options as options
+import jax_talker.priors.sh as sh
+import jax_talker.priors.stylegan2 as stylegan2
+import jax_talker.priors.template as templates
 from jax_talker.errors import UserError
 from jax_talker.geometry import split_label
-from jax_talker.priors import attributes, initial, layers, options, sh, stylegan2
-from jax_talker.priors import template as templates
 from jax_talker.priors.base import Variables
 from jax_talker.priors.cameras import invert_affine
 from jax_talker.priors.initial import constant

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jax_talker.priors.options as options
 from jax_talker.errors import UserError
-from jax_talker.priors import options
 from jax_talker.priors.points import HEADS, NEIGHBOURS, SIBLINGS
 
 STYLED_BLOCKS = (8, 16)  # blocks with style inputs and nearest neighbours; finer ones look at their siblings
