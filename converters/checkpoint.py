@@ -3,22 +3,26 @@
 import hashlib
 import mmap
 import os
+import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from converters.budget import Budget
 from converters.errors import CheckpointError
+from converters.file_kinds import HEAD, may_be_old_pickle, what_it_is
+from converters.names import PATHS
 from converters.pickle_machine import Global, Record
-from converters.tensors import Tensor
+from converters.safetensors_files import is_safetensors, read_safetensors
+from converters.tensors import NumpyArray, Tensor, as_tensor
 from converters.torch_files import LegacyStream, is_legacy, read_modules, read_zip
 
 CHUNK = 1 << 22  # bytes hashed between two reports of progress
-MAX_MODULES = 100_000
 MAX_DEPTH = 60
-MAX_OPTIONS = 10_000
+LARGEST_OPTION = 1000  # numbers of an array among the options
 Progress = Callable[[int, int], None]  # (bytes done, bytes in all)
 
 
@@ -27,38 +31,57 @@ class Checkpoint:
     """An open checkpoint. Tensors are views of the file until they are asked for."""
 
     path: Path
-    layout: str  # modules, legacy or zip
+    layout: str  # modules, legacy, zip or safetensors
     value: Any
     bytes: int
     sha256: str
+    budget: Budget = field(default_factory=Budget, compare=False)
 
 
 def read(path: str | Path, progress: Progress | None = None) -> Checkpoint:
     """Read a file without executing anything from it. CheckpointError when it is not a checkpoint, or unsafe."""
     path = Path(path)
+    data = _open(path)
+    budget = Budget(len(data))
     try:
-        with path.open("rb") as file:
-            length = os.fstat(file.fileno()).st_size
-            if not path.is_file() or length == 0:
-                raise CheckpointError(f"{path}: not a file with anything in it")
-            data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from None
-    try:
-        layout, value = _parse(path, data)
+        layout, value = _parse(path, data, budget)
     except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
-    return Checkpoint(path, layout, value, length, _sha256(data, progress))
+        raise CheckpointError(error, path) from None
+    return Checkpoint(path, layout, value, len(data), _sha256(data, progress), budget)
 
 
-def _parse(path: Path, data: memoryview) -> tuple[str, Any]:
-    if bytes(data[:4]) == b"PK\x03\x04":
-        return "zip", read_zip(path)
-    if bytes(data[:1]) != b"\x80":
+def _open(path: Path) -> memoryview:
+    try:
+        # Without waiting: a pipe that nobody writes to would never open.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        try:
+            found = os.fstat(descriptor)
+            if stat.S_ISDIR(found.st_mode):
+                raise CheckpointError("cannot be read: a folder, where a file was expected", path)
+            if not stat.S_ISREG(found.st_mode):
+                raise CheckpointError("not a file (a pipe or a device)", path)
+            if found.st_size == 0:
+                raise CheckpointError("not a file with anything in it", path)
+            return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        raise CheckpointError(f"cannot be read ({getattr(error, 'strerror', None) or error})", path) from None
+
+
+def _parse(path: Path, data: memoryview, budget: Budget) -> tuple[str, Any]:
+    head = bytes(data[:HEAD])
+    if head[:4] == b"PK\x03\x04":
+        return "zip", read_zip(path, budget)
+    if is_safetensors(data):
+        return "safetensors", read_safetensors(data, budget)
+    if what := what_it_is(head, len(data)):
+        raise CheckpointError(f"not a checkpoint but {what}")
+    if head[:1] != b"\x80" and not may_be_old_pickle(head, bytes(data[-1:])):
         raise CheckpointError("neither a pickle nor a zip: not a PyTorch checkpoint")
     if is_legacy(data):
-        return "legacy", LegacyStream(data).read()
-    return "modules", read_modules(data)
+        return "legacy", LegacyStream(data, budget=budget).read()
+    return "modules", read_modules(data, budget)
 
 
 def _sha256(data: memoryview, progress: Progress | None) -> str:
@@ -105,28 +128,41 @@ def class_name(record: Record) -> str:
     return record.of.name if isinstance(record.of, Global) else record.of
 
 
-def state(module: Record) -> dict[str, Tensor]:
+def state(module: Record, budget: Budget | None = None) -> dict[str, Tensor]:
     """Parameters and buffers by dotted name, as state_dict() gives them, buffers that are not persistent included."""
+    budget = budget or Budget()
     tensors: dict[str, Tensor] = {}
     waiting = [("", module, 0)]
-    for _ in range(MAX_MODULES):
-        if not waiting:
-            return tensors
+    while waiting:
         prefix, record, depth = waiting.pop()
+        budget.spend("modules")
         if not is_module(record):
-            raise CheckpointError(f"{prefix or 'the network'} is no module")
-        for kind in ("_parameters", "_buffers"):
-            for name, value in record.state[kind].items():
-                if value is not None and not isinstance(value, Tensor):
-                    raise CheckpointError(f"{prefix}{name} is no tensor")
-                if value is not None and tensors.setdefault(f"{prefix}{name}", value) is not value:
-                    raise CheckpointError(f"{prefix}{name} is there twice")
-        for name, value in record.state["_modules"].items():
-            if value is not None:
-                waiting.append((f"{prefix}{name}.", value, depth + 1))
+            raise CheckpointError(f"{prefix[:60] or 'the network'} is no module")
         if depth > MAX_DEPTH:
             raise CheckpointError(f"modules are nested more than {MAX_DEPTH} deep")
-    raise CheckpointError(f"more than {MAX_MODULES} modules")
+        for kind in ("_parameters", "_buffers"):
+            for name, value in record.state[kind].items():
+                if value is not None:
+                    _keep(tensors, _joined(prefix, name, budget), value, budget)
+        for name, value in record.state["_modules"].items():
+            if value is not None:
+                waiting.append((f"{_joined(prefix, name, budget)}.", value, depth + 1))
+    return tensors
+
+
+def _joined(prefix: str, name: Any, budget: Budget) -> str:
+    name = str(name)
+    budget.spend("characters of names", len(prefix) + len(name))
+    return prefix + name
+
+
+def _keep(tensors: dict[str, Tensor], name: str, value: Any, budget: Budget) -> None:
+    budget.spend("tensors")
+    tensor = as_tensor(value)
+    if tensor is None:
+        raise CheckpointError(f"{name} is no tensor")
+    if tensors.setdefault(name, tensor) is not tensor:
+        raise CheckpointError(f"{name} is there twice")
 
 
 def arrays(tensors: dict[str, Tensor], checkpoint: Checkpoint) -> dict[str, np.ndarray]:
@@ -137,25 +173,36 @@ def arrays(tensors: dict[str, Tensor], checkpoint: Checkpoint) -> dict[str, np.n
     return {name: tensor.array() for name, tensor in tensors.items()}
 
 
-def plain(value: Any) -> Any:
-    """Options as plain values: configuration objects become dictionaries, enumeration members their value."""
-    left = MAX_OPTIONS
+def plain(value: Any, budget: Budget | None = None) -> Any:
+    """Options as plain values: configuration objects become dictionaries, enumeration members their value, paths text,
+    arrays lists of numbers."""
+    budget = budget or Budget()
 
     def convert(value: Any, depth: int) -> Any:
-        nonlocal left
-        left -= 1
-        if depth > MAX_DEPTH or left < 0:  # nested, or sharing members: both can be endless
-            raise CheckpointError("the options are nested too deep or too many")
+        budget.spend("values")
+        if depth > MAX_DEPTH:  # members of themselves
+            raise CheckpointError(f"options are nested more than {MAX_DEPTH} deep")
         if isinstance(value, Record):
-            if isinstance(value.state, dict):
-                return convert(value.state, depth + 1)
-            if value.items:
-                return convert(value.items, depth + 1)
-            return convert(value.args[0], depth + 1) if len(value.args) == 1 else None
+            return convert(_content(value, budget), depth + 1)
         if isinstance(value, dict):
             return {key: convert(item, depth + 1) for key, item in value.items() if isinstance(key, str)}
         if isinstance(value, list | tuple):
             return [convert(item, depth + 1) for item in value]
+        if isinstance(value, NumpyArray):
+            few = value.tensor is not None and value.tensor.size <= LARGEST_OPTION
+            return value.tensor.array().tolist() if few and value.tensor is not None else None
         return value if isinstance(value, str | int | float | bool | None) else None
 
     return convert(value, 0)
+
+
+def _content(record: Record, budget: Budget) -> Any:
+    """What an object stands for: its attributes, its members, or what it was made from."""
+    if isinstance(record.of, Global) and record.of.name in PATHS and all(isinstance(a, str) for a in record.args):
+        budget.spend("characters of names", sum(map(len, record.args)) + len(record.args))
+        return "/".join(part.rstrip("/\\") for part in record.args)
+    if isinstance(record.state, dict):
+        return record.state
+    if record.items:
+        return record.items
+    return record.args[0] if len(record.args) == 1 else None

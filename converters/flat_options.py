@@ -4,16 +4,28 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from converters.budget import Budget
 from converters.errors import CheckpointError
+from converters.quoting import short
 
 
-def flatten(options: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(options: Any, budget: Budget | None = None) -> dict[str, Any]:
     """{"mapping": {"layers": 2}} → {"mapping.layers": 2}; anything but a dictionary has no options."""
-    if not isinstance(options, dict):
-        return {}
+    budget = budget or Budget()
     flat: dict[str, Any] = {}
-    for name, value in options.items():
-        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+
+    def add(value: Mapping[str, Any], prefix: str) -> None:
+        for key, item in value.items():
+            name = f"{prefix}{key}"
+            budget.spend("values")
+            budget.spend("characters of names", len(name))
+            if isinstance(item, dict):
+                add(item, f"{name}.")
+            else:
+                flat[name] = item
+
+    if isinstance(options, dict):
+        add(options, "")
     return flat
 
 
@@ -24,11 +36,12 @@ def check_required(options: Mapping[str, Any], required: Mapping[str, tuple[Any,
     """
     for name, values in required.items():
         if options.get(name, values[0]) not in values:
-            raise CheckpointError(f"option {name}={options[name]!r} is not supported (only {values[0]!r})")
+            raise CheckpointError(f"option {name}={short(options[name])} is not supported (only {values[0]!r})")
 
 
 def refuse_unknown(options: Mapping[str, Any], *, known: Iterable[str], ignored: str) -> None:
     """An unknown option that is switched off cannot matter; one that is on might change everything."""
     for name in sorted(set(options) - set(known)):
         if not re.fullmatch(ignored, name) and options[name] not in (None, False, 0, []):
-            raise CheckpointError(f"option {name}={options[name]!r} is unknown (a newer program?) and not supported")
+            value = short(options[name])
+            raise CheckpointError(f"option {name}={value} is unknown (a newer program?) and not supported")

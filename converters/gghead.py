@@ -18,10 +18,13 @@ from converters.checkpoint import Progress
 from converters.errors import CheckpointError
 from converters.flat_options import check_required, flatten, refuse_unknown
 from converters.gghead_names import to_variables
+from converters.quoting import short
 from jax_talker.errors import UserError
 from jax_talker.priors.base import Prior, Variables
 from jax_talker.priors.gghead import GGHeadConfig, make_gghead
 
+LONGEST_NAME = 32  # of an attribute
+LONGEST_CONFIG = 1 << 20  # bytes of model_config.json; a real one has 5,000
 LICENCE = (
     "The arrays in this folder were converted from a GGHead checkpoint, which is bound by its own terms: the weights "
     "were trained by programs under the NVIDIA Source Code License for EG3D (non-commercial) and the Inria/MPII "
@@ -125,18 +128,19 @@ def convert(
     """The prior of a run folder or a snapshot file, its variables and its model card."""
     path, folder_options = locate(Path(source), kimg)
     checkpoint = checkpoints.read(path, progress)
+    budget = checkpoint.budget
     try:
         generator = checkpoints.ema_generator(checkpoint)
-        options = flatten(checkpoints.plain(generator.state.get("_config")))
+        options = flatten(checkpoints.plain(generator.state.get("_config"), budget), budget)
         if folder_options is None and not options:
             raise CheckpointError("has no options (_config); give the run folder with its model_config.json")
         if folder_options is not None:
             options = _agree(options, folder_options)
-        tensors = checkpoints.arrays(checkpoints.state(generator), checkpoint)
+        tensors = checkpoints.arrays(checkpoints.state(generator, budget), checkpoint)
         prior = make_gghead(config_from(options, tensors))
         variables = to_variables(prior, tensors)
     except UserError as error:
-        raise CheckpointError(f"{path}: {error}") from None
+        raise CheckpointError(error, path) from None
     template = [name for name in options if name.endswith("_template") or "_template_v" in name]
     notes = {"template": next((name for name in template if options[name] is True), "not named")}
     card = model_card(
@@ -163,9 +167,13 @@ def locate(source: Path, kimg: int | None = None) -> tuple[Path, dict[str, Any] 
     if not path.is_file():
         return snapshot, None
     try:
-        return snapshot, flatten(json.loads(path.read_text())["generator_config"])
+        if path.stat().st_size > LONGEST_CONFIG:
+            raise CheckpointError(f"longer than {LONGEST_CONFIG:,} bytes, which no run's options need")
+        return snapshot, flatten(json.loads(path.read_text(encoding="utf-8"))["generator_config"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {error})") from None
+        raise CheckpointError(f"damaged ({type(error).__name__}: {error})", path) from None
+    except CheckpointError as error:
+        raise CheckpointError(error, path) from None
 
 
 def _snapshot(folder: Path, kimg: int | None) -> Path:
@@ -186,16 +194,22 @@ def config_from(options: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -
     check_required(options, REQUIRED)
     effective = options.get("effective_plane_resolution")
     if effective not in (None, options.get("plane_resolution")):
-        raise CheckpointError(f"option effective_plane_resolution={effective!r}: a generator in the middle of growing")
+        raise CheckpointError(
+            f"option effective_plane_resolution={short(effective)}: a generator in the middle of growing"
+        )
     refuse_unknown(options, known={*USED, *REQUIRED}, ignored=IGNORED)
     chosen = {ours: options[theirs] for theirs, ours in USED.items() if theirs in options}
     if missing := sorted(set(USED) - set(options) - {"background_color", "pretrained_plane_resolution"}):
         raise CheckpointError(f"options lack {missing}")
-    if not isinstance(chosen["attributes"], list) or not all(isinstance(a, str) for a in chosen["attributes"]):
-        raise CheckpointError(f"option uv_attributes={chosen['attributes']!r} is not a list of names")
-    chosen["attributes"] = [name.lower() for name in chosen["attributes"]]
+    names = chosen["attributes"]
+    if not isinstance(names, list) or not all(isinstance(name, str) and len(name) < LONGEST_NAME for name in names):
+        raise CheckpointError(f"option uv_attributes={short(names)} is not a list of names")
+    chosen["attributes"] = [name.lower() for name in names]
     if "background" in chosen:
-        chosen["background"] = [value / 255 for value in chosen["background"]]
+        colour = chosen["background"]
+        if not isinstance(colour, list) or not all(type(v) in (int, float) and 0 <= v <= 255 for v in colour):
+            raise CheckpointError(f"option background_color={short(colour)} is not three numbers from 0 to 255")
+        chosen["background"] = [value / 255 for value in colour]
     points = tensors.get("_uv_grid")
     if points is None or points.ndim != 4:
         raise CheckpointError("tensor _uv_grid (1, G, 1, 2) is missing or mis-shaped")
@@ -207,7 +221,7 @@ def _agree(inside: dict[str, Any], beside: dict[str, Any]) -> dict[str, Any]:
     for name in (*USED, *REQUIRED):
         if name in inside and name in beside and inside[name] != beside[name]:
             raise CheckpointError(
-                f"option {name} is {inside[name]!r} in the snapshot and {beside[name]!r} in model_config.json; "
-                "they belong to different runs"
+                f"option {name} is {short(inside[name])} in the snapshot and {short(beside[name])} in "
+                "model_config.json; they belong to different runs"
             )
     return beside | inside

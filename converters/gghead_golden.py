@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from converters.assemble import LAYOUTS
+from converters.comparison import Row, Skipped
 from converters.gghead_names import sources
-from converters.verify import Row, Skipped
 from jax_talker.priors import sh
 from jax_talker.priors.base import Variables, leaves
 from jax_talker.priors.gghead import GGHead

@@ -12,6 +12,7 @@ from converters.checkpoint import Progress
 from converters.errors import CheckpointError
 from converters.flat_options import check_required, flatten, refuse_unknown
 from converters.gsgan_names import to_variables
+from converters.quoting import short
 from jax_talker.errors import UserError
 from jax_talker.priors.base import Prior, Variables
 from jax_talker.priors.gsgan import make_gsgan
@@ -64,18 +65,19 @@ def convert(
     """The prior of a snapshot, its variables and its model card."""
     path = Path(source)
     checkpoint = checkpoints.read(path, progress)
+    budget = checkpoint.budget
     try:
         generator = checkpoints.ema_generator(checkpoint)
         if generator.state.get("_init_args"):
             raise CheckpointError("was made with positional arguments, which do not say what they are")
-        options = flatten(checkpoints.plain(generator.state.get("_init_kwargs")))
+        options = flatten(checkpoints.plain(generator.state.get("_init_kwargs"), budget), budget)
         if not options:
             raise CheckpointError("has no options (_init_kwargs)")
-        tensors = checkpoints.arrays(checkpoints.state(generator), checkpoint)
+        tensors = checkpoints.arrays(checkpoints.state(generator, budget), checkpoint)
         prior = make_gsgan(config_from(options, tensors, use_background=use_background))
         variables = to_variables(prior, tensors)
     except UserError as error:
-        raise CheckpointError(f"{path}: {error}") from None
+        raise CheckpointError(error, path) from None
     config = prior.config
     card = model_card(
         prior,
@@ -109,7 +111,7 @@ def config_from(
     chosen["background_points"] = _size(tensors, "_xyz_bg", 0)
     res_end = options[f"{_CUSTOM}res_end"]
     if not isinstance(res_end, int) or not 32 <= res_end <= 256 or res_end & (res_end - 1):
-        raise CheckpointError(f"option res_end={res_end!r} must be 32, 64, 128 or 256")
+        raise CheckpointError(f"option res_end={short(res_end)} must be 32, 64, 128 or 256")
     blocks = [4 << i for i in range(res_end.bit_length() - 3)]
     widths = [_size(tensors, f"point_gen.out_layers.xyz.block_{block}.1.weight", 1) for block in blocks]
     chosen["channels"] = [widths[0], *widths]  # block_4 keeps its width

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from converters.assemble import LAYOUTS
+from converters.comparison import Row, Skipped
 from converters.gsgan_names import sources
-from converters.verify import Row, Skipped
 from jax_talker.priors.anchors import SIZES, Splats, concatenate
 from jax_talker.priors.base import Variables, leaves
 from jax_talker.priors.gsgan import GSGAN, HALF_TANGENT, activate, viewing_direction

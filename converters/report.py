@@ -3,16 +3,21 @@
 from typing import Any
 
 from converters import checkpoint as checkpoints
+from converters.budget import Budget
 from converters.checkpoint import Checkpoint
+from converters.flat_options import flatten
 from converters.pickle_machine import Record
-from converters.tensors import Tensor
+from converters.quoting import short, summary
+from converters.tensors import Tensor, as_tensor
 
 LAYOUTS = {
-    "modules": "pickled modules (EG3D style); embedded source text is ignored",
+    "modules": "a pickle (EG3D's modules, or NumPy arrays); embedded source text is ignored",
     "legacy": "torch.save, legacy layout",
     "zip": "torch.save, zip layout",
+    "safetensors": "safetensors",
 }
-MAX_ENTRIES = 20_000
+MAX_LINES = 20_000
+WIDEST = 200  # characters of a name
 
 
 def report(checkpoint: Checkpoint) -> str:
@@ -21,56 +26,52 @@ def report(checkpoint: Checkpoint) -> str:
         f"{checkpoint.path.name}: {checkpoint.bytes:,} bytes, {LAYOUTS[checkpoint.layout]}",
         f"sha256 {checkpoint.sha256}",
     ]
-    root = checkpoint.value
+    root, budget = checkpoint.value, checkpoint.budget
     if not isinstance(root, dict):
-        return "\n".join([*lines, f"root: {_short(root)}"])
+        return "\n".join([*lines, f"root: {summary(root)}"])
     networks = checkpoints.networks(checkpoint)
     for key, network in networks.items():
-        lines += ["", *_network(key, network)]
+        lines += ["", *_network(key, network, budget)]
     loose = {str(key): value for key, value in root.items() if key not in networks}
-    tensors = [line for key, value in loose.items() for line in _tensors(key, value)]
-    lines += [""] + [f"{key}: {_short(value)}" for key, value in loose.items() if not isinstance(value, Tensor)]
-    return "\n".join(lines + tensors).rstrip()
+    lines += [""] + [f"{_cut(key)}: {summary(value)}" for key, value in loose.items() if as_tensor(value) is None]
+    lines += [line for key, value in loose.items() for line in _tensors(key, value, budget)]
+    lines = lines if len(lines) <= MAX_LINES else [*lines[:MAX_LINES], "… (more than can be listed)"]
+    return "\n".join(lines).rstrip()
 
 
-def _network(key: str, module: Record) -> list[str]:
-    tensors = checkpoints.state(module)
+def _network(key: str, module: Record, budget: Budget) -> list[str]:
+    tensors = checkpoints.state(module, budget)
     numbers = sum(tensor.size for tensor in tensors.values())
-    lines = [f"{key}: {checkpoints.class_name(module)}, {len(tensors)} tensors, {numbers:,} numbers"]
+    named = _cut(checkpoints.class_name(module))
+    lines = [f"{_cut(key)}: {named}, {len(tensors)} tensors, {numbers:,} numbers"]
     options = next((module.state[name] for name in ("_config", "_init_kwargs") if module.state.get(name)), None)
     if options is not None:
-        lines += [f"  {name} = {value!r}" for name, value in _options(checkpoints.plain(options))]
+        flat = flatten(checkpoints.plain(options, budget), budget)
+        lines += [f"  {_cut(name)} = {short(value)}" for name, value in flat.items()]
     return lines + [_row(name, tensor) for name, tensor in sorted(tensors.items())]
 
 
-def _options(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    if not isinstance(value, dict):
-        return [(prefix, value)]
-    return [pair for name, item in value.items() for pair in _options(item, f"{prefix}.{name}" if prefix else name)]
-
-
-def _tensors(prefix: str, value: Any) -> list[str]:
-    """Tensors of plain dictionaries (a state_dict, perhaps nested)."""
-    waiting, lines = [(prefix, value)], []
-    for _ in range(MAX_ENTRIES):  # dictionaries may contain each other
-        if not waiting:
-            return lines
-        name, item = waiting.pop()
-        if isinstance(item, Tensor):
-            lines.append(_row(name, item))
-        elif isinstance(item, dict):
-            waiting += [(f"{name}.{key}", part) for key, part in reversed(item.items())]
-    return [*lines, "  … (more than can be listed)"]
+def _tensors(prefix: str, value: Any, budget: Budget) -> list[str]:
+    """Tensors of plain dictionaries (a state_dict, perhaps nested; dictionaries may contain each other)."""
+    waiting, lines = [(prefix, value, 0)], []
+    while waiting:
+        name, item, depth = waiting.pop()
+        tensor = as_tensor(item)
+        if tensor is not None:
+            budget.spend("tensors")
+            lines.append(_row(name, tensor))
+        elif isinstance(item, dict) and depth < checkpoints.MAX_DEPTH:
+            budget.spend("values", len(item))
+            budget.spend("characters of names", sum(len(name) + len(str(key)) for key in item))
+            waiting += [(f"{name}.{key}", part, depth + 1) for key, part in reversed(item.items())]
+    return lines
 
 
 def _row(name: str, tensor: Tensor) -> str:
-    return f"  {name:<70} {tensor.dtype:<9} {tuple(tensor.shape)}"
+    return f"  {_cut(name):<70} {tensor.dtype:<9} {tuple(tensor.shape)}"
 
 
-def _short(value: Any) -> str:
-    """A value in one line: sizes of containers, never their whole content."""
-    if isinstance(value, dict | list | tuple | set):
-        return f"{type(value).__name__} of {len(value)}"
-    if isinstance(value, Record):
-        return f"object of class {value.of}"
-    return f"{value!r:.80}" if isinstance(value, str | int | float | bool | None) else type(value).__name__
+def _cut(name: str) -> str:
+    """A name of the file, one line of it."""
+    name = name if len(name) <= WIDEST else name[:WIDEST] + "…"
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)

@@ -1,6 +1,7 @@
-"""PyTorch's tensors without PyTorch: views (offset, shape, strides) of storages, raw little-endian numbers."""
+"""PyTorch's tensors without PyTorch: views (offset, shape, strides) of storages, raw numbers."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ STORAGES = {
     "BoolStorage": "|b1",
 }
 MAX_RANK = 16
+LARGEST = 1 << 48  # of offsets, strides and lengths: beyond it NumPy's own arithmetic ends
 
 
 @dataclass(eq=False)
@@ -59,6 +61,11 @@ class Tensor:
     def __post_init__(self):
         if len(self.shape) != len(self.strides) or len(self.shape) > MAX_RANK:
             raise CheckpointError(f"a tensor of {len(self.shape)} axes with {len(self.strides)} strides")
+        extent = 1
+        for n in self.shape:
+            extent *= max(n, 1)
+        if max(self.offset, extent, *self.shape, *self.strides) >= LARGEST:
+            raise CheckpointError("a tensor whose offset, shape or strides are beyond any memory")
         last = self.offset + sum((n - 1) * stride for n, stride in zip(self.shape, self.strides, strict=True))
         # More elements than numbers (stride 0) would let a short file ask for any amount of memory.
         if self.size and (last >= self.storage.count or self.size > self.storage.count):
@@ -86,10 +93,33 @@ class Tensor:
     def array(self) -> np.ndarray:
         """A contiguous copy in native byte order; bfloat16 becomes float32."""
         if not self.size:
-            return np.zeros(self.shape, np.float32 if self.storage.kind == BFLOAT16 else self.storage.kind)
+            return np.zeros(self.shape, np.float32 if self.storage.kind == BFLOAT16 else self.dtype)
         numbers = self.storage.numbers()[self.offset :]
         strides = [stride * numbers.itemsize for stride in self.strides]
         view = np.lib.stride_tricks.as_strided(numbers, self.shape, strides, writeable=False)
         if self.storage.kind == BFLOAT16:
             return (view.astype(np.uint32) << 16).view(np.float32)
-        return np.array(view, order="C")
+        return np.array(view, self.dtype, order="C")
+
+
+def contiguous(storage: Storage, shape: tuple[int, ...], *, fortran: bool = False) -> Tensor:
+    """A storage's numbers as an array of ``shape``, row by row, or column by column."""
+    strides, step = [], 1
+    for n in shape if fortran else reversed(shape):
+        strides.append(step)
+        step *= max(n, 1)
+    return Tensor(storage, 0, shape, tuple(strides if fortran else reversed(strides)))
+
+
+class NumpyArray:
+    """A pickled numpy.ndarray: made empty, given its numbers afterwards. ``tensor`` is None unless it holds numbers."""
+
+    def __init__(self, tensor: Tensor | None = None):
+        self.tensor = tensor
+
+
+def as_tensor(value: Any) -> Tensor | None:
+    """A tensor or an array of numbers; None for anything else."""
+    if isinstance(value, NumpyArray):
+        return value.tensor
+    return value if isinstance(value, Tensor) else None

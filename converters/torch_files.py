@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from converters.budget import Budget
 from converters.errors import CheckpointError
 from converters.names import MODULE_CALLS, STORAGE_GLOBALS, TENSOR_CALLS, allowed
 from converters.pickle_machine import Call, Data, Global, Machine, describe
@@ -27,20 +28,21 @@ def is_legacy(data: Data) -> bool:
     return bytes(data[: len(header)]) == header
 
 
-def read_modules(data: Data) -> Any:
-    """A pickle of whole modules, whose storages are legacy streams inside it."""
+def read_modules(data: Data, budget: Budget | None = None) -> Any:
+    """A pickle of whole modules, whose storages are legacy streams inside it, or of NumPy arrays."""
     calls = MODULE_CALLS | {Global("torch.storage", "_load_from_bytes"): _bytes_storage}
-    machine = Machine(data, calls=calls, inert=allowed)
+    machine = Machine(data, calls=calls, inert=allowed, budget=budget)
     value = machine.run()
     if machine.position != len(data):
         raise CheckpointError(f"{len(data) - machine.position} bytes follow the pickle")
     return value
 
 
-def _bytes_storage(args: tuple) -> Storage:
+def _bytes_storage(args: tuple, budget: Budget) -> Storage:
     if len(args) != 1 or not isinstance(args[0], memoryview):
         raise CheckpointError("_load_from_bytes of something that is not bytes")
-    value = LegacyStream(args[0], calls={}, inert=STORAGE_GLOBALS.__contains__).read()
+    budget.spend("bytes read again", len(args[0]))  # a file may name the same bytes many times
+    value = LegacyStream(args[0], calls={}, inert=STORAGE_GLOBALS.__contains__, budget=budget).read()
     if not isinstance(value, Storage):
         raise CheckpointError("_load_from_bytes of something that is no storage")
     return value
@@ -84,8 +86,10 @@ class LegacyStream:
         data: Data,
         calls: Mapping[Global, Call] = TENSOR_CALLS,
         inert: Callable[[Global], bool] = allowed,
+        budget: Budget | None = None,
     ):
         self.data = memoryview(data)
+        self.budget = Budget(len(self.data)) if budget is None else budget
         self.calls = calls
         self.inert = inert
         self.position = 0
@@ -117,10 +121,15 @@ class LegacyStream:
 
     def _pickle(self, storages: _Storages | None = None) -> Any:
         if storages is None:  # a header: plain values only
-            machine = Machine(self.data, self.position)
+            machine = Machine(self.data, self.position, budget=self.budget)
         else:
             machine = Machine(
-                self.data, self.position, calls=self.calls, inert=self.inert, persistent=storages.persistent
+                self.data,
+                self.position,
+                calls=self.calls,
+                inert=self.inert,
+                persistent=storages.persistent,
+                budget=self.budget,
             )
         value = machine.run()
         self.position = machine.position
@@ -133,18 +142,20 @@ class LegacyStream:
         return self.data[start : self.position]
 
 
-def read_zip(path: Path) -> Any:
+def read_zip(path: Path, budget: Budget | None = None) -> Any:
     """``torch.save`` since 1.6: a zip of data.pkl and one stored (never compressed) file for each storage."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return _read_archive(archive, path.stat().st_size)
+            length = path.stat().st_size
+            return _read_archive(archive, length, Budget(length) if budget is None else budget)
     except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, RuntimeError) as error:
         raise CheckpointError(f"damaged zip ({error})") from None
     except (ValueError, OverflowError, OSError, UnicodeError, IndexError) as error:
         raise CheckpointError(f"damaged zip ({type(error).__name__}: {error})") from None
 
 
-def _read_archive(archive: zipfile.ZipFile, length: int) -> Any:
+def _read_archive(archive: zipfile.ZipFile, length: int, budget: Budget) -> Any:
+    budget.spend("values", len(archive.infolist()))
     entries = {entry.filename: entry for entry in archive.infolist()}
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
         raise CheckpointError("a zip with compressed parts; torch.save writes none, so this may be a bomb")
@@ -152,12 +163,13 @@ def _read_archive(archive: zipfile.ZipFile, length: int) -> Any:
         raise CheckpointError("a zip whose parts overlap or repeat")
     pickles = [name for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
     if len(pickles) != 1:
-        raise CheckpointError("a zip without exactly one data.pkl: not written by torch.save")
+        raise CheckpointError(f"a zip without exactly one data.pkl: {_what_zip(list(entries), len(pickles))}")
     root = pickles[0].removesuffix("data.pkl")
     if f"{root}byteorder" in entries and archive.read(f"{root}byteorder") != b"little":
         raise CheckpointError("written on a big-endian machine")
     storages = _Storages()
-    machine = Machine(archive.read(pickles[0]), calls=TENSOR_CALLS, inert=allowed, persistent=storages.persistent)
+    data = archive.read(pickles[0])
+    machine = Machine(data, calls=TENSOR_CALLS, inert=allowed, persistent=storages.persistent, budget=budget)
     value = machine.run()
     for key, storage in storages.by_key.items():
         name = f"{root}data/{key}"
@@ -165,3 +177,13 @@ def _read_archive(archive: zipfile.ZipFile, length: int) -> Any:
             raise CheckpointError(f"storage {key!r:.20} is not in the zip")
         storage.fill(archive.read(name))
     return value
+
+
+def _what_zip(names: list[str], pickles: int) -> str:
+    """What a zip is that torch.save did not write."""
+    inside = [name for name in names if name.lower().endswith((".pth", ".pt", ".pkl", ".ckpt", ".safetensors"))]
+    if not pickles and inside:
+        return f"it holds {inside[0]:.60}; unpack it and give that file"
+    if any(name.endswith(".npy") for name in names):
+        return "it is NumPy's (npz)"
+    return "not written by torch.save"

@@ -4,51 +4,17 @@ import json
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from converters.comparison import Row, Skipped
 from jax_talker.errors import UserError
-from jax_talker.priors import load
 from jax_talker.priors.base import Prior, Variables
+from jax_talker.priors.store import load
 
 COMPANIONS = ("intermediates", "raster_inputs")  # files of a GSGAN set that lie beside its io.npz
-
-
-@dataclass(frozen=True)
-class Row:
-    """One compared array. ``atol`` and ``rtol`` (of the largest entry) are what float32 rounding may explain."""
-
-    stage: str
-    got: np.ndarray
-    want: np.ndarray
-    atol: float = 1e-4
-    rtol: float = 0.0
-    flips: float = 0.0  # share of entries that a discontinuity of the original (neighbour choice, split) may change
-
-    @property
-    def difference(self) -> np.ndarray:
-        return np.asarray(np.abs(np.asarray(self.got, np.float64) - np.asarray(self.want, np.float64)))
-
-    @property
-    def limit(self) -> float:
-        return self.atol + self.rtol * float(np.abs(self.want).max(initial=0))
-
-    @property
-    def good(self) -> bool:
-        if self.got.shape != self.want.shape or not np.isfinite(self.got).all():
-            return False
-        return float((self.difference > self.limit).mean()) <= self.flips
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """An array of the file that is not compared, and why."""
-
-    stage: str
-    reason: str
 
 
 def golden(folder: Path, path: Path) -> bool:
@@ -64,11 +30,11 @@ def golden(folder: Path, path: Path) -> bool:
 
 def torch_port(folder: Path, seed: int) -> bool:
     """The same against the PyTorch port with random latents; needs torch."""
-    from converters import torch_reference
+    from converters.torch_reference import compare
 
     prior, variables = load(folder)
     print(f"{folder} against the PyTorch port, random latents, seed {seed}")
-    return _print(torch_reference.rows(prior, variables, seed))
+    return _print(compare.rows(prior, variables, seed))
 
 
 def read_golden(path: Path) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from converters.torch_reference import layers
+import converters.torch_reference.layers as layers
 from converters.torch_reference.layers import dense, lrelu
 from converters.torch_reference.state import State
 from jax_talker.priors.gghead import GGHeadConfig
@@ -23,7 +23,7 @@ def mapping(s: State, c: GGHeadConfig, z: torch.Tensor, label: torch.Tensor, psi
 
 def low_pass(x: torch.Tensor, pad: tuple[int, int, int, int]) -> torch.Tensor:
     """The (1, 3, 3, 1) filter with the gain of an upsampling by 2, on every channel."""
-    k = torch.tensor([1.0, 3, 3, 1]) / 4
+    k = torch.tensor([1.0, 3, 3, 1], dtype=x.dtype) / 4
     x = F.pad(x, pad)
     channels = x.shape[1]
     x = F.conv2d(x, k.reshape(1, 1, 4, 1).repeat(channels, 1, 1, 1), groups=channels)
@@ -65,7 +65,7 @@ def planes(s: State, c: GGHeadConfig, ws: torch.Tensor, noise: bool = True) -> t
         new = new.reshape(len(ws), channels, size, size) + s[f"{block}.torgb.bias"][None, :, None, None]
         new = new if c.conv_clamp is None else new.clamp(-c.conv_clamp, c.conv_clamp)
         if image is not None:
-            stuffed = torch.zeros(*image.shape[:2], size, size)
+            stuffed = image.new_zeros(*image.shape[:2], size, size)
             stuffed[:, :, ::2, ::2] = image
             new = new + low_pass(stuffed, (2, 1, 2, 1))
         image = new
@@ -73,8 +73,8 @@ def planes(s: State, c: GGHeadConfig, ws: torch.Tensor, noise: bool = True) -> t
     return image
 
 
-def gaussians(s: State, c: GGHeadConfig, image: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Attribute image → what the rasteriser receives (the names of jax_talker.types.Gaussians)."""
+def sampled(s: State, c: GGHeadConfig, image: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Attribute image → raw values [B, G, ·] of every Gaussian."""
     where = c.channels
     if c.use_zero_conv_position:
         moved = F.conv2d(image[:, where["position"]], s["_zero_conv_position.weight"], s["_zero_conv_position.bias"])
@@ -83,7 +83,11 @@ def gaussians(s: State, c: GGHeadConfig, image: torch.Tensor) -> dict[str, torch
     grid = s["_uv_grid"].reshape(1, -1, 1, 2).repeat(len(image), 1, 1, 1)
     sampled = F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=c.use_align_corners)
     values = sampled[..., 0].transpose(1, 2)  # [B, G, C]
-    raw = {name: values[..., part] for name, part in where.items()}
+    return {name: values[..., part] for name, part in where.items()}
+
+
+def gaussians(s: State, c: GGHeadConfig, raw: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Raw values → what the rasteriser receives (the names of jax_talker.types.Gaussians)."""
     y = -(raw["scale"] + c.scale_offset)
     scale = c.max_scale - F.softplus(y + c.max_scale if c.center_scale_activation else y)
     colour = (torch.tanh(raw["color"]) * (1 + 2 * c.color_overshoot) - c.color_overshoot) * 0.5 / C0

@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from converters.torch_reference import layers
+import converters.torch_reference.layers as layers
 from converters.torch_reference.layers import dense, lrelu
 from converters.torch_reference.state import State
 from jax_talker.priors.anchors import OPACITY_INIT, SIZES

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from converters import gghead_names, gsgan_names
+import converters.gghead_names as gghead_names
+import converters.gsgan_names as gsgan_names
 from jax_talker.priors.base import Prior, Variables, leaves
 from jax_talker.priors.gghead import GGHead
 from jax_talker.priors.gsgan import GSGAN

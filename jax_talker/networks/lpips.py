@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import safetensors
 import safetensors.numpy
 from jaxtyping import Array, Float
 
@@ -30,6 +31,7 @@ class Conv(NamedTuple):
     tap: bool = False  # compared after its ReLU
 
 
+FILE = "lpips.safetensors"
 NETWORKS = {
     "alex": (
         Conv(64, 11, 4, 2, tap=True),
@@ -69,16 +71,25 @@ def shapes(net: str) -> dict[str, tuple[int, ...]]:
     return out
 
 
-def load(folder: str | Path) -> tuple[str, dict[str, Array]]:
-    """(network name, arrays) of a folder written by the converter."""
-    path = Path(folder) / "lpips.safetensors"
+def load(source: str | Path) -> tuple[str, dict[str, Array]]:
+    """(network name, arrays) of a folder written by the converter, or of such a file under any name.
+
+    Raises UserError when there is none, and when it is damaged or of another network.
+    """
+    path = Path(source)
+    path = path / FILE if path.suffix != ".safetensors" or path.is_dir() else path
+    if Path(source).is_file() and path != Path(source):
+        raise UserError(f"{source}: not converted yet; python -m converters lpips alex {source} … OUT does it")
     if not path.is_file():
         raise UserError(
             f"{path}: no LPIPS weights; get alexnet-owt-7be5be79.pth (torchvision) and lpips/weights/v0.1/alex.pth "
             "(github.com/richzhang/PerceptualSimilarity), then "
-            f"python -m converters lpips alex BACKBONE LINEAR {folder}"
+            f"python -m converters lpips alex BACKBONE LINEAR {path.parent}"
         )
-    arrays = safetensors.numpy.load_file(path)
+    try:
+        arrays = safetensors.numpy.load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged ({error}); convert the weights again") from None
     for net in NETWORKS:
         if {name: array.shape for name, array in arrays.items()} == shapes(net):
             return net, {name: jnp.asarray(array, jnp.float32) for name, array in arrays.items()}

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jax_talker.priors import winograd
+import jax_talker.priors.winograd as winograd
 
 FIR_GAIN = 4.0  # per axis the filter is (1, 3, 3, 1) / 4: it sums to 2, as an upsampling by 2 needs
 LAYOUT = ("NHWC", "HWIO", "NHWC")

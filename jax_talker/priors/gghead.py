@@ -15,10 +15,15 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+import jax_talker.priors.attributes as attributes
+import jax_talker.priors.initial as initial
+import jax_talker.priors.layers as layers
+import jax_talker.priors.options as options
+import jax_talker.priors.sh as sh
+import jax_talker.priors.stylegan2 as stylegan2
+import jax_talker.priors.template as templates
 from jax_talker.errors import UserError
 from jax_talker.geometry import split_label
-from jax_talker.priors import attributes, initial, layers, options, sh, stylegan2
-from jax_talker.priors import template as templates
 from jax_talker.priors.base import Variables
 from jax_talker.priors.cameras import invert_affine
 from jax_talker.priors.initial import constant
@@ -27,6 +32,15 @@ from jax_talker.types import Camera, Gaussians, Latent
 ATTRIBUTES = ("position", "scale", "rotation", "color", "opacity")
 FRONT = (0.0, 0.0, 2.7)  # camera centre from which talking heads' colours are evaluated once (frontal EG3D camera)
 W_AVG_DECAY = 0.998
+RANGES = {
+    **dict.fromkeys(("z_dim", "w_dim", "channel_max", "uv_samples"), (1, 1 << 16)),
+    "c_dim": (0, 1 << 16),
+    "mapping_layers": (1, 64),
+    "plane_resolution": (4, 1 << 13),
+    "channel_base": (1, 1 << 24),
+    "num_gaussians": (1, 1 << 24),
+    **dict.fromkeys(("max_scale", "scale_offset"), (-100, 100)),  # logarithms
+}
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,7 @@ class GGHeadConfig:
     background: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __post_init__(self):
+        options.check_ranges(self, RANGES)
         resolution = self.plane_resolution
         if resolution < 8 or resolution & (resolution - 1):
             raise UserError(f"plane_resolution must be a power of two from 8 on, got {resolution}")
@@ -73,8 +88,6 @@ class GGHeadConfig:
             raise UserError(f"sh_degree must be 0, 1, 2 or 3, got {self.sh_degree}")
         if self.channel_base < resolution:
             raise UserError(f"channel_base {self.channel_base} leaves no features at plane_resolution {resolution}")
-        if min(self.z_dim, self.w_dim, self.mapping_layers, self.num_gaussians, self.uv_samples) < 1 or self.c_dim < 0:
-            raise UserError("z_dim, w_dim, mapping_layers, num_gaussians and uv_samples must be at least 1, c_dim 0")
 
     @classmethod
     def for_template(cls, template: templates.Template, **chosen: Any) -> "GGHeadConfig":

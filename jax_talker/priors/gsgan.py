@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Float, Key
 
+import jax_talker.priors.initial as initial
+import jax_talker.priors.layers as layers
 from jax_talker.geometry import split_label
-from jax_talker.priors import initial, layers
 from jax_talker.priors.anchors import Splats, concatenate
 from jax_talker.priors.base import Variables
 from jax_talker.priors.cameras import invert_affine

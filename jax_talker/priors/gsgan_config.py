@@ -1,16 +1,29 @@
 """The options of GSGAN and what follows from them: gsgan_spec section 1."""
 
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jax_talker.priors.options as options
 from jax_talker.errors import UserError
-from jax_talker.priors import options
 from jax_talker.priors.points import HEADS, NEIGHBOURS, SIBLINGS
 
 STYLED_BLOCKS = (8, 16)  # blocks with style inputs and nearest neighbours; finer ones look at their siblings
 BACKGROUND_RATIO = 4
+MOST_CHANNELS, MOST_POINTS = 1 << 13, 1 << 24
+RANGES = {
+    **dict.fromkeys(("z_dim", "w_dim"), (1, 1 << 16)),
+    "c_dim": (0, 1 << 16),
+    **dict.fromkeys(("mapping_layers", "transformer_layers"), (1, 64)),
+    "num_pts": (1, 1 << 20),
+    "up_ratio": (1, 64),
+    "background_width": (1, MOST_CHANNELS),
+    "background_points": (1, 1 << 20),
+    **dict.fromkeys(("scale_init", "scale_threshold", "scale_end"), (-100, 100)),  # logarithms
+    **dict.fromkeys(("scale_init_bg", "scale_threshold_bg"), (-100, 100)),
+}
 
 
 @dataclass(frozen=True)
@@ -61,16 +74,18 @@ class GSGANConfig:
             raise UserError(f"res_end must be 32, 64, 128 or 256, got {res}")
         if self.num_pts <= NEIGHBOURS:
             raise UserError(f"num_pts must be at least {NEIGHBOURS + 1} (points look at {NEIGHBOURS} neighbours)")
+        options.check_ranges(self, RANGES)
         if len(self.channels) < self.num_levels + 1 or min(self.channels) < 2:
-            raise UserError(f"channels needs a width for each of 4 … {res}, got {self.channels}")
+            raise UserError(f"channels needs a width for each of 4 … {res}, got {reprlib.repr(self.channels)}")
         if self.channels[1] != self.channels[0]:
             raise UserError(f"block_8 reads what block_4 writes: channels {self.channels[:2]} must be equal")
         if self.channels[0] % (2 * HEADS):
             raise UserError(f"channels[0] must be a multiple of {2 * HEADS}, got {self.channels[0]}")
-        if min(self.z_dim, self.w_dim, self.mapping_layers, self.up_ratio, self.transformer_layers) < 1:
-            raise UserError("z_dim, w_dim, mapping_layers, up_ratio and transformer_layers must be at least 1")
-        if min(self.background_width, self.background_points) < 1 or self.c_dim < 0:
-            raise UserError("background_width and background_points must be at least 1, c_dim at least 0")
+        if max(self.channels) > MOST_CHANNELS or self.num_foreground > MOST_POINTS:
+            raise UserError(
+                f"channels up to {MOST_CHANNELS} and {MOST_POINTS:,} points at most, got {max(self.channels)} and "
+                f"{self.num_foreground:,}"
+            )
         for level, entering in enumerate(self.points_per_level[:-1], 1):
             if level >= 3 and entering % SIBLINGS:
                 raise UserError(f"level {level} is entered by {entering} points; a multiple of {SIBLINGS} is needed")

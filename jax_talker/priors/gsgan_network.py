@@ -13,7 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jax_talker.priors import anchors, layers, points
+import jax_talker.priors.anchors as anchors
+import jax_talker.priors.layers as layers
+import jax_talker.priors.points as points
 from jax_talker.priors.anchors import SIZES, Splats
 from jax_talker.priors.gsgan_config import BACKGROUND_RATIO, GSGANConfig, Level
 from jax_talker.priors.initial import constant, normal

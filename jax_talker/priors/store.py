@@ -8,7 +8,7 @@ Nothing in it can be executed. A folder is written beside its place and moved th
 """
 
 import json
-import os
+import secrets
 import shutil
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ ASSETS = Path(__file__).parent / "assets"  # bundled priors, found by name
 KINDS = {"gghead": (GGHead, GGHeadConfig), "gsgan": (GSGAN, GSGANConfig)}
 DTYPES = ("float32", "float16")
 CONFIG, PARAMS, CARD = "config.json", "params.safetensors", "README.md"
+# All that may lie in a folder that is replaced; the last is a person's latents, which fit no other generator.
+FILES = (CONFIG, PARAMS, CARD, "anchor.safetensors")
 
 
 def load(path_or_name: str | Path, *, compute: str = "float32") -> tuple[Prior, Variables]:
@@ -75,13 +77,17 @@ def read_config(folder: Path, *, compute: str = "float32") -> Prior:
     """The prior that a folder describes, without its arrays."""
     path = folder / CONFIG
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged ({error}); convert or train the prior again") from None
     if not isinstance(stored, dict) or stored.get("format") != FORMAT:
         found = stored.get("format") if isinstance(stored, dict) else None
         raise UserError(f"{path}: prior format {found!r}, this version reads {FORMAT}; convert the checkpoint again")
-    if stored.get("kind") not in KINDS or not isinstance(stored.get("options"), dict):
+    if (
+        not isinstance(stored.get("kind"), str)
+        or stored["kind"] not in KINDS
+        or not isinstance(stored.get("options"), dict)
+    ):
         raise UserError(f"{path}: kind {stored.get('kind')!r} with its options expected, one of {sorted(KINDS)}")
     make, config = KINDS[stored["kind"]]
     return make(config.from_json(stored["options"]), compute)
@@ -96,34 +102,87 @@ def save(
     dtype: str = "float32",
     overwrite: bool = False,
 ) -> None:
-    """Write a prior; ``card`` is the text of its model card (Markdown). On any error nothing is left at ``folder``.
+    """Write a prior; ``card`` is the text of its model card (Markdown). On any error ``folder`` is as it was.
+
+    ``overwrite`` replaces a prior by renaming; a folder that holds anything else is refused (:func:`check_target`).
 
     float16 halves the size of what is stored; UV points and base positions keep float32, because half precision would
     move Gaussians by a tenth of a millimetre at a head's size.
     """
-    folder = Path(folder)
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
-    if folder.exists() and not overwrite:
-        raise UserError(f"{folder}: exists already; remove it, choose another folder, or ask to overwrite it")
+    folder = check_target(folder, overwrite=overwrite)
     arrays = {name: _stored(name, array, dtype) for name, array in leaves(variables).items()}
     wanted = {name: leaf.shape for name, leaf in leaves(prior.shapes()).items()}
     if {name: array.shape for name, array in arrays.items()} != wanted:
         raise ValueError("variables do not have the structure of this prior")
     config = {"format": FORMAT, "kind": prior.kind, "dtype": dtype, "options": prior.config.to_json()}
-    work = folder.absolute().parent / f".{folder.name}.{os.getpid()}.partial"
-    shutil.rmtree(work, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.partial"
+    work.mkdir()
     try:
-        work.mkdir(parents=True)
         safetensors.numpy.save_file(arrays, work / PARAMS, metadata={"format": str(FORMAT), "kind": prior.kind})
-        (work / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
-        (work / CARD).write_text(card)
+        (work / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        (work / CARD).write_text(card, encoding="utf-8")
         (work / PARAMS).chmod((work / CONFIG).stat().st_mode)  # safetensors' own is for the owner's eyes only
-        if folder.exists():
-            shutil.rmtree(folder)
-        work.rename(folder)
+        _exchange(work, folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def check_target(folder: str | Path, *, overwrite: bool) -> Path:
+    """Where a prior asked for at ``folder`` will lie: links are followed. UserError when something is in the way.
+
+    Only a folder that holds a prior and nothing else may be replaced: what is not ours is never deleted.
+    """
+    asked = Path(folder)
+    try:
+        folder = asked.resolve()
+        if not folder.exists():
+            return folder
+        if not folder.is_dir():
+            raise UserError(f"{asked}: is a file, a prior needs a folder; choose another one")
+        if not overwrite:
+            raise UserError(f"{asked}: exists already; remove it, choose another folder, or ask to overwrite it")
+        held = sorted(entry.name for entry in folder.iterdir())
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+        raise UserError(f"{asked}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
+    if held and CONFIG not in held:
+        raise UserError(f"{asked}: is no prior (no {CONFIG} in it), so it is not overwritten; choose another folder")
+    if held and not _is_ours(folder / CONFIG):
+        raise UserError(
+            f"{asked}: its {CONFIG} is not that of a prior, so it is not overwritten; choose another folder"
+        )
+    if others := [name for name in held if name not in FILES or not (folder / name).is_file()]:
+        raise UserError(f"{asked}: holds {others[0]:.60} as well, which would be lost; choose another folder")
+    return folder
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a config.json is a prior's, of this version or another."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(stored, dict) and "format" in stored and str(stored.get("kind")) in KINDS
+
+
+def _exchange(new: Path, folder: Path) -> None:
+    """Put ``new`` in the place of ``folder`` by renaming; the old one comes back if that fails, and goes when it is
+    over."""
+    if not folder.exists():
+        new.rename(folder)
+        return
+    old = new.with_suffix(".old")
+    folder.rename(old)
+    try:
+        new.rename(folder)
+    except BaseException:
+        old.rename(folder)
+        raise
+    for name in FILES:
+        (old / name).unlink(missing_ok=True)
+    old.rmdir()
 
 
 def _stored(name: str, array: Any, dtype: str) -> np.ndarray:

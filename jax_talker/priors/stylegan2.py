@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from jax_talker.priors import conv
+import jax_talker.priors.conv as conv
 from jax_talker.priors.initial import constant, normal
 from jax_talker.priors.layers import NORM_EPSILON, Dense, Numerics, lrelu
 

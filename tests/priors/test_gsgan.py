@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from converters import gsgan_golden, verify
+from converters.comparison import Row, Skipped
 from converters.gsgan_names import to_variables
 from jax_talker import geometry
 from jax_talker.errors import UserError
@@ -55,10 +56,10 @@ def golden_rows(golden):
 def test_every_golden_array(golden, golden_rows):
     """Latents, scenes, intermediate values, what the rasteriser receives, gradients: the file's own tolerances."""
     rows = golden_rows
-    compared = [row for row in rows if isinstance(row, verify.Row)]
+    compared = [row for row in rows if isinstance(row, Row)]
     bad = [f"{row.stage}: {row.difference.max():.2e} > {row.limit:.2e}" for row in compared if not row.good]
     assert not bad
-    skipped = [row.stage for row in rows if isinstance(row, verify.Skipped)]
+    skipped = [row.stage for row in rows if isinstance(row, Skipped)]
     assert len(compared) > 350
     # Unused tensors of the original have no leaf here; everything else must have been compared.
     assert all(name.startswith("grad/param/") for name in skipped)
@@ -69,7 +70,7 @@ def test_every_golden_array(golden, golden_rows):
 def test_no_golden_point_flips(golden_rows):
     """The golden files were chosen with margins: neighbours and splits agree everywhere, not only mostly."""
     for row in golden_rows:
-        if isinstance(row, verify.Row) and row.flips:
+        if isinstance(row, Row) and row.flips:
             assert row.difference.max() <= row.limit, row.stage
 
 

@@ -60,6 +60,90 @@ def test_an_existing_folder_is_not_overwritten_unasked(small, tmp_path):
     assert (tmp_path / "prior" / "README.md").read_text() == "two"
 
 
+class TestOverwrite:
+    """``overwrite`` replaces a prior and nothing else."""
+
+    @pytest.fixture
+    def write(self, small):
+        return lambda folder: save(folder, *small, card="new", overwrite=True)
+
+    @pytest.mark.parametrize(
+        ("files", "message"),
+        [
+            ({"thesis.tex": "mine", "photos/one.jpg": "mine"}, "is no prior"),
+            ({"config.json": '{"model_type": "bert"}', "weights.bin": "mine"}, "not that of a prior"),
+            ({"config.json": "{", "params.safetensors": "mine"}, "not that of a prior"),
+            ({"config.json": "[" * 100_000}, "not that of a prior"),
+            ({"config.json": '{"format": 1, "kind": ["gghead"]}'}, "not that of a prior"),
+            ({"config.json": '{"format": 1, "kind": "gghead"}', "notes.txt": "mine"}, "holds notes.txt as well"),
+            ({"config.json": '{"format": 1, "kind": "gghead"}', "README.md/a": "mine"}, "holds README.md as well"),
+        ],
+    )
+    def test_what_is_not_ours_is_kept(self, write, tmp_path, files, message):
+        for name, text in files.items():
+            (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "out" / name).write_text(text)
+        with pytest.raises(UserError, match=message):
+            write(tmp_path / "out")
+        assert {name: (tmp_path / "out" / name).read_text() for name in files} == files
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+    def test_a_file_is_kept(self, write, tmp_path):
+        (tmp_path / "out").write_text("mine")
+        with pytest.raises(UserError, match="is a file"):
+            write(tmp_path / "out")
+        assert (tmp_path / "out").read_text() == "mine"
+
+    def test_an_empty_folder_and_a_persons_prior(self, small, write, tmp_path):
+        (tmp_path / "out").mkdir()
+        write(tmp_path / "out")
+        (tmp_path / "out" / "anchor.safetensors").write_bytes(b"latents of the generator that goes")
+        write(tmp_path / "out")
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+            "README.md",
+            "config.json",
+            "params.safetensors",
+        ]
+
+    def test_links_are_written_through(self, write, tmp_path):
+        (tmp_path / "far").mkdir()
+        (tmp_path / "link").symlink_to(tmp_path / "far", target_is_directory=True)
+        write(tmp_path / "link")
+        assert (tmp_path / "link").is_symlink()
+        assert load(tmp_path / "far")[0] == load(tmp_path / "link")[0]
+        write(tmp_path / "link")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["far", "link"]
+
+    def test_a_link_to_someones_folder_is_refused(self, write, tmp_path):
+        (tmp_path / "far").mkdir()
+        (tmp_path / "far" / "thesis.tex").write_text("mine")
+        (tmp_path / "link").symlink_to(tmp_path / "far")
+        with pytest.raises(UserError, match="is no prior"):
+            write(tmp_path / "link")
+        assert (tmp_path / "far" / "thesis.tex").read_text() == "mine"
+
+    def test_links_in_a_circle(self, write, tmp_path):
+        (tmp_path / "a").symlink_to(tmp_path / "b")
+        (tmp_path / "b").symlink_to(tmp_path / "a")
+        with pytest.raises(UserError, match="cannot be written"):
+            write(tmp_path / "a")
+
+    def test_the_old_one_comes_back_when_the_exchange_fails(self, small, write, tmp_path, monkeypatch):
+        write(tmp_path / "out")
+        rename = type(tmp_path).rename
+
+        def fail(path, target):
+            if path.name.endswith(".partial"):
+                raise OSError(5, "Input/output error")
+            return rename(path, target)
+
+        monkeypatch.setattr(type(tmp_path), "rename", fail)
+        with pytest.raises(OSError, match="Input/output"):
+            save(tmp_path / "out", *small, card="newer", overwrite=True)
+        assert (tmp_path / "out" / "README.md").read_text() == "new"
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_values_that_are_not_finite_are_not_saved(small, tmp_path, value):
     prior, variables = small
