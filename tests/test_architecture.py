@@ -41,8 +41,8 @@ ONE_IMPORTER = {
     "ml_collections": ("configs/",),
     "mediapipe": ("jax_talker/data/landmarkers/mediapipe.py",),
     "face_alignment": ("jax_talker/data/landmarkers/face_alignment.py",),
-    # peers: gsplat is measured beside ours where it is installed; face-alignment's networks are torch's
-    "torch": ("converters/", "kernels/peers.py", "jax_talker/data/landmarkers/face_alignment.py"),
+    # face-alignment's networks are torch's; benchmarks/ measures gsplat and the ports, and is no room
+    "torch": ("converters/", "jax_talker/data/landmarkers/face_alignment.py"),
     "jax.experimental.pallas.triton": ("kernels/pallas_triton.py",),
     "numba": ("kernels/", "jax_talker/data/procedural"),
     "jax._src": (),
