@@ -1,22 +1,13 @@
-"""How long the generators take here, beside their PyTorch ports in the same process.
+"""How long the generators take here, beside their PyTorch ports in the same process with equal threads.
 
-    python -m benchmarks.priors                                  # both generators, full size, random weights
-    python -m benchmarks.priors --prior gghead --repeat 9 --json out.json
-    python -m benchmarks.priors --compute bfloat16 --batch 8     # on an accelerator; without torch there is no ratio
+    python -m benchmarks priors --of jax,torch --threads 2            # both generators, full size, random weights
+    python -m benchmarks priors --workload gghead --of jax --compute bfloat16 --batch 8      # on an accelerator
 
-Reported: compile time, medians of the forward pass (W+ → Gaussians) and of forward and backward to the latent, and the
-peak of resident memory of each framework, measured in a process of its own. The two frameworks take turns, so that a
-change of the machine's load meets both.
+Forward is W+ → Gaussians; forward+backward the gradient of their sum to the latent.
 """
 
 import argparse
-import json
-import os
-import resource
-import statistics
-import subprocess
-import sys
-import time
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -24,35 +15,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import harness
+from benchmarks.harness import Cannot, Program
 from jax_talker.priors import GGHeadConfig, GSGANConfig, make_gghead, make_gsgan
 from jax_talker.priors import template as templates
 from jax_talker.types import Latent
 
 PRIORS = ("gghead", "gsgan")
-MODES = ("forward", "forward+backward")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prior", choices=PRIORS, action="append", help="default: both")
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--repeat", type=int, default=7, help="timed runs; the median is reported")
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks priors", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--workload", nargs="+", choices=PRIORS, default=list(PRIORS))
     parser.add_argument("--compute", default="float32", help="float32, tf32 or bfloat16")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch; JAX takes all cores it may use")
-    parser.add_argument("--no-memory", action="store_true", help="do not measure memory (two more processes per mode)")
-    parser.add_argument("--json", help="write the results here as well")
-    parser.add_argument("--only", choices=("jax", "torch"), help=argparse.SUPPRESS)  # one framework, for its memory
-    parser.add_argument("--mode", choices=MODES, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.only:
-        print(json.dumps(peak_memory(args)))
-        return
-    results = [measure(prior, args) for prior in args.prior or PRIORS]
-    for result in results:
-        print(table(result))
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(results, file, indent=1)
+    contenders: dict[str, harness.Make] = {"jax": _jax, "torch": _torch}
+    harness.common_options(parser, contenders)
+    args = parser.parse_args(argv)
+    args.same = ["--compute", args.compute]
+    return harness.run("priors", args.workload, contenders, args)
 
 
 def build(name: str, compute: str) -> tuple[Any, Any]:
@@ -83,13 +65,14 @@ def jax_functions(prior: Any) -> dict[str, Callable]:
     return {"forward": gaussians, "forward+backward": lambda variables, ws: jax.grad(loss)(ws, variables)}
 
 
-def torch_functions(prior: Any, variables: Any, threads: int) -> dict[str, Callable]:
+def torch_functions(prior: Any, variables: Any, threads: int | None) -> dict[str, Callable]:
     import torch
 
     from converters.torch_reference import gghead, gsgan
     from converters.torch_reference.state import to_torch
 
-    torch.set_num_threads(threads)
+    if threads:
+        torch.set_num_threads(threads)
     state = to_torch(prior, variables)
 
     def values(ws):
@@ -110,83 +93,38 @@ def torch_functions(prior: Any, variables: Any, threads: int) -> dict[str, Calla
     return {"forward": forward, "forward+backward": backward}
 
 
-def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
-    prior, variables = build(name, args.compute)
-    ws = np.random.default_rng(1).standard_normal((args.batch, prior.num_ws, prior.w_dim)).astype(np.float32)
-    result: dict[str, Any] = {
-        "prior": name,
-        "gaussians": prior.num_gaussians,
-        "batch": args.batch,
-        "compute": args.compute,
-        "device": jax.devices()[0].device_kind,
-        "jax": jax.__version__,
-        "threads": args.threads,
-    }
-    peer = None
-    if jax.devices()[0].platform == "cpu":
-        peer = torch_functions(prior, variables, args.threads)
-    for mode in MODES:
-        start = time.perf_counter()
-        run = jax.jit(jax_functions(prior)[mode]).lower(variables, ws).compile()
-        row = {"compile_s": time.perf_counter() - start}
-        calls: dict[str, Callable] = {"jax": lambda: jax.block_until_ready(run(variables, ws))}  # noqa: B023
-        if peer:
-            calls["torch"] = lambda: peer[mode](ws)  # noqa: B023
-        seconds = {framework: [] for framework in calls}
-        for turn in range(args.repeat + 1):
-            for framework, call in calls.items():
-                start = time.perf_counter()
-                call()
-                if turn:  # the first turn warms up
-                    seconds[framework].append(time.perf_counter() - start)
-        row |= {f"{framework}_s": statistics.median(times) for framework, times in seconds.items()}
-        if peer:
-            row["ratio"] = row["jax_s"] / row["torch_s"]
-            if not args.no_memory:
-                for framework in calls:
-                    row[f"{framework}_peak_mib"] = in_own_process(name, args, framework, mode)
-        result[mode] = row
-    return result
+def _latents(prior: Any, batch: int) -> np.ndarray:
+    return np.random.default_rng(1).standard_normal((batch, prior.num_ws, prior.w_dim)).astype(np.float32)
 
 
-def peak_memory(args: argparse.Namespace) -> float:
-    """MiB that one framework's run adds to the process that holds the weights."""
-    prior, variables = build(args.prior[0], args.compute)
-    ws = np.random.default_rng(1).standard_normal((args.batch, prior.num_ws, prior.w_dim)).astype(np.float32)
-    if args.only == "jax":
-        run = jax.jit(jax_functions(prior)[args.mode]).lower(variables, ws).compile()
-        call: Callable = lambda: jax.block_until_ready(run(variables, ws))  # noqa: E731
-    else:
-        function = torch_functions(prior, variables, args.threads)[args.mode]
-        call = lambda: function(ws)  # noqa: E731
-    before = resident()
-    call()
-    call()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
+_built = functools.lru_cache(maxsize=1)(build)  # both contenders of a workload have the same weights
 
 
-def resident() -> float:
-    """MiB of memory that this process holds now."""
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) / 1024
+def _notes(prior: Any, args: argparse.Namespace) -> dict[str, Any]:
+    return {"gaussians": prior.num_gaussians, "compute": args.compute}
 
 
-def in_own_process(name: str, args: argparse.Namespace, framework: str, mode: str) -> float:
-    command = [sys.executable, "-m", "benchmarks.priors", "--prior", name, "--batch", str(args.batch)]
-    command += ["--compute", args.compute, "--threads", str(args.threads), "--only", framework, "--mode", mode]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def _jax(workload: str, batch: int, args: argparse.Namespace) -> Program:
+    prior, variables = _built(workload, args.compute)
+    ws = _latents(prior, batch)
+    forward, both = (jax.jit(function) for function in jax_functions(prior).values())
+
+    def run(function: Callable) -> None:
+        jax.block_until_ready(function(variables, ws))
+
+    peak = functools.partial(harness.peak_memory, lambda: run(both))
+    packages = ("jax", "jaxlib", "numpy")
+    return Program(lambda: run(forward), lambda: run(both), None, peak, _notes(prior, args), packages)
 
 
-def table(result: dict[str, Any]) -> str:
-    lines = [
-        f"{result['prior']}, {result['gaussians']:,} Gaussians, batch {result['batch']}, {result['compute']}, "
-        f"{result['device']}, JAX {result['jax']}"
-    ]
-    for mode in MODES:
-        cells = [f"{key} {value:.3f}" if value < 100 else f"{key} {value:.0f}" for key, value in result[mode].items()]
-        lines.append(f"  {mode:<18}" + "  ".join(cells))
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    main()
+def _torch(workload: str, batch: int, args: argparse.Namespace) -> Program:
+    if jax.default_backend() != "cpu":
+        raise Cannot("the PyTorch ports run on a CPU")
+    prior, variables = _built(workload, args.compute)
+    ws = _latents(prior, batch)
+    try:
+        forward, both = torch_functions(prior, variables, args.threads).values()
+    except ImportError as error:
+        raise Cannot(f"torch is not installed ({error})") from error
+    peak = functools.partial(harness.peak_memory, lambda: both(ws))
+    return Program(lambda: forward(ws), lambda: both(ws), None, peak, _notes(prior, args), ("torch", "numpy"))

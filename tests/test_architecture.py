@@ -50,8 +50,8 @@ ONE_IMPORTER = {
     "ml_collections": ("configs/",),
     "mediapipe": ("jax_talker/data/track/landmarkers/mediapipe.py",),
     "face_alignment": ("jax_talker/data/track/landmarkers/face_alignment.py",),
-    # peers: gsplat is measured beside ours where it is installed; face-alignment's networks are torch's
-    "torch": ("converters/", "kernels/peers.py", "jax_talker/data/track/landmarkers/face_alignment.py"),
+    # face-alignment's networks are torch's; benchmarks/ measures gsplat and the ports, and is no room
+    "torch": ("converters/", "jax_talker/data/track/landmarkers/face_alignment.py"),
     "jax.experimental.pallas.triton": ("kernels/pallas_triton.py",),
     "numba": ("kernels/", "jax_talker/procedural"),
     "jax._src": (),

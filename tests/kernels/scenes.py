@@ -2,13 +2,14 @@
 
 import functools
 import math
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from benchmarks import workloads
+from benchmarks.workloads import Workload
 from kernels import Camera, Gaussians, constants, projection
 from kernels.dispatch import platform
 from kernels.types import Scene, Settings
@@ -62,20 +63,11 @@ def look(
     )
 
 
-class Workload(NamedTuple):
-    gaussians: Gaussians
-    camera: Camera
-    width: int
-    height: int
-
-
-def load_scene(path) -> Workload:
+def load_scene(name: str) -> Workload:
     """One of the project's workloads (no batch axis, one view)."""
-    with np.load(path) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    gaussians = Gaussians(*(jnp.asarray(arrays[name]) for name in ("means", "quats", "scales", "opacities", "colors")))
-    camera = Camera(jnp.asarray(arrays["viewmat"])[None], jnp.asarray(arrays["K"])[None])
-    return Workload(gaussians, camera, int(arrays["width"]), int(arrays["height"]))
+    whole = workloads.load(name)
+    gaussians, camera = jax.tree.map(lambda leaf: leaf[0], whole[1:3])
+    return whole._replace(gaussians=gaussians, camera=camera)
 
 
 @functools.partial(jax.jit, static_argnames="settings")

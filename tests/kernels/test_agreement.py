@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax import Array
 
-from kernels import Camera, Gaussians, Rendered, api, rasterize
+from kernels import Camera, Gaussians, Rendered, inputs, rasterize
 from kernels.constants import EPS2D
 from kernels.dispatch import platform
 from tests.kernels.scenes import (
@@ -139,7 +139,7 @@ def truth(name: str) -> Truth:
     scenario = SCENARIOS[name]()
     gaussians, camera = scenario.gaussians, scenario.camera
     options = {"constants": "3dgs", "antialiased": False} | dict(scenario.options)
-    settings = api.make_settings(
+    settings = inputs.make_settings(
         scenario.width, scenario.height, None, np.inf, EPS2D, options["antialiased"], 0.0, options["constants"], None
     )
     edge = near_edges(gaussians, camera, settings)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from kernels import default_capacity, grow_capacity, rasterize, suggest_capacity
-from kernels.api import make_settings, to_scene
 from kernels.binning import _sort_by_tile, bin_splats, count_pairs
+from kernels.inputs import make_settings, to_scene
 from kernels.projection import project
 from tests.kernels.scenes import load_scene, look, quickly_compiled, random_gaussians
 
@@ -97,7 +97,7 @@ def test_overflow_is_reported_and_growing_mends_it():
 def test_suggestion_fits(shared):
     """For the workloads: a power of two, at least the fullest image's pairs, at most 2.5 times that."""
     for name in ("head_6k_128", "garden"):
-        scene = load_scene(shared / "scenes" / f"{name}.npz")
+        scene = load_scene(name)
         options = {"constants": "gsplat", "width": scene.width, "height": scene.height}
         exact = suggest_capacity(scene.gaussians, scene.camera, headroom=1.0, **options)
         suggested = suggest_capacity(scene.gaussians, scene.camera, **options)

@@ -15,8 +15,8 @@ SCENES = ["head_6k_128", "head_65k_256", "head_350k_512", "garden"]
 
 
 @functools.cache
-def workload(path):
-    scene = load_scene(path)
+def workload(name):
+    scene = load_scene(name)
     size = {"width": scene.width, "height": scene.height, "constants": "gsplat"}
     return scene, {**size, "capacity": suggest_capacity(scene.gaussians, scene.camera, **size)}
 
@@ -37,7 +37,7 @@ def gradients(scene, options, implementation):
 
 def test_the_default_is_the_kernel(shared):
     """Read off the program, not believed."""
-    scene, options = workload(shared / "scenes" / "tiny_300.npz")
+    scene, options = workload("tiny_300")
     text = jax.jit(lambda g, c: rasterize(g, c, **options)).lower(scene.gaussians, scene.camera).as_text()
     assert "splat_composite_fwd" in text
 
@@ -46,7 +46,7 @@ def test_the_default_is_the_kernel(shared):
 @pytest.mark.parametrize("name", SCENES)
 def test_equals_gsplat(shared, implementation, name):
     """As tests/kernels/test_workloads.py, for what runs on a GPU."""
-    scene, options = workload(shared / "scenes" / f"{name}.npz")
+    scene, options = workload(name)
     out = rasterize(scene.gaussians, scene.camera, implementation=implementation, **options)
     assert int(out.overflow.max()) == 0
     error = np.abs(np.asarray(out.image[0]) - np.load(shared / "golden" / "raster" / f"{name}.npy")).max(-1)
@@ -58,7 +58,7 @@ def test_equals_gsplat(shared, implementation, name):
 def test_gradients_are_those_of_xla(shared, name):
     """1e-3 of each number or of the leaf's mean square, but for at most 1e-3 of the numbers, whose Gaussians have
     pixels at the alpha threshold. (numba and xla differ so in 1e-4 of the garden's numbers, by 0.06 at most.)"""
-    scene, options = workload(shared / "scenes" / f"{name}.npz")
+    scene, options = workload(name)
     (mine, overflow), (theirs, _) = (gradients(scene, options, one) for one in ("pallas_triton", "xla"))
     assert int(overflow.max()) == 0
     for got, want in zip(jax.tree.leaves(mine), jax.tree.leaves(theirs), strict=True):
@@ -70,14 +70,14 @@ def test_gradients_are_those_of_xla(shared, name):
 
 def test_gradients_are_the_same_in_every_run(shared):
     """Bit for bit: there are no atomics in the kernels."""
-    scene, options = workload(shared / "scenes" / "head_65k_256.npz")
+    scene, options = workload("head_65k_256")
     first, again = (gradients(scene, options, "pallas_triton")[0][0] for _ in range(2))
     jax.tree.map(np.testing.assert_array_equal, first, again)
 
 
 def test_a_batch_is_its_parts(shared):
     """Eight heads at once, each moved a little: bit for bit the images rendered alone."""
-    scene, options = workload(shared / "scenes" / "head_6k_128.npz")
+    scene, options = workload("head_6k_128")
     shifts = 0.01 * jax.random.normal(jax.random.key(0), (8, 1, 3))
     many = jax.tree.map(lambda leaf: jnp.stack([leaf] * 8), (scene.gaussians, scene.camera))
     moved = many[0]._replace(means=many[0].means + shifts)

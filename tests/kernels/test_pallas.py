@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
 
-from kernels import Unsupported, api, pallas_triton, rasterize
+from kernels import Unsupported, api, inputs, pallas_triton, rasterize
 from kernels.dispatch import platform
 from tests.kernels.scenes import assert_gradients_close, look, quickly_compiled, random_gaussians
 
@@ -19,10 +19,10 @@ DEFAULTS = {"constants": "3dgs", "antialiased": False, "capacity": None}
 
 def render(gaussians, camera, width=40, height=32, mode="compile", **options):
     options = DEFAULTS | options
-    settings = api.make_settings(
+    settings = inputs.make_settings(
         width, height, None, np.inf, 0.3, options["antialiased"], 0.0, options["constants"], options["capacity"]
     )
-    return pallas_triton.rasterize(api.to_scene(gaussians, camera, None)[0], settings, mode)
+    return pallas_triton.rasterize(inputs.to_scene(gaussians, camera, None)[0], settings, mode)
 
 
 def loss(gaussians, camera, **options):

@@ -34,7 +34,7 @@ def test_equals_gsplat(shared, implementation, name):
 
     There one Gaussian more or less shows, alpha 1/255 of a colour: 0.004 and, at two thresholds at once, 0.008.
     """
-    scene = load_scene(shared / "scenes" / f"{name}.npz")
+    scene = load_scene(name)
     size = {"width": scene.width, "height": scene.height, "constants": "gsplat"}
     capacity = suggest_capacity(scene.gaussians, scene.camera, **size) if implementation else None
     out = rasterize(scene.gaussians, scene.camera, **size, implementation=implementation, capacity=capacity)
@@ -46,7 +46,7 @@ def test_equals_gsplat(shared, implementation, name):
 
 def test_constants_show(shared):
     """3DGS cuts Gaussians off at tile edges, below alpha 0.011; gsplat 1.5 caps alpha later."""
-    scene = load_scene(shared / "scenes" / "head_6k_128.npz")
+    scene = load_scene("head_6k_128")
     opaque = scene.gaussians._replace(opacities=jnp.ones_like(scene.gaussians.opacities))
     ours, gsplat, older = (
         rasterize(gaussians, scene.camera, width=128, height=128, constants=constants).image
@@ -59,7 +59,7 @@ def test_constants_show(shared):
 
 def test_batches_are_their_parts(shared):
     """Scenes and views rendered together are bit for bit the images rendered alone."""
-    scene = load_scene(shared / "scenes" / "tiny_300.npz")
+    scene = load_scene("tiny_300")
     key = jax.random.key(0)
     means = scene.gaussians.means[None] + 0.02 * jax.random.normal(key, (3, *scene.gaussians.means.shape))
     many = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (3, *leaf.shape)), scene.gaussians)._replace(means=means)
@@ -83,7 +83,7 @@ def test_batches_are_their_parts(shared):
 @pytest.mark.slow
 def test_gradients_are_those_of_xla(shared):
     """A head, for all that a Gaussian has and for the camera; measured 1.5e-5."""
-    scene = load_scene(shared / "scenes" / "head_6k_128.npz")
+    scene = load_scene("head_6k_128")
     pull = jax.random.normal(jax.random.key(0), (1, 128, 128, 3))
 
     def gradient(implementation):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels import api, rasterize, xla
+from kernels import inputs, rasterize, xla
 from kernels.binning import bin_splats, pack
 from kernels.projection import project
 from tests.kernels.scenes import look, quickly_compiled, random_gaussians
@@ -44,8 +44,8 @@ def test_vmap_and_scan_are_the_loop():
 def test_lanes_change_nothing():
     """However many tiles are worked on side by side, and whichever lane takes which: the same bits."""
     gaussians, camera = random_gaussians(jax.random.key(0), count=200), look(2)
-    settings = api.make_settings(40, 32, None, np.inf, 0.3, False, 0.0, "3dgs", None)
-    splats = project(api.to_scene(gaussians, camera, None)[0], settings)
+    settings = inputs.make_settings(40, 32, None, np.inf, 0.3, False, 0.0, "3dgs", None)
+    splats = project(inputs.to_scene(gaussians, camera, None)[0], settings)
     bins, features = bin_splats(splats, settings), pack(splats)
     one, some = (
         quickly_compiled(functools.partial(xla.composite, settings=settings, lanes=lanes))(features, bins)
