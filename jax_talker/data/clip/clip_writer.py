@@ -218,13 +218,15 @@ class ClipWriter:
             "job": self._job,
             "sums": checksums.write(self._work, {name: self._sums[name] for name in parts}),
         }
-        (self._work / "clip.json").write_text(json.dumps(meta, indent=2, allow_nan=False))
+        (self._work / "clip.json").write_text(json.dumps(meta, indent=2, allow_nan=False), encoding="utf-8")
         self._finished = True
 
     def write_findings(self, findings: Iterable[Finding]) -> None:
         """Put findings.json beside the clip's parts."""
         stored = [finding.as_json() for finding in findings]
-        (self._work / FINDINGS).write_text(json.dumps(stored, indent=1, ensure_ascii=False, allow_nan=False))
+        text = json.dumps(stored, indent=1, ensure_ascii=False, allow_nan=False)
+        # Half characters of file names in no encoding become JSON's own escapes.
+        (self._work / FINDINGS).write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 _PARTS = ("frames/", "masks/", "parts/", "arrays.npz", "audio.wav")

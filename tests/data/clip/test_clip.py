@@ -234,3 +234,46 @@ def test_pieces_are_whole_or_absent(tmp_path):
 )
 def test_time_codes(seconds, code):
     assert time_code(seconds) == code
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("blink", np.nan, "blink of frame 1 is nan, not between 0 and 1"),
+        ("blink", 1.5, "blink of frame 1 is 1.5, not between 0 and 1"),
+        ("label", np.inf, "label of frame 1 is inf, not a finite number"),
+        ("landmarks", np.nan, "landmarks of frame 1 is nan, not a finite number"),
+        ("pose", np.nan, "pose of frame 1 is nan, not a finite number"),
+        ("confidence", -1, "confidence of frame 1 is -1, not between 0 and 1"),
+    ],
+)
+def test_values_that_cannot_be_are_named(tmp_path, monkeypatch, name, value, says):
+    """Neither written nor read; an unseen face's fit error may be missing."""
+    wrong = {**arrays(), "pose": np.zeros((FRAMES, 3)), "confidence": np.ones(FRAMES), "fit_error": np.zeros(FRAMES)}
+    wrong["fit_error"][0] = np.nan
+    wrong[name][1] = value
+
+    def finished():
+        with ClipWriter(tmp_path / "clip", size=SIZE, source={}) as writer:
+            for i in range(FRAMES):
+                writer.put(i, *pictures(i)[:2])
+            writer.finish(wrong, np.zeros(FRAMES * 640))
+
+    with pytest.raises(ValueError, match=says):
+        finished()
+    with monkeypatch.context() as patch:
+        patch.setattr("jax_talker.data.clip.clip_writer.check_arrays", lambda *_, **__: None)
+        finished()  # a version that did not look
+    with pytest.raises(UserError, match=says):
+        open_clip(tmp_path / "clip")
+
+
+def test_findings_speak_of_any_file_name(tmp_path):
+    """A name that is no text in any encoding (a foreign disk's) and one that is."""
+    named = Finding("source", Severity.NOTE, 0.0, 1.0, "caf\udce9 and München²", "")
+    with ClipWriter(tmp_path / "clip", size=SIZE, source={}) as writer:
+        for i in range(FRAMES):
+            writer.put(i, *pictures(i)[:2])
+        writer.write_findings([named])
+        writer.finish(arrays(), np.zeros(FRAMES * 640))
+    assert open_clip(tmp_path / "clip").findings() == (named,)
