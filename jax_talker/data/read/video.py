@@ -5,6 +5,7 @@ shows i/fps seconds after the first, so constant, variable and wrongly announced
 fractions, never rounded numbers, so nothing drifts however long a video is.
 """
 
+import contextlib
 import math
 import os
 from collections import deque
@@ -22,7 +23,7 @@ from jaxtyping import Float32, UInt8
 
 from jax_talker.data.clip.clip import FPS, SAMPLE_RATE
 from jax_talker.data.read import decoding
-from jax_talker.errors import UserError
+from jax_talker.errors import UserError, check_writable
 
 ROUNDED_STAMPS = Fraction(1, 1000)  # s; containers round time stamps, Matroska to a millisecond
 CONTAINERS = (".mp4", ".mov", ".mkv")
@@ -132,18 +133,28 @@ def write_video(
     Chroma is stored at half size, so an odd width or height is padded by repeating the last column or row. ``crf`` is
     x264's quality, lower is better. The file takes its name only when it is whole; on any error nothing is left.
     """
-    path = Path(path)
-    if path.suffix.lower() not in CONTAINERS:
-        raise UserError(f"{path}: cannot write {path.suffix or 'a file without suffix'}; use one of {CONTAINERS}")
+    path = check_video_path(path).resolve()  # a link stays one
     path.parent.mkdir(parents=True, exist_ok=True)
     work = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
-        with av.open(str(work), "w", options={"movflags": "+faststart"}) as container:
+        with av.open(decoding.media_url(work), "w", options={"movflags": "+faststart"}) as container:
             container.metadata.update(metadata or {})
             _encode(container, iter(frames), fps, sound, sound_rate, crf)
         work.replace(path)
     finally:
-        work.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what went wrong before says more
+            work.unlink(missing_ok=True)
+    return path
+
+
+def check_video_path(path: str | Path) -> Path:
+    """UserError unless ``write_video`` can write there: a suffix that it knows, in a folder that takes files."""
+    path = Path(path)
+    if path.suffix.lower() not in CONTAINERS:
+        raise UserError(f"{path}: cannot write {path.suffix or 'a file without suffix'}; use one of {CONTAINERS}")
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name the video to write")
+    check_writable(path.resolve().parent, path)
     return path
 
 
