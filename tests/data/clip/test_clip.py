@@ -1,7 +1,9 @@
 """Clip folders: written whole or not at all, checked when read, continued when interrupted."""
 
+import errno
 import json
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -277,3 +279,34 @@ def test_findings_speak_of_any_file_name(tmp_path):
         writer.write_findings([named])
         writer.finish(arrays(), np.zeros(FRAMES * 640))
     assert open_clip(tmp_path / "clip").findings() == (named,)
+
+
+def test_a_link_is_written_through(tmp_path):
+    """To a clip, to nothing yet, or on the way: on a larger disk, say."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (tmp_path / "new").symlink_to(disk / "clip")
+    (tmp_path / "data").symlink_to(disk)
+    assert write(tmp_path / "new").image(0).shape == (SIZE, SIZE, 3)
+    write(tmp_path / "new", overwrite=True, job="0123456789abcdef")
+    write(tmp_path / "data" / "other")
+    assert (tmp_path / "new").readlink() == disk / "clip"
+    assert sorted(p.name for p in disk.iterdir()) == ["clip", "other"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "disk", "new"]
+
+
+def test_where_nothing_can_be_written_is_said_first(tmp_path, monkeypatch):
+    def read_only(*_, dir, **__):
+        raise OSError(errno.EROFS, "Read-only file system", str(dir))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)
+    with pytest.raises(UserError, match=r"clip: cannot write there \(Read-only file system\)"):
+        write(tmp_path / "new" / "clip")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mounted_disk_cannot_be_replaced(tmp_path, monkeypatch):
+    (tmp_path / "clip").mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path / "clip")
+    with pytest.raises(UserError, match="a disk is mounted there"):
+        write(tmp_path / "clip", overwrite=True)
