@@ -4,6 +4,7 @@ python -m jax_talker.render --run runs/may --audio speech.wav --camera spiral --
 python -m jax_talker.render --run runs/may --audio test --camera clip --out held_out.mp4   # truth beside the model
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from configs import quickstart
 from jax_talker import cli
 from jax_talker.app import builders, navigating, talking
 from jax_talker.app.run_folder import RunFolder
-from jax_talker.data.read.audio import load_sound
-from jax_talker.data.read.video import write_video
+from jax_talker.data.clip.clip import FPS
+from jax_talker.data.read.audio import speech_of
+from jax_talker.data.read.sound import open_sound
+from jax_talker.data.read.video import check_video_path, write_video
 from jax_talker.training.log import progress
 
 RUN = flags.DEFINE_string("run", None, "A run folder of python -m jax_talker.train.", required=True)
@@ -31,6 +34,7 @@ SEED = flags.DEFINE_integer("seed", 0, "Of the blinks that new speech gets.")
 
 
 def main() -> None:
+    check_video_path(OUT.value)
     folder = RunFolder(Path(RUN.value))
     config: Any = ConfigDict(folder.config(quickstart.get_config().to_dict()))
     of_clip = AUDIO.value in ("test", "all")
@@ -39,16 +43,19 @@ def main() -> None:
     if clip is not None and of_clip:
         test = builders.clip_split(config, clip).test
         script = talking.script_of_clip(clip, test if AUDIO.value == "test" else np.arange(clip.frames), CAMERA.value)
+        sound = script.sound
     else:
-        script = talking.script_for(load_sound(AUDIO.value), CAMERA.value, clip=clip, seed=SEED.value)
+        given = open_sound(AUDIO.value)
+        script = talking.script_for(speech_of(given), CAMERA.value, clip=clip, seed=SEED.value)
+        sound = replace(given, seconds=len(script.label) / FPS)  # as it was given; the script's is for the model
     speaker = navigating.open_speaker(config, folder)
     size = SIZE.value or (clip.size if clip is not None else folder.clip_size)
     made = talking.frames(config, speaker, script, size)
     if clip is not None and script.truth is not None and size == clip.size:
         made = talking.beside_truth(made, clip, script.truth)
     count = len(script.label)
-    write_video(OUT.value, progress(made, total=count, desc="render"), sound=script.sound)
-    print(f"wrote {OUT.value}: {count} frames, {count / 25:.2f} s")
+    write_video(OUT.value, progress(made, total=count, desc="render"), sound=sound)
+    print(f"wrote {OUT.value}: {count} frames, {count / FPS:.2f} s")
 
 
 if __name__ == "__main__":

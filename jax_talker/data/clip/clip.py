@@ -37,6 +37,9 @@ FORMAT = 2
 FPS = 25
 SAMPLE_RATE = 16_000
 REQUIRED_ARRAYS = ("label", "blink", "landmarks")
+SHARES = ("blink", "confidence", "outside", "expression")  # arrays whose values are in [0, 1]
+ROUNDING = 1e-3  # beyond that range
+MAY_BE_MISSING = ("fit_error",)  # NaN where a side camera does not see the face
 FINDINGS = "findings.json"
 
 
@@ -104,7 +107,7 @@ class Clip:
         if not path.is_file():
             return ()
         try:
-            return tuple(Finding.from_json(stored) for stored in json.loads(path.read_text()))
+            return tuple(Finding.from_json(stored) for stored in json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError, KeyError) as error:
             raise UserError(f"{path}: not a list of findings ({error}); delete it, or prepare the clip again") from None
 
@@ -123,7 +126,7 @@ def open_clip(root: str | Path) -> Clip:
     if not path.is_file():
         raise UserError(f"{root}: not a clip folder (no clip.json); make one with python -m jax_talker.prepare")
     try:
-        meta = json.loads(path.read_text())
+        meta = json.loads(path.read_text(encoding="utf-8"))
         version = meta.get("format")
     except (ValueError, AttributeError) as error:
         raise UserError(f"{path}: damaged ({error}); prepare the clip again with --overwrite") from None
@@ -141,11 +144,26 @@ def open_clip(root: str | Path) -> Clip:
 
 
 def check_arrays(arrays: Mapping[str, np.ndarray], frames: int, *, where: str) -> None:
-    """ValueError unless ``arrays`` are what a clip of so many frames holds."""
+    """ValueError unless ``arrays`` are what a clip of so many frames holds: shapes, and values that can be."""
     if missing := [name for name in REQUIRED_ARRAYS if name not in arrays]:
         raise ValueError(f"{where}: arrays lack {missing}")
     if wrong := {name: np.shape(a) for name, a in arrays.items() if np.shape(a)[:1] != (frames,)}:
         raise ValueError(f"{where}: arrays must have first axis {frames} (frames), found {wrong}")
+    for name, values in arrays.items():
+        if not np.issubdtype(np.asarray(values).dtype, np.number):
+            raise ValueError(f"{where}: {name} holds {np.asarray(values).dtype}, not numbers")
+        if name not in MAY_BE_MISSING:
+            _check_values(name, np.asarray(values), where)
+
+
+def _check_values(name: str, values: np.ndarray, where: str) -> None:
+    within = np.isfinite(values)
+    if name in SHARES:
+        within &= (values >= -ROUNDING) & (values <= 1 + ROUNDING)
+    if not within.all():
+        first = np.argwhere(~within)[0]
+        allowed = "between 0 and 1" if name in SHARES else "a finite number"
+        raise ValueError(f"{where}: {name} of frame {first[0]} is {values[tuple(first)]:g}, not {allowed}")
 
 
 def _arrays(files: Checksums, name: str, frames: int) -> dict[str, np.ndarray]:

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from jax_talker.data.clip import checksums
 from jax_talker.data.clip.clip import FINDINGS, FORMAT, FPS, SAMPLE_RATE, check_arrays
 from jax_talker.data.clip.findings import Finding
-from jax_talker.errors import UserError
+from jax_talker.errors import UserError, check_writable
 
 # Lossless, and chosen by measurement at 512² (docs/prepare.md): pictures want speed, masks pack well at little cost.
 FAST = [
@@ -48,6 +48,8 @@ def check_output(root: str | Path, overwrite: bool) -> None:
         raise UserError(f"{root}: exists already; pass --overwrite or choose another folder")
     if not root.is_dir() or (any(root.iterdir()) and not (root / "clip.json").is_file()):
         raise UserError(f"{root}: is not a clip folder, so it is not overwritten; choose another folder")
+    if root.is_mount():
+        raise UserError(f"{root}: a disk is mounted there, which a clip cannot replace; name a folder in it")
 
 
 class ClipWriter:
@@ -70,19 +72,20 @@ class ClipWriter:
         self._sums: dict[str, str] = {}
         self._finished, self._overwrite, self._threads = False, overwrite, threading.Lock()
         check_output(self.root, overwrite)
-        self._made = [p for p in self.root.absolute().parents if not p.exists()]  # innermost first
-        self._work = self.root.parent / f".{self.root.name}.{job or os.getpid()}.partial"
+        self._place = self.root.resolve()  # a link stays one: what it leads to is written
+        self._made = [p for p in self._place.parents if not p.exists()]  # innermost first
+        self._work = self._place.parent / f".{self._place.name}.{job or os.getpid()}.partial"
         if not job:
             shutil.rmtree(self._work, ignore_errors=True)
-        try:
-            self._work.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{self.root.parent}: cannot write there ({error.strerror})") from None
+        check_writable(self._place.parent, self.root)
         self._lock = _lock(self._work)
         try:
+            self._work.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
         except Timeout:
             raise UserError(f"{self.root}: another process is making this clip; wait for it, or stop it") from None
+        except OSError as error:
+            raise UserError(f"{self.root}: cannot write there ({error.strerror})") from None
 
     def __enter__(self) -> "ClipWriter":
         return self
@@ -109,18 +112,18 @@ class ClipWriter:
         self._lock.release()
         (self._work / LOCK).unlink(missing_ok=True)
         old = self._work.with_suffix(".old")
-        if self.root.exists():
+        if self._place.exists():
             shutil.rmtree(old, ignore_errors=True)  # left by a process that was killed here
-            self.root.rename(old)
+            self._place.rename(old)
         try:
-            self._work.rename(self.root)
+            self._work.rename(self._place)
         except OSError:
             if old.exists():
-                old.rename(self.root)
+                old.rename(self._place)
             raise
         shutil.rmtree(self.root / PROGRESS, ignore_errors=True)
-        ours = re.compile(rf"\.{re.escape(self.root.name)}\.([0-9a-f]{{16}}|[0-9]+)\.(partial|old)")
-        for left in self.root.parent.iterdir():  # unfinished work on the same clip, by nobody any more
+        ours = re.compile(rf"\.{re.escape(self._place.name)}\.([0-9a-f]{{16}}|[0-9]+)\.(partial|old)")
+        for left in self._place.parent.iterdir():  # unfinished work on the same clip, by nobody any more
             if ours.fullmatch(left.name) and left.is_dir():
                 with contextlib.suppress(Timeout, OSError), _lock(left):
                     shutil.rmtree(left, ignore_errors=True)
@@ -226,13 +229,15 @@ class ClipWriter:
             "job": self._job,
             "sums": checksums.write(self._work, {name: self._sums[name] for name in parts}),
         }
-        (self._work / "clip.json").write_text(json.dumps(meta, indent=2, allow_nan=False))
+        (self._work / "clip.json").write_text(json.dumps(meta, indent=2, allow_nan=False), encoding="utf-8")
         self._finished = True
 
     def write_findings(self, findings: Iterable[Finding]) -> None:
         """Put findings.json beside the clip's parts."""
         stored = [finding.as_json() for finding in findings]
-        (self._work / FINDINGS).write_text(json.dumps(stored, indent=1, ensure_ascii=False, allow_nan=False))
+        text = json.dumps(stored, indent=1, ensure_ascii=False, allow_nan=False)
+        # Half characters of file names in no encoding become JSON's own escapes.
+        (self._work / FINDINGS).write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 _PARTS = ("frames/", "masks/", "valid/", "parts/", "arrays.npz", "audio.wav")

@@ -1,6 +1,7 @@
 """Mattes made elsewhere (MODNet, Robust Video Matting, …), and the choice to cut nothing out."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -12,11 +13,13 @@ from jax_talker.data.cut.matte import Cutter, HeadView
 from jax_talker.data.read.video import read_frames
 from jax_talker.errors import UserError
 
-IMAGES = (".png", ".jpg", ".jpeg", ".webp")
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+NUMBER = re.compile(r"(\d+)")
+SECONDS = re.compile(r"(\d+\.\d+)$")
 
 
 class AlphaFiles:
-    """Alpha of each 25 fps frame from a folder of pictures, one per frame in the order of their names, or from a video.
+    """Alpha of each 25 fps frame from a folder of pictures (one per frame, in the order of their numbers) or a video.
 
     Pictures have the source's size; an alpha channel is used where there is one, else the brightness (white is head).
     A video is read like the source, by time.
@@ -31,7 +34,7 @@ class AlphaFiles:
         self._next = 0
         self._alphas: Iterator[np.ndarray] = iter(())
         if self._path.is_dir():
-            self._names = sorted(p for p in self._path.iterdir() if p.suffix.lower() in IMAGES)
+            self._names = in_order(_pictures(self._path))
             if len(self._names) != frames:
                 raise UserError(
                     f"{path}: holds {len(self._names)} pictures, but the source has {frames} at {FPS} fps; a matte "
@@ -61,6 +64,31 @@ class AlphaFiles:
         return _cut_alpha
 
 
+def in_order(paths: Sequence[Path]) -> list[Path]:
+    """Numbered files as people count: 2 before 10, with or without leading zeros.
+
+    Names that end in seconds (0.04, 0.08, 0.1, …) are ordered by these.
+    """
+    ends = [SECONDS.search(path.stem) for path in paths]
+    fractions = [end[1].partition(".")[2] for end in ends if end]
+    # A counter after a dot is padded in all names or in none.
+    seconds = (
+        len(fractions) == len(paths) and len({*map(len, fractions)}) > 1 and any(f[0] == "0" != f for f in fractions)
+    )
+
+    def key(path: Path) -> tuple:
+        parts = (SECONDS if seconds else NUMBER).split(path.stem.casefold())  # text, number, text, …
+        numbers = [float(part) if seconds else int(part) for part in parts[1::2]]
+        return [x for pair in zip(parts[::2], [*numbers, 0], strict=True) for x in pair], path.name
+
+    return sorted(paths, key=key)
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """Hidden files are none: macOS puts one beside each on foreign disks."""
+    return [p for p in folder.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith(".")]
+
+
 class NoMatte:
     """Nothing is cut out; only what lies outside the source picture is not there."""
 
@@ -85,7 +113,7 @@ def _whole(looked: tuple[int, ...], view: HeadView, seen: UInt8[np.ndarray, "S S
 
 
 def _read_alpha(path: Path) -> UInt8[np.ndarray, "H W"]:
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    image = cv2.imdecode(np.frombuffer(path.read_bytes() or b"\0", np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise UserError(f"{path}: not a picture that can be read")
     if image.dtype == np.uint16:

@@ -80,8 +80,8 @@ def prepare_clip(
         return done
     _check_several(cameras, options)
     front = cameras[FRONT]
-    sound = front.sound()
     with ClipWriter(out, size=options.size, source={}, overwrite=options.overwrite, job=job) as writer:
+        sound = front.sound()
         work = {name: _Work(name, writer, f, sound, options, parser, _Bars(bars)) for name, f in cameras.items()}
         tracks, short = _track(work, options)
         arrays = {name: {**track.arrays, **work[name].cut_out(track)} for name, track in tracks.items()}

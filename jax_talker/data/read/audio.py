@@ -4,46 +4,43 @@ Sound is 16 kHz mono float32 in [−1, 1]. Time zero is the first picture where 
 Feature step r describes the sound around r/50 s; video frame i is shown at i/25 s, so it belongs to step 2i.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import librosa
 import numpy as np
-import soxr
-from av.error import FFmpegError
 from jaxtyping import Float32
 
 from jax_talker.data.clip.clip import FPS, SAMPLE_RATE
 from jax_talker.data.read.boundaries import recordings
-from jax_talker.data.read.decoding import first_picture_time, open_media
+from jax_talker.data.read.sound import Sound, open_sound
 from jax_talker.errors import UserError
 
 FEATURE_RATE = 50  # Hz, of every extractor (DeepSpeech and HuBERT in the field's pipelines, log-mel here)
 WINDOW = 16  # feature steps that one video frame hears (AD-NeRF)
-GAP = 0.1  # s; sound missing for longer than this is filled with silence, shorter jumps are rounding
 
 
 def load_sound(path: str | Path) -> Float32[np.ndarray, " samples"]:
     """The sound of any audio or video file: 16 kHz mono in [−1, 1], its time zero at the file's first picture.
 
-    Channels are averaged, and pauses in the time stamps become silence. It is resampled while it is read, so that
-    nothing but the result (3.8 MB a minute) is ever held. UserError when the file is missing or damaged,
-    has no sound track, or holds less sound than one video frame lasts (0.04 s).
+    Its channels are mixed so that what they share is heard as in the loudest (channels.py), and pauses in the time
+    stamps become silence. It is resampled while it is read, so that nothing but the result (3.8 MB a minute) is ever
+    held. UserError when the file is missing or damaged, has no sound track, or holds less sound than one video frame
+    lasts (0.04 s).
     """
-    path = Path(path)
-    origin = first_picture_time(path)
-    with open_media(path) as container:
-        if not container.streams.audio:
-            raise UserError(f"{path}: has no sound track; give a file with sound, or add one")
-        sound = _resampled(_on_time(_blocks(container, container.streams.audio[0], path), origin, path))
-    if not np.isfinite(sound).all():
-        raise UserError(f"{path}: its sound holds values that are not numbers; the file is damaged")
-    if num_video_frames(len(sound)) == 0:
-        raise UserError(f"{path}: lasts {len(sound) / SAMPLE_RATE:.3f} s, less than one video frame (1/{FPS} s)")
-    return np.clip(sound, -1, 1, out=sound)
+    return speech_of(open_sound(path))
+
+
+def speech_of(sound: Sound) -> Float32[np.ndarray, " samples"]:
+    """The same of a file that is open."""
+    samples = sound.for_speech()
+    if num_video_frames(len(samples)) == 0:
+        raise UserError(
+            f"{sound.path}: lasts {len(samples) / SAMPLE_RATE:.3f} s, less than one video frame (1/{FPS} s)"
+        )
+    return samples
 
 
 def num_video_frames(samples: int) -> int:
@@ -117,74 +114,3 @@ def frame_windows(
     padded = np.pad(features, ((half, missing), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW, axis=0)  # [steps, F, 16]
     return np.ascontiguousarray(windows[: stride * num_frames : stride].swapaxes(1, 2))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def _blocks(container, stream, path: Path) -> Iterator[tuple[np.ndarray, Fraction | None, int]]:
-    """(mono samples, time of the first of them, rate) of every decoded block."""
-    frames = container.decode(stream)
-    decoded = 0.0
-    while True:
-        try:
-            frame = next(frames, None)
-        except FFmpegError as error:
-            raise UserError(f"{path}: its sound is damaged after {decoded:.2f} s ({error.strerror})") from None
-        if frame is None:
-            return
-        time = None if frame.pts is None else frame.pts * frame.time_base
-        decoded = float(time or 0)
-        yield _mono(frame), time, frame.sample_rate
-
-
-def _on_time(
-    blocks: Iterator[tuple[np.ndarray, Fraction | None, int]], origin: Fraction | None, path: Path
-) -> Iterator[tuple[np.ndarray, int]]:
-    """(samples, rate) without holes, from ``origin`` on, or from the first sample where that is None."""
-    rate, written = 0, 0  # samples so far
-    for block, time, block_rate in blocks:
-        rate = rate or block_rate
-        if block_rate != rate:
-            raise UserError(f"{path}: its sampling rate changes from {rate} to {block_rate} Hz; re-encode the sound")
-        at = written if time is None else round((time - (time if origin is None else origin)) * rate)
-        if origin is None:
-            origin = time
-        if at > written + GAP * rate or (written == 0 and at > 0):
-            while written < at:
-                silence = np.zeros(min(at - written, rate), np.float32)
-                yield silence, rate
-                written += len(silence)
-        elif written == 0 and at < 0:
-            block = block[-at:]
-        yield block, rate
-        written += len(block)
-
-
-def _resampled(blocks: Iterator[tuple[np.ndarray, int]]) -> Float32[np.ndarray, " samples"]:
-    """Blocks of one rate as one array of 16 kHz, as long as it would be if it were resampled at once."""
-    sound, given, rate = bytearray(), 0, SAMPLE_RATE  # a bytearray grows in place
-    stream = None
-    for block, rate in blocks:
-        given += len(block)
-        if rate != SAMPLE_RATE:
-            stream = stream or soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
-            block = stream.resample_chunk(np.ascontiguousarray(block))
-        sound += block.astype(np.float32, copy=False).tobytes()
-    if stream:
-        sound += stream.resample_chunk(np.zeros(0, np.float32), last=True).tobytes()
-    length = math.ceil(Fraction(given * SAMPLE_RATE, rate))
-    sound += bytes(4 * max(0, length - len(sound) // 4))
-    return np.frombuffer(sound, np.float32)[:length]
-
-
-def _mono(frame: Any) -> np.ndarray:
-    """Samples of a decoded block, channels averaged, integers scaled to [−1, 1]."""
-    samples = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, frame.layout.nb_channels).T
-    if samples.dtype == np.uint8:
-        samples = (samples.astype(np.float32) - 128) / 128
-    elif samples.dtype.kind == "i":
-        samples = samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
-    return samples.astype(np.float32).mean(0)

@@ -17,9 +17,10 @@ import av
 import cv2
 import numpy as np
 from av.error import DecoderNotFoundError, FFmpegError
+from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition
 from av.video.reformatter import Colorspace
-from jaxtyping import UInt8
+from jaxtyping import Float64, UInt8
 
 from jax_talker.errors import UserError
 
@@ -30,7 +31,13 @@ SEEK_EARLY = 1  # s; before what is wanted: pictures next to a key frame may nee
 BACKWARDS = 1  # s; time stamps that go back further belong to another recording, less is a damaged stamp
 HD_HEIGHT = 720  # px; untagged pictures this high are BT.709, lower ones BT.601: what players assume
 UNTAGGED = 2  # number in H.264's table of colour matrices
+ALMOST_UPRIGHT = 0.0175  # sine of 1°, FFmpeg's own tolerance; a turn by less is none
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # numbers in H.264's table of transfer functions
+
+
+def media_url(path: Path) -> str:
+    """What FFmpeg calls a file: without "file:" it takes what stands before a colon (10:30.mp4) for a protocol."""
+    return f"file:{path}"
 
 
 @contextmanager
@@ -41,7 +48,7 @@ def open_media(path: Path) -> Iterator[Any]:
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty (0 bytes); copy it again")
     try:
-        container = av.open(str(path))
+        container = av.open(media_url(path))
     except (FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path}: no video or sound, or cut off before its index ({reason}); copy it again") from None
@@ -122,12 +129,42 @@ def upright(frame: Any, aspect: Fraction | None, size: tuple[int, int] | None = 
         rgb = _one_field(rgb)
     if aspect and aspect != 1:
         rgb = cv2.resize(rgb, (max(1, round(frame.width * aspect)), frame.height), interpolation=cv2.INTER_CUBIC)
-    turns = round(frame.rotation / 90) % 4  # counter-clockwise, as numpy counts
-    rgb = np.ascontiguousarray(np.rot90(rgb, turns))
+    rgb = displayed(rgb, display_matrix(frame))
     if size and size != (rgb.shape[1], rgb.shape[0]):
         shrinks = size[0] * size[1] < rgb.shape[0] * rgb.shape[1]
         rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
     return rgb
+
+
+def display_matrix(frame: Any) -> Float64[np.ndarray, "2 2"]:
+    """shown_from_stored of a decoded picture: x right, y down; turns and mirrors of any size, as its file says."""
+    for data in frame.side_data:
+        if data.type == SideDataType.DISPLAYMATRIX:
+            a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32).astype(np.float64)
+            matrix = np.array([[a, c], [b, d]])
+            lengths = np.linalg.norm(matrix, axis=0)  # a scale is no business of players
+            return matrix / lengths if lengths.all() else np.eye(2)
+    return np.eye(2)
+
+
+def displayed(
+    rgb: UInt8[np.ndarray, "H W C"], shown_from_stored: Float64[np.ndarray, "2 2"]
+) -> UInt8[np.ndarray, "h w C"]:
+    """A picture turned and mirrored as players do it; the eight ways that keep pixels on the grid are exact.
+
+    By any other angle it is turned within its own size, as FFmpeg does; what comes into view is black.
+    """
+    nearest = np.round(shown_from_stored)
+    off = np.abs(shown_from_stored - nearest).max()
+    if off > ALMOST_UPRIGHT or abs(np.linalg.det(nearest)) != 1:
+        height, width = rgb.shape[:2]
+        middle = np.array([width - 1, height - 1]) / 2
+        turn = np.column_stack([shown_from_stored, middle - shown_from_stored @ middle])
+        return np.asarray(cv2.warpAffine(rgb, turn, (width, height), flags=cv2.INTER_CUBIC)).reshape(rgb.shape)
+    if nearest[0, 0] == 0:  # x shows what was stored along y
+        rgb = rgb.swapaxes(0, 1)
+    x_step, y_step = nearest.sum(1).astype(int)  # each row has one entry, 1 or −1
+    return np.ascontiguousarray(rgb[::y_step, ::x_step])
 
 
 def peculiarities(frame: Any) -> tuple[str, ...]:

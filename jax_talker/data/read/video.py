@@ -5,6 +5,8 @@ shows i/fps seconds after the first, so constant, variable and wrongly announced
 fractions, never rounded numbers, so nothing drifts however long a video is.
 """
 
+import contextlib
+import logging
 import math
 import os
 from collections import deque
@@ -17,17 +19,23 @@ from typing import Any, TypeVar
 
 import av
 import numpy as np
+from av.error import FFmpegError
 from av.video.reformatter import ColorRange, Colorspace
 from jaxtyping import Float32, UInt8
 
 from jax_talker.data.clip.clip import FPS, SAMPLE_RATE
 from jax_talker.data.read import decoding
-from jax_talker.errors import UserError
+from jax_talker.data.read.sound import Sound
+from jax_talker.errors import UserError, check_writable
 
 ROUNDED_STAMPS = Fraction(1, 1000)  # s; containers round time stamps, Matroska to a millisecond
 CONTAINERS = (".mp4", ".mov", ".mkv")
+AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
+BLOCK = 1024  # samples of sound that are written at once
 BT709 = 1  # number in H.264's tables of colour matrices, primaries and transfer functions
 Picture = TypeVar("Picture")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -122,28 +130,39 @@ def write_video(
     frames: Iterable[UInt8[np.ndarray, "H W 3"]],
     *,
     fps: int = FPS,
-    sound: Float32[np.ndarray, " samples"] | None = None,
+    sound: Sound | Float32[np.ndarray, " samples"] | None = None,
     sound_rate: int = SAMPLE_RATE,
     crf: int = 18,
     metadata: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write frames [H, W, 3] sRGB and mono sound in [−1, 1] as H.264 (yuv420p, BT.709) and AAC; returns the path.
+    """Write frames [H, W, 3] sRGB and sound as H.264 (yuv420p, BT.709) and AAC; returns the path.
 
+    Sound is mono in [−1, 1] at ``sound_rate``, or a file's, which keeps its rate and channels as far as AAC has them.
     Chroma is stored at half size, so an odd width or height is padded by repeating the last column or row. ``crf`` is
     x264's quality, lower is better. The file takes its name only when it is whole; on any error nothing is left.
     """
-    path = Path(path)
-    if path.suffix.lower() not in CONTAINERS:
-        raise UserError(f"{path}: cannot write {path.suffix or 'a file without suffix'}; use one of {CONTAINERS}")
+    path = check_video_path(path).resolve()  # a link stays one
     path.parent.mkdir(parents=True, exist_ok=True)
     work = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
-        with av.open(str(work), "w", options={"movflags": "+faststart"}) as container:
+        with av.open(decoding.media_url(work), "w", options={"movflags": "+faststart"}) as container:
             container.metadata.update(metadata or {})
             _encode(container, iter(frames), fps, sound, sound_rate, crf)
         work.replace(path)
     finally:
-        work.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what went wrong before says more
+            work.unlink(missing_ok=True)
+    return path
+
+
+def check_video_path(path: str | Path) -> Path:
+    """UserError unless ``write_video`` can write there: a suffix that it knows, in a folder that takes files."""
+    path = Path(path)
+    if path.suffix.lower() not in CONTAINERS:
+        raise UserError(f"{path}: cannot write {path.suffix or 'a file without suffix'}; use one of {CONTAINERS}")
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name the video to write")
+    check_writable(path.resolve().parent, path)
     return path
 
 
@@ -193,21 +212,42 @@ def _check(frame: np.ndarray, shape: tuple[int, ...]) -> None:
 class _SoundTrack:
     """AAC beside the picture, written as far as the picture has come, so that the file is interleaved."""
 
-    def __init__(self, container, sound: np.ndarray, rate: int):
-        if not np.isfinite(sound).all():
-            raise ValueError("sound holds values that are not finite")
-        self._container, self._rate, self._next = container, rate, 0
-        self._sound = np.clip(sound, -1, 1).astype(np.float32)
-        bit_rate = 128_000 if rate > 32_000 else 96_000
-        self._stream = container.add_stream("aac", rate=rate, layout="mono", bit_rate=bit_rate)
+    def __init__(self, container, sound: Sound | np.ndarray, rate: int):
+        if isinstance(sound, np.ndarray):
+            if not np.isfinite(sound).all():
+                raise ValueError("sound holds values that are not finite")
+            mono = np.clip(sound, -1, 1).astype(np.float32)[None]
+            layout, blocks = "mono", (mono[:, i : i + BLOCK] for i in range(0, len(sound), BLOCK))
+        else:
+            rate, layout, blocks = sound.rate, sound.layout, sound.blocks()
+            if not _aac_has(rate, layout):
+                log.warning("%s: AAC has no %s; it is written as mono", sound.path, layout)
+                layout, blocks = "mono", (block[None] for block in sound.mono())
+        self._container, self._rate, self._layout, self._blocks = container, rate, layout, blocks
+        self._written = 0
+        out_rate = rate if rate in AAC_RATES else min(AAC_RATES, key=lambda r: (r < rate, abs(r - rate)))
+        bit_rate = (128_000 if rate > 32_000 else 96_000) * av.AudioLayout(layout).nb_channels
+        self._stream = container.add_stream("aac", rate=out_rate, layout=layout, bit_rate=bit_rate)
 
     def write(self, until: float) -> None:
-        step = self._stream.codec_context.frame_size or 1024
-        while self._next < len(self._sound) and self._next < until * self._rate:
-            block = av.AudioFrame.from_ndarray(self._sound[None, self._next : self._next + step], "fltp", "mono")
-            block.sample_rate, block.pts, block.time_base = self._rate, self._next, Fraction(1, self._rate)
-            self._container.mux(self._stream.encode(block))
-            self._next += step
+        """PyAV cuts blocks to the encoder's size, and brings them to its rate."""
+        while self._written < until * self._rate and (block := next(self._blocks, None)) is not None:
+            if block.shape[1]:
+                frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block.T).reshape(1, -1), "flt", self._layout)
+                frame.sample_rate, frame.pts, frame.time_base = self._rate, self._written, Fraction(1, self._rate)
+                self._container.mux(self._stream.encode(frame))
+                self._written += frame.samples
 
     def close(self) -> None:
         self._container.mux(self._stream.encode(None))
+
+
+def _aac_has(rate: int, layout: str) -> bool:
+    """Whether FFmpeg's encoder takes these channels."""
+    codec: Any = av.CodecContext.create("aac", "w")
+    codec.sample_rate, codec.layout, codec.format = min(rate, 48_000) if rate in AAC_RATES else 48_000, layout, "fltp"
+    try:
+        codec.open()
+    except FFmpegError:
+        return False
+    return True

@@ -1,12 +1,13 @@
 """How far the eyes are closed: from eyelid landmarks, or from OpenFace's AU45."""
 
-import csv
+import logging
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
 from jax_talker.data.track.landmarks import LandmarkScheme
+from jax_talker.data.track.openface import first_person, read_table
 from jax_talker.errors import UserError
 
 OPEN_PERCENTILE = 80  # of a clip's lid gaps: people's eyes are open most of the time
@@ -17,6 +18,10 @@ CALIBRATION_ROUNDS = 8
 PITCH_UNIT, YAW_UNIT = 20.0, 30.0  # degrees
 POSE_PRIOR = 0.1  # squared ratio of the open gap's scatter (10 %) to what a pose unit may change it by (30 %)
 AU45_FULL = 2.0  # ER-NeRF and its successors clip AU45's intensity to [0, 2] and halve it
+ROUNDED_STAMPS = 1e-3  # s; OpenFace writes milliseconds
+LONGEST_GAP = 1.0  # s without an answer of OpenFace; a longer one may hide blinks
+
+log = logging.getLogger(__name__)
 
 
 def eye_openness(
@@ -89,33 +94,45 @@ def read_openface_blink(
     """Blink of each frame from OpenFace's CSV: AU45_r clipped to [0, 2] and halved.
 
     Rows are found by their time stamp (frame i is at ``start + i/fps`` s of the video that OpenFace saw). A table
-    without time stamps must have exactly one row per frame. OpenFace writes spaces around its column names.
+    without time stamps must have exactly one row per frame. Of several people (``face_id``) the first is used, and
+    rows in which OpenFace failed are interpolated; both are logged. UserError where that leaves more than LONGEST_GAP
+    without an answer, or the table is not one (openface.py says which are understood).
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such OpenFace CSV")
-    with path.open(newline="", errors="replace") as file:
-        rows = [{(k or "").strip(): v for k, v in row.items()} for row in csv.DictReader(file)]
-    if not rows or "AU45_r" not in rows[0]:
-        raise UserError(f"{path}: no AU45_r column; run OpenFace's FeatureExtraction with -aus")
-    try:
-        intensity = np.array([float(row["AU45_r"]) for row in rows])
-        times = np.array([float(row["timestamp"]) for row in rows]) if "timestamp" in rows[0] else None
-    except (TypeError, ValueError):
-        raise UserError(f"{path}: AU45_r or timestamp holds something that is not a number") from None
+    table = first_person(read_table(path))
+    times, intensity = table.times, table.intensity
     if times is None:
-        if len(rows) != frames:
+        if len(intensity) != frames:
             raise UserError(
-                f"{path}: {len(rows)} rows without time stamps, but the clip has {frames} frames at {fps} fps"
+                f"{path}: {len(intensity)} rows without time stamps, but the clip has {frames} frames at {fps} fps"
             )
-        chosen = intensity
+        times, wanted = np.arange(frames) / fps, np.arange(frames) / fps
     else:
         wanted = start + np.arange(frames) / fps
-        row = np.searchsorted(times, wanted + 1e-3, side="right") - 1  # OpenFace rounds its stamps to a millisecond
         last = times[-1] + (np.median(np.diff(times)) if len(times) > 1 else 0)
-        if row[0] < 0 or wanted[-1] > last + 1 / fps:
+        if times[0] > wanted[0] + ROUNDED_STAMPS or wanted[-1] > last + 1 / fps:
             raise UserError(
                 f"{path}: covers {times[0]:.2f}–{last:.2f} s, but the clip needs {wanted[0]:.2f}–{wanted[-1]:.2f} s"
             )
-        chosen = intensity[row]
-    return (np.clip(chosen, 0, AU45_FULL) / AU45_FULL).astype(np.float32)
+    row = np.searchsorted(times, wanted + ROUNDED_STAMPS, side="right") - 1
+    used = slice(row[0], row[-1] + 1)
+    intensity[used] = _without_gaps(path, times[used], intensity[used])
+    return (np.clip(intensity[row], 0, AU45_FULL) / AU45_FULL).astype(np.float32)
+
+
+def _without_gaps(path: Path, times: np.ndarray, intensity: np.ndarray) -> np.ndarray:
+    """Rows without an answer (NaN) interpolated; UserError where too many of them follow each other."""
+    known = np.isfinite(intensity)
+    if known.all():
+        return intensity
+    if not known.any():
+        raise UserError(f"{path}: OpenFace found no eyes in any row; leave out --blink")
+    ends = np.concatenate([times[:1], times[known], times[-1:]])
+    longest = int(np.argmax(np.diff(ends)))
+    if ends[longest + 1] - ends[longest] > LONGEST_GAP:
+        raise UserError(
+            f"{path}: OpenFace found no eyes from {ends[longest]:.2f} to {ends[longest + 1]:.2f} s; leave out --blink, "
+            "or choose another part of the video"
+        )
+    log.warning("%s: OpenFace failed in %d of %d rows; their blinks are interpolated", path, (~known).sum(), len(known))
+    return np.interp(times, times[known], intensity[known])

@@ -1,7 +1,9 @@
 """Clip folders: written whole or not at all, checked when read, continued when interrupted."""
 
+import errno
 import json
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -255,3 +257,77 @@ def test_pieces_are_whole_or_absent(tmp_path):
 )
 def test_time_codes(seconds, code):
     assert time_code(seconds) == code
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("blink", np.nan, "blink of frame 1 is nan, not between 0 and 1"),
+        ("blink", 1.5, "blink of frame 1 is 1.5, not between 0 and 1"),
+        ("label", np.inf, "label of frame 1 is inf, not a finite number"),
+        ("landmarks", np.nan, "landmarks of frame 1 is nan, not a finite number"),
+        ("pose", np.nan, "pose of frame 1 is nan, not a finite number"),
+        ("confidence", -1, "confidence of frame 1 is -1, not between 0 and 1"),
+    ],
+)
+def test_values_that_cannot_be_are_named(tmp_path, monkeypatch, name, value, says):
+    """Neither written nor read; an unseen face's fit error may be missing."""
+    wrong = {**arrays(), "pose": np.zeros((FRAMES, 3)), "confidence": np.ones(FRAMES), "fit_error": np.zeros(FRAMES)}
+    wrong["fit_error"][0] = np.nan
+    wrong[name][1] = value
+
+    def finished():
+        with ClipWriter(tmp_path / "clip", size=SIZE, source={}) as writer:
+            for i in range(FRAMES):
+                writer.put(i, *pictures(i)[:2])
+            writer.finish(wrong, np.zeros(FRAMES * 640))
+
+    with pytest.raises(ValueError, match=says):
+        finished()
+    with monkeypatch.context() as patch:
+        patch.setattr("jax_talker.data.clip.clip_writer.check_arrays", lambda *_, **__: None)
+        finished()  # a version that did not look
+    with pytest.raises(UserError, match=says):
+        open_clip(tmp_path / "clip")
+
+
+def test_findings_speak_of_any_file_name(tmp_path):
+    """A name that is no text in any encoding (a foreign disk's) and one that is."""
+    named = Finding("source", Severity.NOTE, 0.0, 1.0, "caf\udce9 and München²", "")
+    with ClipWriter(tmp_path / "clip", size=SIZE, source={}) as writer:
+        for i in range(FRAMES):
+            writer.put(i, *pictures(i)[:2])
+        writer.write_findings([named])
+        writer.finish(arrays(), np.zeros(FRAMES * 640))
+    assert open_clip(tmp_path / "clip").findings() == (named,)
+
+
+def test_a_link_is_written_through(tmp_path):
+    """To a clip, to nothing yet, or on the way: on a larger disk, say."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (tmp_path / "new").symlink_to(disk / "clip")
+    (tmp_path / "data").symlink_to(disk)
+    assert write(tmp_path / "new").image(0).shape == (SIZE, SIZE, 3)
+    write(tmp_path / "new", overwrite=True, job="0123456789abcdef")
+    write(tmp_path / "data" / "other")
+    assert (tmp_path / "new").readlink() == disk / "clip"
+    assert sorted(p.name for p in disk.iterdir()) == ["clip", "other"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "disk", "new"]
+
+
+def test_where_nothing_can_be_written_is_said_first(tmp_path, monkeypatch):
+    def read_only(*_, dir, **__):
+        raise OSError(errno.EROFS, "Read-only file system", str(dir))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)
+    with pytest.raises(UserError, match=r"clip: cannot write there \(Read-only file system\)"):
+        write(tmp_path / "new" / "clip")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mounted_disk_cannot_be_replaced(tmp_path, monkeypatch):
+    (tmp_path / "clip").mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path / "clip")
+    with pytest.raises(UserError, match="a disk is mounted there"):
+        write(tmp_path / "clip", overwrite=True)

@@ -1,13 +1,14 @@
 """The head is cut out of a clip: on drawn heads with known alpha, and whole on the real ones."""
 
 import itertools
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from jax_talker.data.camera.crop import Crop
-from jax_talker.data.cut.alpha_files import AlphaFiles, NoMatte
+from jax_talker.data.cut.alpha_files import AlphaFiles, NoMatte, in_order
 from jax_talker.data.cut.matte import HeadMatte, HeadView, on_white
 from jax_talker.data.read.video import write_video
 from jax_talker.data.track.landmarks import IBUG
@@ -125,6 +126,24 @@ def test_mattes_of_ones_own(tmp_path, clip, views):
             alpha = cut_one(given, t, clip.frames[t], view)
             inside = view.crop.inside(clip.frames[t].shape, SIZE)
             assert np.abs(alpha - true_alpha(clip, views, t) * inside).mean() <= tolerance
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["{}.png", "frame{}.png", "alpha_{}_of_40.png", "{:05d}.png", "Shot 2 ({}).PNG", "v1.{}.png", "clip.2.{:04d}.tif"],
+)
+def test_mattes_are_counted_as_people_count(tmp_path, views, name):
+    for i in reversed(range(40)):
+        cv2.imwrite(str(tmp_path / name.format(i)), np.full((8, 8), i, np.uint8))
+    (tmp_path / f"._{name.format(3)}").write_bytes(b"a Mac's note on a foreign disk")
+    files = AlphaFiles(tmp_path, frames=40, start=0.0)
+    picture = np.zeros((8, 8, 3), np.uint8)
+    assert [int(files.look(i, picture, views[0])[0, 0]) for i in range(40)] == list(range(40))
+
+
+def test_mattes_named_by_seconds_are_in_the_order_of_time():
+    names = [Path(f"matte_{i / 25}.png") for i in range(40)]  # 0.0, 0.04, 0.08, …, 0.2, 0.24
+    assert in_order(names[::-1]) == names
 
 
 def test_bad_mattes_say_why(tmp_path, clip, views):

@@ -1,9 +1,12 @@
 """Videos read and written: counts, times, orientation, sound in step, and every way a file can be bad."""
 
+import struct
+
 import av
 import numpy as np
 import pytest
 
+from jax_talker.data.read.audio import load_sound
 from jax_talker.data.read.video import probe, read_frames, write_video
 from jax_talker.errors import UserError
 
@@ -68,6 +71,87 @@ def test_rotation_is_honoured(stamped_video, read_number):
     assert clockwise.shape == (64, 48, 3)
     np.testing.assert_array_equal(clockwise, np.rot90(upright, -1))
     assert probe(stamped_video([0, 40], name="c.mp4", rotation=-90)).size == (48, 64)
+
+
+WAYS = {  # what is done to the picture before it is stored, and the header's a b c d by which players undo it
+    "as it is": (lambda x: x, (1, 0, 0, 1)),
+    "mirrored": (lambda x: x[:, ::-1], (-1, 0, 0, 1)),
+    "flipped": (lambda x: x[::-1], (1, 0, 0, -1)),
+    "upside down": (lambda x: x[::-1, ::-1], (-1, 0, 0, -1)),
+    "turned left": (lambda x: np.rot90(x, 1), (0, 1, -1, 0)),
+    "turned right": (lambda x: np.rot90(x, -1), (0, -1, 1, 0)),
+    "transposed": (lambda x: x.swapaxes(0, 1), (0, 1, 1, 0)),
+    "transposed and upside down": (lambda x: np.rot90(x.swapaxes(0, 1), 2), (0, -1, -1, 0)),
+    "mirrored, and scaled": (lambda x: x[:, ::-1], (-2, 0, 0, 2)),
+}
+
+
+def with_matrix(path, *abcd):
+    """The track header says x' = a x + c y, y' = b x + d y."""
+    data = bytearray(path.read_bytes())
+    struct.pack_into(">4i", data, data.index(b"tkhd") + 44, *(round(v * 65536) for v in (abcd[0], abcd[1], 0, abcd[2])))
+    struct.pack_into(">i", data, data.index(b"tkhd") + 60, round(abcd[3] * 65536))
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_turns_and_mirrors_are_undone_as_players_do(tmp_path, way):
+    change, matrix = WAYS[way]
+    picture = np.zeros((64, 96, 3), np.uint8)  # no two of its sides are alike
+    picture[:16], picture[:, :24], picture[40:, 60:] = (250, 30, 30), (30, 250, 30), (40, 40, 250)
+    stored = np.ascontiguousarray(change(picture))
+    path = with_matrix(write_video(tmp_path / "a.mp4", [stored] * 2), *matrix)
+    shown = next(read_frames(path))
+    assert shown.shape == picture.shape
+    assert probe(path).size == (96, 64)
+    # H.264 halves the chroma and rounds; any other turn would be off by 50 grey levels on average
+    assert np.abs(shown.astype(int) - picture).mean() < 3
+
+
+def test_a_picture_is_turned_by_any_angle(tmp_path):
+    """30° clockwise about the middle, within the picture's size; a turn below FFmpeg's tolerance of 1° is none."""
+    picture = np.zeros((64, 96, 3), np.uint8)
+    picture[28:36, 68:76] = 255  # 24 px to the right of the middle
+    path = write_video(tmp_path / "a.mp4", [picture] * 2)
+    plain = next(read_frames(path))
+    cos, sin = np.cos(np.radians(30)), np.sin(np.radians(30))
+    shown = next(read_frames(with_matrix(path, cos, sin, -sin, cos)))
+    assert shown.shape == plain.shape
+    rows, columns = np.nonzero(shown[..., 1] > 128)
+    np.testing.assert_allclose((columns.mean() - 47.5, rows.mean() - 31.5), (24 * cos, 24 * sin), atol=0.7)
+    tiny = np.sin(np.radians(0.9))
+    np.testing.assert_array_equal(next(read_frames(with_matrix(path, 1, tiny, -tiny, 1))), plain)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "head10:30.mp4",
+        "2024-11-14T22:57:44+02:00.mp4",
+        "a b.mp4",
+        "Ünï²–頭.mp4",
+        "50%03d#?.mp4",
+        "pipe:1.mkv",
+        "-o.mov",
+    ],
+)
+def test_any_file_name_will_do_in_the_current_folder(tmp_path, monkeypatch, paint, read_number, beeps, name):
+    monkeypatch.chdir(tmp_path)
+    path = write_video(name, (paint(i) for i in range(25)), sound=beeps(1, [0.4]))
+    assert files_in(tmp_path) == [name]
+    assert numbers(read_number, path) == numbers(read_number, name) == list(range(25))
+    assert len(load_sound(name)) >= 16_000
+
+
+def test_links_are_written_through(tmp_path, paint):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "there").symlink_to(tmp_path / "disk")
+    (tmp_path / "a.mp4").symlink_to(tmp_path / "disk" / "b.mp4")
+    write_video(tmp_path / "there" / "c.mp4", [paint(1)])
+    write_video(tmp_path / "a.mp4", [paint(2)])
+    assert (tmp_path / "a.mp4").is_symlink()
+    assert files_in(tmp_path / "disk") == ["b.mp4", "c.mp4"]
 
 
 def test_pixels_become_square(stamped_video, read_number):

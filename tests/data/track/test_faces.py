@@ -1,6 +1,5 @@
 """Landmarkers: MediaPipe, face-alignment, files; what is missing is said. Eyes that blink."""
 
-import csv
 import subprocess
 import sys
 
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 
 from jax_talker.data.read.video import read_frames
-from jax_talker.data.track.blink import blink_from_openness, count_blinks, eye_openness, read_openface_blink
+from jax_talker.data.track.blink import blink_from_openness, count_blinks, eye_openness
 from jax_talker.data.track.faces import Landmarker
 from jax_talker.data.track.landmarkers import face_alignment, make_landmarker
 from jax_talker.data.track.landmarks import AVERAGE_FACE, IBUG, MEDIAPIPE
@@ -268,39 +267,3 @@ def test_blink_is_relative_to_the_person():
     np.testing.assert_allclose(narrow, blink, atol=1e-6)
     never = blink_from_openness(np.full(100, 0.03) + 0.001 * np.sin(np.arange(100)))
     assert never.max() < 0.15  # noise is not stretched to blinks
-
-
-def write_openface(path, times, values, header=("frame", " timestamp", " AU45_r")):
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(
-            [(i + 1, f"{t:.3f}", v)[: len(header)] for i, (t, v) in enumerate(zip(times, values, strict=True))]
-        )
-
-
-def test_openface_blink_is_found_by_time(tmp_path):
-    times = np.arange(120) / 30
-    values = np.arange(120) / 30  # AU45 grows by one a second, up to 4
-    write_openface(tmp_path / "a.csv", times, values)
-    blink = read_openface_blink(tmp_path / "a.csv", 50, fps=25, start=1.0)
-    shown = np.floor((1 + np.arange(50) / 25) * 30 + 1e-6) / 30  # the source frame on screen
-    np.testing.assert_allclose(blink, np.clip(shown, 0, 2) / 2, atol=1e-6)
-
-
-def test_bad_openface_tables(tmp_path):
-    write_openface(tmp_path / "short.csv", np.arange(10) / 25, np.zeros(10))
-    write_openface(tmp_path / "other.csv", np.arange(10) / 25, np.zeros(10), (" frame", " timestamp", " AU12_r"))
-    write_openface(tmp_path / "text.csv", np.arange(10) / 25, ["x"] * 10)
-    for name, reason in {
-        "absent.csv": "no such OpenFace CSV",
-        "short.csv": r"covers 0\.00–0\.40 s, but the clip needs 0\.00–1\.96 s",
-        "other.csv": "no AU45_r column",
-        "text.csv": "not a number",
-    }.items():
-        with pytest.raises(UserError, match=reason):
-            read_openface_blink(tmp_path / name, 50, fps=25)
-    (tmp_path / "rows.csv").write_text(" AU45_r\n" + "1.0\n" * 49)
-    with pytest.raises(UserError, match="49 rows without time stamps, but the clip has 50"):
-        read_openface_blink(tmp_path / "rows.csv", 50, fps=25)
-    np.testing.assert_allclose(read_openface_blink(tmp_path / "rows.csv", 49, fps=25), 0.5)
