@@ -21,11 +21,11 @@ def get_config() -> ConfigDict:
     c = quickstart.get_config()
     c.prior.path = "priors/gghead512"
     c.prior.compute = "tf32"
-    c.personalize.frames = 32
     c.personalize.invert_steps = 1000
-    c.personalize.tune_steps = 800
+    c.personalize.tune_steps = 4000
     c.personalize.tune_rate = 3e-4
     c.personalize.locality = 0.1
+    c.train.hear_steps = 4000
     c.model.hidden = (256, 256)
     c.train.steps = 20_000
     c.train.batch = 8

@@ -22,6 +22,5 @@ from configs import hdtf
 def get_config() -> ConfigDict:
     c = hdtf.get_config()
     c.data.clip = "data/m003"
-    c.personalize.frames = 48  # eight emotions in three levels, not one person's ordinary speech
     c.model.expressions = 30
     return c

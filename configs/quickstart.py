@@ -29,26 +29,29 @@ def get_config() -> ConfigDict:
     c.render = ConfigDict()
     c.render.implementation = placeholder(str)  # rasteriser; unset: the fastest for this machine
     c.render.capacity = placeholder(int)  # intersections that fit, for implementations with a static bound
+    c.render.smoothing = 0.6  # frames; deviation of the Gaussian that smooths coefficients in time
 
     c.loss = ConfigDict()
     c.loss.l1 = 1.0
     c.loss.ssim = 0.2
     c.loss.lpips = 0.0  # needs weights:
-    c.loss.lpips_weights = placeholder(str)  # a folder of python -m converters lpips
+    c.loss.lpips_weights = placeholder(str)  # a folder of python -m converters lpips, or a .safetensors file
 
+    # Rates are steps of Adam: of latents in units of the prior's spread, of detail in models.detail.UNITS.
     c.personalize = ConfigDict()
-    c.personalize.frames = 16  # how many frames, chosen to differ, show the person
-    c.personalize.batch = 4
-    c.personalize.invert_steps = 400
+    c.personalize.divide = False  # whether Gaussians of the face are divided in four, for detail above 128²
+    c.personalize.invert_steps = 150
     c.personalize.invert_rate = 0.03
-    c.personalize.residual = 1e-3  # how strongly a frame's latent is kept near the anchor
+    c.personalize.motion_rate = 2e-3  # of the directions that seen motion follows
     c.personalize.anchor = 1e-4  # how strongly the anchor is kept near the prior's centre
     c.personalize.delta = 3e-2  # how strongly the rows of the anchor are kept alike, near W: unseen sides gain
-    c.personalize.refine_cameras = False  # correct the clip's labels by gradient while inverting
-    c.personalize.camera_rate = 2e-3  # radians and world units
+    c.personalize.camera_rate = 0.0  # above 0: one motion of the head in all frames corrects the clip's labels
     c.personalize.tune_steps = 800
-    c.personalize.tune_rate = 4e-3
-    c.personalize.locality = 0.03  # how strongly the generator stays itself away from the person
+    c.personalize.detail_rate = 1e-2
+    c.personalize.deformation_rate = 3e-3
+    c.personalize.detail = 0.01  # how strongly the person's own detail is drawn to nothing
+    c.personalize.tune_rate = 0.0  # of the generator's weights; above 0 each step costs about twice as much
+    c.personalize.locality = 0.03  # how strongly a tuned generator stays itself away from the person
 
     c.model = ConfigDict()
     c.model.expressions = 20  # k_e
@@ -57,18 +60,21 @@ def get_config() -> ConfigDict:
     c.model.attention = 8  # frames AudioAttNet weighs
     c.model.smoothing = 5  # frames the temporal CNN joins
     c.model.hidden = (128, 128)  # of both encoders
-    c.model.deformation = False  # the residual field; off in the paper's method
+    c.model.deformation = "blendshapes"  # "blendshapes", "field" (a network on position), or "none" (the paper)
+    c.model.expression_shapes = 8  # blendshapes of the upper face
+    c.model.lip_shapes = 12  # and of the lower one
 
     c.train = ConfigDict()
+    c.train.hear_steps = 600  # of the encoders' regression on seen motion, without rendering
     c.train.steps = 1000
     c.train.batch = 4  # even: successive frames come in couples
     c.train.rate = 2e-3
+    c.train.deformation_rate = 3e-3
     c.train.swap = 0.5  # share of couples whose lips hear another frame than the upper face
+    c.train.lower = 3.0  # how much more a pixel of the lower face weighs than one outside the face
     c.train.upper = 1.0
-    c.train.lower = 1.0
-    c.train.outside = 0.1
-    c.train.smooth = 1e-4
-    c.train.size = 1e-5
+    c.train.smooth = 1e-3
+    c.train.size = 1e-4
 
     c.log = ConfigDict()
     c.log.scalars = 20

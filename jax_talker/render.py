@@ -39,7 +39,8 @@ def main() -> None:
     config: Any = ConfigDict(folder.config(quickstart.get_config().to_dict()))
     of_clip = AUDIO.value in ("test", "all")
     needed = of_clip or CAMERA.value == "clip" or CLIP.value or not (SIZE.value or folder.clip_size)
-    clip = folder.load_anchor().placed(folder.find_clip(CLIP.value)) if needed else None  # else it may be gone
+    speaker = navigating.open_speaker(config, folder)
+    clip = speaker.with_corrected_cameras(folder.find_clip(CLIP.value)) if needed else None  # else it may be gone
     if clip is not None and of_clip:
         test = builders.clip_split(config, clip).test
         script = talking.script_of_clip(clip, test if AUDIO.value == "test" else np.arange(clip.frames), CAMERA.value)
@@ -48,7 +49,6 @@ def main() -> None:
         given = open_sound(AUDIO.value)
         script = talking.script_for(speech_of(given), CAMERA.value, clip=clip, seed=SEED.value)
         sound = replace(given, seconds=len(script.label) / FPS)  # as it was given; the script's is for the model
-    speaker = navigating.open_speaker(config, folder)
     size = SIZE.value or (clip.size if clip is not None else folder.clip_size)
     made = talking.frames(config, speaker, script, size)
     if clip is not None and script.truth is not None and size == clip.size:

@@ -5,20 +5,21 @@ from collections.abc import Callable
 from typing import Any
 
 from jax_talker.data.batches.dataset import ClipFrames, Split, split
+from jax_talker.data.batches.motion_features import motion_features
 from jax_talker.data.clip.clip import Clip, open_clip
-from jax_talker.data.read.audio import FeatureExtractor, LogMel, frame_windows
+from jax_talker.data.read.audio import FeatureExtractor, LogMel, frame_windows, normalised
 from jax_talker.errors import UserError
-from jax_talker.models.deformation import DeformationField
+from jax_talker.models.deformation import Blendshapes, DeformationField
 from jax_talker.models.talker import Talker
 from jax_talker.networks import lpips
 from jax_talker.priors.base import Prior
 from jax_talker.rendering import Rasteriser
 from jax_talker.training.growing import GrowingStep
+from jax_talker.training.head_step import HeadWeights
 from jax_talker.training.loop import Every
-from jax_talker.training.navigate_step import TalkingHead
 from jax_talker.training.objective import ImageLoss
+from jax_talker.training.talking_head import TalkingHead
 
-AUDIO_WINDOW = 16  # feature steps that one frame hears (data.read.audio.frame_windows)
 EXTRACTORS = {"logmel": LogMel}
 
 
@@ -45,9 +46,9 @@ def clip_split(config: Any, of: Clip) -> Split:
 
 
 def clip_frames(config: Any, of: Clip, sound_of: Clip, reach: int) -> ClipFrames:
-    """Frames of one camera with the clip's audio windows."""
-    windows = frame_windows(extractor(config)(sound_of.audio()), of.frames, of.boundaries)
-    return ClipFrames(of, windows, reach)
+    """Frames of one camera with the clip's audio windows and the motion that its own camera saw."""
+    windows = frame_windows(extractor(config)(normalised(sound_of.audio())), of.frames, of.boundaries)
+    return ClipFrames(of, windows, reach, motion_features(sound_of.arrays, clip_split(config, sound_of).train))
 
 
 def image_loss(config: Any) -> tuple[ImageLoss, str]:
@@ -68,31 +69,63 @@ def image_loss(config: Any) -> tuple[ImageLoss, str]:
     return ImageLoss(weights.l1, weights.ssim, weights.lpips, network), f"{text} + {weights.lpips:g}·LPIPS ({net})"
 
 
-def talking_head(config: Any, prior: Prior, gain: float) -> TalkingHead:
-    """The talker on top of a prior."""
+def talking_head(config: Any, prior: Prior, num_gaussians: int, gain: float) -> TalkingHead:
+    """The talker on top of a prior, for a person of so many Gaussians."""
     m = config.model
-    talker = Talker(
-        prior.num_ws,
-        prior.w_dim,
-        m.expressions,
-        m.lips,
-        m.audio_features,
-        m.attention,
-        m.smoothing,
-        tuple(m.hidden),
-        gain,
+    forms = {
+        "blendshapes": lambda: Blendshapes(num_gaussians, m.expression_shapes, m.lip_shapes),
+        "field": DeformationField,
+        "none": lambda: None,
+    }
+    if m.deformation not in forms:
+        raise UserError(f"config.model.deformation: no form {m.deformation!r}; choose from {sorted(forms)}")
+    return TalkingHead(
+        prior, _talker(config, prior.num_ws, prior.w_dim, gain), forms[m.deformation](), rasteriser(config)
     )
-    return TalkingHead(prior, talker, DeformationField() if m.deformation else None, rasteriser(config))
 
 
-def rasteriser(config: Any) -> Rasteriser:
-    """The rasteriser's options."""
-    return Rasteriser(config.render.implementation, config.render.capacity)
+def _talker(config: Any, num_ws: int, w_dim: int, gain: float) -> Talker:
+    m = config.model
+    hidden = tuple(m.hidden)
+    return Talker(num_ws, w_dim, m.expressions, m.lips, m.audio_features, m.attention, m.smoothing, hidden, gain)
 
 
-def growing_step(config: Any, prior: Prior, size: int, build: Callable[[Rasteriser], Callable]) -> GrowingStep:
-    """A training step at ``size``² whose rasteriser grows when something did not fit."""
-    return GrowingStep(build, rasteriser(config), num_gaussians=prior.num_gaussians, size=size)
+def reach(config: Any) -> int:
+    """Neighbouring frames whose audio windows one frame needs."""
+    return _talker(config, 1, 1, 1.0).reach
+
+
+def head_weights(config: Any) -> HeadWeights:
+    """The loss of personalising and navigating."""
+    p, t = config.personalize, config.train
+    return HeadWeights(
+        lower=t.lower,
+        upper=t.upper,
+        detail=p.detail,
+        anchor=p.anchor,
+        delta=p.delta,
+        smooth=t.smooth,
+        size=t.size,
+        locality=p.locality,
+    )
+
+
+def crossed(config: Any) -> int:
+    """Couples of a batch whose lips follow another frame than the upper face."""
+    couples = config.train.batch // 2
+    return min(couples, round(config.train.swap * couples))
+
+
+def rasteriser(config: Any, capacity: int | None = None) -> Rasteriser:
+    """The rasteriser's options; ``capacity`` is what a run has found to be needed."""
+    return Rasteriser(config.render.implementation, max(config.render.capacity or 0, capacity or 0) or None)
+
+
+def growing_step(
+    config: Any, num_gaussians: int, size: int, build: Callable[[Rasteriser], Callable], remember: Callable[[int], None]
+) -> GrowingStep:
+    """A training step at ``size``² whose rasteriser grows when something did not fit, and ``remember`` is told."""
+    return GrowingStep(build, rasteriser(config), num_gaussians=num_gaussians, size=size, remember=remember)
 
 
 def every(config: Any) -> Every:

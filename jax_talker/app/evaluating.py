@@ -1,76 +1,108 @@
-"""Score a run on frames it never saw, from its own camera and from true further cameras, beside two yardsticks.
+"""Score a run on frames it never saw, from its own camera and from true further cameras, beside three yardsticks.
 
 ``anchor_only`` is the same head without motion; ``mean_frame`` is the mean of the training frames of that camera (for
-further cameras a generous yardstick: the model was never shown them).
+further cameras a generous yardstick: the model was never shown them); ``nearest_pose`` is a copy of the training frame
+that was filmed from where this camera stands, as nearly as there is one.
 """
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import matplotlib.figure
 import numpy as np
 
 from jax_talker.app import builders
-from jax_talker.app.navigating import Speaker
-from jax_talker.data.batches.dataset import ClipFrames, batches
+from jax_talker.app.speaking import Speaker
+from jax_talker.app.talking import batches_of, spoken
+from jax_talker.data.batches.dataset import ClipFrames
 from jax_talker.data.clip.clip import Clip
 from jax_talker.metrics import psnr, ssim
 from jax_talker.training.log import progress, read_scalars
 from jax_talker.types import FrameBatch
 
-BATCH = 8
-YARDSTICKS = ("model", "anchor_only", "mean_frame")
-Score = Callable[[FrameBatch, np.ndarray], dict[str, dict[str, jax.Array]]]
+YARDSTICKS = ("model", "anchor_only", "mean_frame", "nearest_pose")
+REGIONS = ("whole", "face", "lower", "upper")
+TRAINING_FRAMES = 64  # evenly spread, for the score on what was learnt from
+Scores = dict[str, dict[str, dict[str, float]]]  # yardstick → region → psnr, ssim
 
 
 def evaluate(config: Any, speaker: Speaker, clip: Clip) -> dict[str, Any]:
-    """Scores of the model and both yardsticks: psnr, ssim, psnr_mouth (inside the lower-face mask), and ``views``."""
-    test = builders.clip_split(config, clip).test
-    placed = speaker.personal.placed
-    score = _scorer(speaker)
-    scores: dict[str, Any] = _camera(config, score, speaker.reach, placed(clip), clip)
+    """Scores by yardstick and region (psnr in dB, ssim) of the held-out frames; ``views`` has those of further cameras,
+    ``training`` the model's of frames that it learnt from. What was not filmed (Clip.valid) does not count.
+    """
+    split = builders.clip_split(config, clip)
+    own = speaker.with_corrected_cameras(clip)
+    frames = builders.clip_frames(config, own, clip, speaker.reach)
+    pictures = _Pictures(config, speaker, frames, split.train)
+    views: dict[str, Scores] = {}
     for name in clip.view_names:
-        for yardstick, values in _camera(config, score, speaker.reach, placed(clip.view(name)), clip).items():
-            scores[yardstick].setdefault("views", {})[name] = values
-    return {**scores, "frames": len(test), "size": clip.size, "clip": clip.root.name}
+        view = speaker.with_corrected_cameras(clip.view(name))
+        views[name] = pictures.score(builders.clip_frames(config, view, clip, speaker.reach), split.test, name)
+    some = split.train[np.linspace(0, len(split.train) - 1, min(TRAINING_FRAMES, len(split.train))).astype(int)]
+    return {
+        **pictures.score(frames, split.test, "evaluate"),
+        "views": views,
+        "training": pictures.score(frames, some, "training frames")["model"],
+        "frames": len(split.test),
+        "training_frames": len(split.train),
+        "size": clip.size,
+        "clip": clip.root.name,
+    }
 
 
-def _scorer(speaker: Speaker) -> Score:
-    """Scores [B] of a batch for the model and both yardsticks; compiled once for all cameras."""
+@jax.jit
+def _compared(image: jax.Array, batch: FrameBatch) -> dict[str, dict[str, jax.Array]]:
+    """PSNR and SSIM [B] of pictures in each region; no window sees what was not filmed."""
+    image = batch.image + batch.valid[..., None] * (image - batch.image)
+    face = jnp.maximum(batch.upper, batch.lower)
+    regions = {"whole": batch.valid, "face": face, "lower": batch.lower, "upper": batch.upper}
+    masks = {name: region * batch.valid for name, region in regions.items()}
+    return {
+        name: {"psnr": psnr(image, batch.image, mask), "ssim": ssim(image, batch.image, mask)}
+        for name, mask in masks.items()
+    }
 
-    @jax.jit
-    def score(batch, mean):
-        size = batch.image.shape[1]
-        shown = {
-            "model": speaker(batch.audio, batch.blink, batch.label, size),
-            "anchor_only": speaker.still(batch.label, size),
-            "mean_frame": jax.numpy.broadcast_to(mean, batch.image.shape),
-        }
-        return {
-            name: {
-                "psnr": psnr(image, batch.image),
-                "ssim": ssim(image, batch.image),
-                "psnr_mouth": psnr(image, batch.image, batch.lower),
+
+class _Pictures:
+    """What the model and the yardsticks show of frames of a clip."""
+
+    def __init__(self, config: Any, speaker: Speaker, own: ClipFrames, train: np.ndarray):
+        self._speaker, self._own, self._train = speaker, own, train
+        clip = own.clip
+        self._coefficients = spoken(config, speaker, own.windows, clip.arrays["blink"], clip.boundaries)
+
+    def score(self, seen: ClipFrames, indices: np.ndarray, title: str) -> Scores:
+        """Scores of the frames ``indices`` of a camera's frames ``seen``."""
+        speaker, size = self._speaker, seen.clip.size
+        mean = _mean_frame(seen, self._train)
+        nearest = self._train[_nearest(seen.clip.arrays["label"][indices], self._own.clip.arrays["label"][self._train])]
+        copies = dict(zip(indices.tolist(), nearest.tolist(), strict=True))
+        found: list[dict] = []
+        total = -(-len(indices) // speaker.batch)
+        for part, count in progress(batches_of(indices, speaker.batch), total=total, desc=title, unit="batch"):
+            batch = seen.frames(part)
+            held = jnp.asarray(self._own.clip.arrays["label"][part], jnp.float32)
+            said = jax.tree.map(lambda x, p=part: jnp.asarray(x[p]), self._coefficients)
+            copied = self._own.store.images(np.array([copies[i] for i in part.tolist()]))
+            shown = {
+                "model": speaker.pictures(said, held, batch.label, size),
+                "anchor_only": speaker.pictures(speaker.rest, held, batch.label, size),
+                "mean_frame": jnp.broadcast_to(mean, batch.image.shape),
+                "nearest_pose": jnp.asarray(copied.astype(np.float32) / 255),
             }
-            for name, image in shown.items()
-        }
+            scores = {name: _compared(image, batch) for name, image in shown.items()}
+            found.append(jax.tree.map(lambda x, n=count: np.asarray(x[:n]), scores))
+        return jax.tree.map(_mean, *found)
 
-    return score
 
-
-def _camera(config: Any, score: Score, reach: int, seen: Clip, clip: Clip) -> dict[str, dict[str, float]]:
-    frames = builders.clip_frames(config, seen, clip, reach)
-    indices = builders.clip_split(config, clip)
-    mean = _mean_frame(frames, indices.train)
-    found: list[dict] = []
-    total = -(-len(indices.test) // BATCH)
-    for batch, count in progress(batches(frames, indices.test, BATCH), total=total, desc="evaluate", unit="batch"):
-        found.append(jax.tree.map(lambda x, count=count: np.asarray(x[:count]), score(batch, mean)))
-    return jax.tree.map(_mean, *found)
+def _nearest(labels: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """For each label [N, 25] the number of the one [M, 25] whose camera is turned least against it."""
+    a, b = (x[:, :16].reshape(-1, 4, 4)[:, :3, :3].reshape(-1, 9) for x in (labels, among))
+    return np.argmax(a @ b.T, axis=1)  # trace of R_aᵀ R_b = 1 + 2 cos(angle)
 
 
 def _mean(*parts: np.ndarray) -> float:
@@ -89,7 +121,8 @@ def _mean_frame(frames: ClipFrames, indices: np.ndarray) -> np.ndarray:
 
 def write_metrics(path: str | Path, scores: dict[str, Any]) -> None:
     """Scores as JSON; null where there is none, as of a mouth that a camera never sees."""
-    Path(path).write_text(json.dumps(_without_nan(scores), indent=1, allow_nan=False) + "\n")
+    text = json.dumps(_without_nan(scores), indent=1, allow_nan=False) + "\n"
+    Path(path).write_text(text, encoding="utf-8")
 
 
 def _without_nan(value: Any) -> Any:
@@ -99,15 +132,20 @@ def _without_nan(value: Any) -> Any:
 
 
 def table(scores: dict[str, Any]) -> str:
-    """Scores for people, a line for each yardstick and camera."""
-    lines = [f"{'':24}{'PSNR':>8}{'SSIM':>8}{'PSNR mouth':>12}"]
-    cameras = {"own camera": None} | {name: name for name in scores["model"].get("views", {})}
-    for title, view in cameras.items():
-        for name in YARDSTICKS:
-            values = scores[name] if view is None else scores[name]["views"][view]
-            numbers = f"{values['psnr']:8.2f}{values['ssim']:8.3f}{values['psnr_mouth']:12.2f}"
-            lines.append(f"{title:12}{name:12}{numbers}")
-    return "\n".join(lines)
+    """Scores for people: PSNR and SSIM by region, a line for each yardstick and camera."""
+    lines = [
+        f"{scores['frames']} held-out frames, {scores['training_frames']} training frames, {scores['size']}²; "
+        "PSNR in dB / SSIM",
+        f"{'':26}" + "".join(f"{region:>16}" for region in REGIONS),
+    ]
+
+    def line(camera: str, name: str, values: dict) -> str:
+        numbers = (f"{values[r]['psnr']:.2f} / {values[r]['ssim']:.3f}" for r in REGIONS)
+        return f"{camera:12}{name:14}" + "".join(f"{n:>16}" for n in numbers)
+
+    for camera, found in {"own camera": scores, **scores["views"]}.items():
+        lines += [line(camera, name, found[name]) for name in YARDSTICKS]
+    return "\n".join([*lines, line("training", "model", scores["training"])])
 
 
 def draw_curves(workdir: str | Path, path: str | Path) -> None:
@@ -119,10 +157,10 @@ def draw_curves(workdir: str | Path, path: str | Path) -> None:
     for axis, (stage, scalars) in zip(axes[0], stages.items(), strict=False):
         right = axis.twinx()
         for name, (steps, values) in scalars.items():
-            if name in ("loss", "image", "upper", "lower", "locality"):
+            if name in ("loss", "image", "detail", "locality", "expression", "lips"):
                 axis.semilogy(steps, np.maximum(values, 1e-9), label=name)
             elif name.startswith("psnr"):
-                right.plot(steps, values, "k--", label=name)
+                right.plot(steps, values, "k-" if name == "psnr" else "k--", label=name)
         axis.set(title=stage, xlabel="step", ylabel="loss")
         right.set_ylabel("PSNR, dB")
         lines = [*axis.get_lines(), *right.get_lines()]

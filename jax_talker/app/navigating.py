@@ -1,141 +1,116 @@
-"""Train a talker on a personalised run, and open a trained one."""
+"""Learn to speak: walk the latent space of a personalised generator by sound. And open a head that has learnt it.
 
-from dataclasses import dataclass, replace
+The encoders are first regressed on the motion that landmarks showed (``hear``, no rendering), then trained on pictures
+together with the bases and the deformation field (``navigate``).
+"""
+
+from dataclasses import replace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from jax_talker import priors
 from jax_talker.app import builders
-from jax_talker.app.run_folder import Personal, RunFolder
-from jax_talker.data.batches.dataset import ClipFrames
-from jax_talker.models.navigator import Coefficients
-from jax_talker.priors.base import Variables
-from jax_talker.rendering import Rasteriser
-from jax_talker.training import navigate_step as stage
+from jax_talker.app.head_trainer import HeadTrainer, Stage
+from jax_talker.app.person import Person, load_person
+from jax_talker.app.run_folder import RunFolder
+from jax_talker.app.speaking import Speaker
+from jax_talker.training.cameras import move_labels
 from jax_talker.training.checkpoint import Checkpoints
+from jax_talker.training.head_step import make_hearing_step
 from jax_talker.training.log import Log
 from jax_talker.training.loop import run
-from jax_talker.training.state import TrainState, adam, create
-from jax_talker.types import Latent
+from jax_talker.training.state import TrainState, cosine, create, direction
+from jax_talker.training.talking_head import Fixed, Params
 
-STAGE = "navigate"
-
-
-@dataclass(frozen=True)
-class Speaker:
-    """A trained talking head with all its arrays: sound and cameras in, pictures out."""
-
-    head: stage.TalkingHead
-    variables: Variables
-    personal: Personal
-    params: Any
-
-    @property
-    def anchor(self) -> Float[Array, "L D"]:
-        return jnp.asarray(self.personal.anchor)
-
-    @property
-    def reach(self) -> int:
-        """Neighbouring frames whose audio windows one frame needs."""
-        return self.head.talker.reach
-
-    def __call__(
-        self, audio: Float[Array, "B A T F"], blink: Float[Array, "B"], label: Float[Array, "B 25"], size: int
-    ) -> Float[Array, "B H W 3"]:
-        """Frames in [0, 1] that hear ``audio`` and blink, seen from their cameras."""
-        latent, coefficients = self.head.latents(self.params, self.anchor, audio, blink, audio)
-        seen = self.head.show(self.params, self.variables, latent, coefficients, label, size)
-        return jnp.clip(seen.image, 0, 1)
-
-    def still(self, label: Float[Array, "B 25"], size: int) -> Float[Array, "B H W 3"]:
-        """The anchor without motion, seen from cameras."""
-        batch, talker = len(label), self.head.talker
-        latent = Latent(jnp.broadcast_to(self.anchor, (batch, *self.anchor.shape)))
-        rest = Coefficients(jnp.zeros((batch, talker.expressions)), jnp.zeros((batch, talker.lips)))
-        return jnp.clip(self.head.show(self.params, self.variables, latent, rest, label, size).image, 0, 1)
+STAGE, HEARING = "navigate", "hear"
+HEARING_BATCH = 16
 
 
-def walk_length(personal: Personal) -> float:
-    """How far the chosen frames' latents lie from the anchor: the unit in which coefficients are learnt."""
-    away = np.linalg.norm((personal.latents - personal.anchor).reshape(len(personal.latents), -1), axis=1)
-    return max(float(np.median(away)), 1e-3)
-
-
-def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> Speaker:
-    """Train the talker; the run must have been personalised."""
-    prior, variables = priors.load(folder.personal, compute=config.prior.compute)
-    personal = folder.load_anchor()
-    clip = personal.placed(builders.clip(config))
-    head = builders.talking_head(config, prior, walk_length(personal))
-    frames = builders.clip_frames(config, clip, clip, head.talker.reach)
-    indices = builders.clip_split(config, clip)
-    loss, loss_text = builders.image_loss(config)
-    log.say(f"train: {len(indices.train)} frames, {len(indices.test)} held out; {loss_text}")
-
+def train(
+    config: Any, folder: RunFolder, log: Log, *, resume: bool, begun: tuple[Person, HeadTrainer] | None = None
+) -> Speaker:
+    """Train the talker of a personalised run. ``begun`` is what ``personalize`` returned, if that was just now."""
+    person, trainer = begun or _reopened(config, folder, log)
+    fixed = Fixed(trainer.variables, person.layout)
+    split = trainer.split
+    log.say(f"train: {len(split.train)} frames, {len(split.test)} held out; {trainer.loss_text}")
+    params = person.params
+    if not (resume and folder.checkpoints(STAGE).is_dir()):
+        params = {**params, "talker": _hear(trainer, params["talker"], resume)}
     c = config.train
-    optimiser = adam(c.rate, c.steps)
-    weights = stage.NavigationWeights(c.upper, c.lower, c.outside, c.smooth, c.size)
-
-    def build(rasteriser: Rasteriser):
-        step = stage.make_navigation_step(replace(head, rasteriser=rasteriser), optimiser, loss, weights)
-        return lambda s, batch: step(s, *batch)
-
-    step = builders.growing_step(config, prior, clip.size, build)
-    anchor = jnp.asarray(personal.anchor)
-    state = _initial(head, frames, optimiser, config.seed)
-    sample = _sampler(head, variables, personal, frames, indices)
-    with Checkpoints(folder.checkpoints(STAGE), keep=config.log.keep) as checkpoints:
-        state = checkpoints.resumed(state, resume)
-        pairs = frames.pairs(indices.train, c.batch, c.swap, config.seed, int(state.step))
-        state = run(
-            STAGE,
-            state,
-            c.steps,
-            step,
-            ((variables, anchor, i, j) for i, j in pairs),
-            log=log,
-            every=builders.every(config),
-            checkpoints=checkpoints,
-            config=config.to_dict(),
-            sample=sample,
-        )
-    return Speaker(replace(head, rasteriser=step.rasteriser), variables, personal, state.params)
+    stage = Stage(STAGE, c.steps, {"talker": c.rate, "deformation": c.deformation_rate}, True)
+    params = trainer.run(stage, params, fixed, resume=resume, sample=_sampler(trainer, fixed))
+    return Speaker(replace(trainer.head, rasteriser=trainer.step.rasteriser), fixed, params)
 
 
 def open_speaker(config: Any, folder: RunFolder) -> Speaker:
     """The trained talking head of a run."""
     prior, variables = priors.load(folder.personal, compute=config.prior.compute)
-    personal = folder.load_anchor()
-    head = builders.talking_head(config, prior, walk_length(personal))
-    features = builders.extractor(config).num_features
-    silence = jnp.zeros((1, head.talker.reach, builders.AUDIO_WINDOW, features))
-    like = create(head.init(jax.random.key(0), silence), adam(config.train.rate, config.train.steps), config.seed)
+    person = load_person(folder.personal)
+    head = builders.talking_head(config, prior, len(person.layout.parent), person.gain)
+    head = replace(head, rasteriser=builders.rasteriser(config, folder.capacity()))
+    like = create(person.params, direction(), config.seed)
     with Checkpoints(folder.checkpoints(STAGE)) as checkpoints:
         state, _ = checkpoints.restore(like)
-    return Speaker(head, variables, personal, state.params)
+    return Speaker(head, Fixed(variables, person.layout), state.params)
 
 
-def _initial(head: stage.TalkingHead, frames: ClipFrames, optimiser, seed: int) -> TrainState:
-    audio = frames.frames(np.array([0])).audio
-    return create(head.init(jax.random.key(seed), audio), optimiser, seed)
+def _reopened(config: Any, folder: RunFolder, log: Log) -> tuple[Person, HeadTrainer]:
+    prior, variables = priors.load(folder.personal, compute=config.prior.compute)
+    person, clip = load_person(folder.personal), builders.clip(config)
+    split = builders.clip_split(config, clip)
+    frames = builders.clip_frames(config, clip, clip, builders.reach(config))
+    count = len(person.layout.parent)
+    trainer = HeadTrainer(
+        config, folder, log, prior, variables, frames, split, num_gaussians=count, gain=person.gain, spread=1.0
+    )
+    return person, trainer
 
 
-def _sampler(head: stage.TalkingHead, variables: Variables, personal: Personal, frames: ClipFrames, indices):
-    """Pictures of held-out frames beside what the talker makes of their sound."""
-    shown = indices.test[np.linspace(0, len(indices.test) - 1, 4).astype(int)]
-    batch = frames.frames(shown)
-    size = frames.clip.size
+def _hear(trainer: HeadTrainer, talker: Any, resume: bool) -> Any:
+    """The talker's parameters with encoders that foretell from sound what landmarks show."""
+    config = trainer.config
+    steps, rate = config.train.hear_steps, config.train.rate
+    optimiser = direction()
+    step = make_hearing_step(trainer.head, optimiser, builders.head_weights(config).level)
 
-    @jax.jit
-    def speak(params):
-        return Speaker(head, variables, personal, params)(batch.audio, batch.blink, batch.label, size)
+    def batches(first: int):
+        for number in range(first, steps):
+            rng = np.random.default_rng((config.seed, number))
+            some = rng.choice(trainer.split.train, size=HEARING_BATCH)
+            yield trainer.frames.heard_only(some), jnp.float32(rate * cosine(number, steps))
+
+    with Checkpoints(trainer.folder.checkpoints(HEARING), keep=1) as checkpoints:
+        state = checkpoints.resumed(create(talker, optimiser, config.seed), resume)
+        state = run(
+            HEARING,
+            state,
+            steps,
+            lambda state, batch: step(state, *batch),
+            batches(int(state.step)),
+            log=trainer.log,
+            every=builders.every(config),
+            checkpoints=checkpoints,
+            config=config.to_dict(),
+        )
+    return state.params
+
+
+def _sampler(trainer: HeadTrainer, fixed: Fixed):
+    """Pictures of held-out frames beside what the head makes of their sound."""
+    test = trainer.split.test
+    shown = test[np.linspace(0, len(test) - 1, Speaker.batch).astype(int)]
+    batch = trainer.frames.frames(shown)
 
     def sample(state: TrainState) -> dict[str, np.ndarray]:
-        rows = [np.concatenate(list(np.asarray(images)), 1) for images in (batch.image, speak(state.params))]
+        params: Params = state.params
+        speaker = Speaker(replace(trainer.head, rasteriser=trainer.step.rasteriser), fixed, params)
+        coefficients = speaker.heard(batch.audio, batch.blink)
+        label = move_labels(batch.label, params["camera"])
+        made = speaker.pictures(coefficients, label, label, batch.image.shape[1])
+        rows = [np.concatenate(list(np.asarray(images)), 1) for images in (batch.image, made)]
         return {"truth_and_model": np.concatenate(rows, 0)}
 
     return sample

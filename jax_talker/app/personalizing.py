@@ -1,185 +1,139 @@
-"""Personalise: choose frames, invert them, tune the generator, keep the result in the run's folder."""
+"""Personalise: find a person in the prior's latent space, then learn what no latent says of them.
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+Both stages see all training frames, led by the motion that landmarks show. ``invert`` moves the anchor and finds
+directions of W+ that this motion follows. ``tune`` adds the person's own detail and the deformation field, and tunes
+the generator's weights where ``config.personalize.tune_rate`` says so.
+"""
+
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+from jaxtyping import Array
 
 from jax_talker import priors
 from jax_talker.app import builders
-from jax_talker.app.run_folder import Personal, RunFolder
+from jax_talker.app.head_trainer import HeadTrainer, Stage, typical_walk
+from jax_talker.app.person import Person
+from jax_talker.app.run_folder import RunFolder
+from jax_talker.app.speaking import Speaker
 from jax_talker.data.batches.dataset import ClipFrames
-from jax_talker.data.batches.selection import choose_frames
 from jax_talker.metrics import psnr
-from jax_talker.rendering import Rasteriser, render
-from jax_talker.training import personalize_step as stages
+from jax_talker.models import detail
+from jax_talker.models.detail import Layout
+from jax_talker.priors.base import Prior, Variables
 from jax_talker.training.cameras import move_labels
-from jax_talker.training.checkpoint import Checkpoints
+from jax_talker.training.head_step import latent_spread
 from jax_talker.training.log import Log
-from jax_talker.training.loop import run
-from jax_talker.training.state import adam, create
+from jax_talker.training.talking_head import Fixed
+from jax_talker.training.visibility import layout_seen
 from jax_talker.types import Latent
 
 STAGES = ["invert", "tune"]
-
-
-@dataclass(frozen=True)
-class Cameras:
-    """Refined cameras, as motions of the head (training.cameras)."""
-
-    shared: np.ndarray  # [6] corrects every frame of the clip
-    own: np.ndarray  # [K, 6] of the chosen frames
-
+LOOKED_AT = 32  # training frames, evenly spread, that say what is seen
+FACE = 0.3  # share of a Gaussian's pixels in the face's masks from which on it is the face's, and may be divided
 
 CARD = """# Personalised prior
 
-The generator `{prior}` tuned by jax_talker to one person, from {count} frames of `{clip}` ({size}²).
-Reconstruction of these frames: {psnr:.2f} dB PSNR. `anchor.safetensors` holds the person's latents.
-Licence and origin are those of the prior it was tuned from and of the clip.
+The generator `{prior}` for one person, learnt by jax_talker from {count} frames of `{clip}` ({size}²);
+its weights were {tuned}. Reconstruction of training frames: {psnr:.2f} dB PSNR. `person.safetensors` holds the
+person's anchor, detail, motion and deformation field. Licence and origin are those of the prior and of the clip.
 """
 
 
-def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> Personal:
-    """Run both stages and write ``folder.personal``; returns where the person is."""
+def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tuple[Person, HeadTrainer]:
+    """Run both stages and write ``folder.personal``; returns the person, and the trainer to go on with."""
+    c = config.personalize
     clip = builders.clip(config)
     prior, original = priors.load(config.prior.path, compute=config.prior.compute)
-    frames = ClipFrames(clip, np.zeros((clip.frames, 1, 1), np.float32), reach=1)  # images only; nobody listens yet
-    chosen = choose_frames(clip.arrays, builders.clip_split(config, clip).train, config.personalize.frames)
-    loss, loss_text = builders.image_loss(config)
-    log.say(f"personalise: {len(chosen)} frames of {clip.root} at {clip.size}²; {loss_text}")
+    split = builders.clip_split(config, clip)
+    spread = float(jax.jit(latent_spread, static_argnums=0)(prior, original, jax.random.key(config.seed)))
+    frames = builders.clip_frames(config, clip, clip, builders.reach(config))
+    anchor = prior.mean_latent(original)
+    layout = _first_layout(config, prior, original, anchor, frames, split.train)
+    trainer = HeadTrainer(
+        config,
+        folder,
+        log,
+        prior,
+        original,
+        frames,
+        split,
+        num_gaussians=len(layout.parent),
+        gain=typical_walk(prior, spread),
+        spread=spread,
+    )
+    log.say(
+        f"personalise: {len(split.train)} frames of {clip.root} at {clip.size}², {len(layout.parent)} Gaussians; "
+        f"{trainer.loss_text}"
+    )
+    params = trainer.init(anchor, layout)
+    rates = {"anchor": c.invert_rate * spread, "talker": c.motion_rate, "camera": c.camera_rate}
+    params = trainer.run(Stage("invert", c.invert_steps, rates, False), params, Fixed(original, layout), resume=resume)
 
-    anchor, residual, cameras = _invert(config, folder, log, prior, original, frames, chosen, loss, resume)
-    latents = anchor[None] + residual
-    if cameras is not None:
-        log.say(
-            f"personalise: cameras moved by {_motion(cameras.shared)} in all frames, {_motion(cameras.own)} in each"
-        )
-        frames = _corrected(frames, chosen, cameras)
-    tuned = _tune(config, folder, log, prior, original, frames, chosen, latents, loss, resume)
-
-    score = _score(prior, tuned, latents, frames, chosen)
-    card = CARD.format(prior=config.prior.path, count=len(chosen), clip=clip.root.name, size=clip.size, psnr=score)
-    priors.save(folder.personal, prior, tuned, card=card, overwrite=True)
-    camera = np.zeros(6, np.float32) if cameras is None else cameras.shared
-    personal = Personal(np.asarray(anchor), np.asarray(latents), chosen, camera)
-    folder.save_anchor(personal)
-    log.say(f"personalise: chosen frames reconstructed at {score:.2f} dB; wrote {folder.personal}")
-    return personal
-
-
-def _batches(frames: ClipFrames, chosen: np.ndarray, batch: int, seed: int, step: int) -> Iterator[tuple]:
-    """Endless batches of chosen frames with their positions among them; a function of (seed, step)."""
-    batch = min(batch, len(chosen))
-    while True:
-        which = np.random.default_rng((seed, step)).permutation(len(chosen))[:batch]
-        yield frames.frames(chosen[which]), jnp.asarray(which)
-        step += 1
-
-
-def _invert(config, folder, log, prior, original, frames, chosen, loss, resume):
-    c = config.personalize
-    spread = float(stages.latent_spread(prior, original, jax.random.key(config.seed)))
-    optimiser = adam(c.invert_rate * spread, c.invert_steps, warmup=0.05, floor=0.02)
-    if c.refine_cameras:
-        optimiser = optax.chain(optimiser, _cameras_times(c.camera_rate / (c.invert_rate * spread)))
-    weights = stages.InversionWeights(residual=c.residual, anchor=c.anchor, delta=c.delta)
-
-    def build(rasteriser: Rasteriser):
-        step = stages.make_inversion_step(prior, optimiser, loss, weights, spread=spread, rasteriser=rasteriser)
-        return lambda s, batch: step(s, batch[0], *batch[1])
-
-    params = {
-        "anchor": prior.mean_latent(original),
-        "residual": jnp.zeros((len(chosen), prior.num_ws, prior.w_dim)),
+    layout = _seen_layout(prior, original, params["anchor"], layout, frames, split.train)
+    if c.tune_rate:
+        params["generator"] = original["params"]
+    rates = {
+        "anchor": c.invert_rate * spread / 5,  # what detail cannot say yet
+        "talker": c.motion_rate,
+        "camera": c.camera_rate,
+        "detail": c.detail_rate,
+        "deformation": c.deformation_rate,
+        "generator": c.tune_rate,
     }
-    if c.refine_cameras:
-        params["camera"] = {"shared": jnp.zeros(6), "own": jnp.zeros((len(chosen), 6))}
-    state = create(params, optimiser, config.seed)
-    with Checkpoints(folder.checkpoints("invert"), keep=config.log.keep) as checkpoints:
-        state = checkpoints.resumed(state, resume)
-        state = run(
-            "invert",
-            state,
-            c.invert_steps,
-            builders.growing_step(config, prior, frames.clip.size, build),
-            ((original, b) for b in _batches(frames, chosen, c.batch, config.seed, int(state.step))),
-            log=log,
-            every=builders.every(config),
-            checkpoints=checkpoints,
-            config=config.to_dict(),
-        )
-    # The anchor is the person's mean; residuals are what is left of each frame.
-    shift = state.params["residual"].mean(0)
-    cameras = None
-    if c.refine_cameras:
-        own = np.asarray(state.params["camera"]["own"])  # their mean belongs to all frames, too
-        cameras = Cameras(np.asarray(state.params["camera"]["shared"]) + own.mean(0), own - own.mean(0))
-    return state.params["anchor"] + shift, state.params["residual"] - shift[None], cameras
+    params = trainer.run(Stage("tune", c.tune_steps, rates, False), params, Fixed(original, layout), resume=resume)
+
+    variables = {**original, "params": params.pop("generator", original["params"])}
+    person = Person(params, layout, trainer.gain)
+    speaker = Speaker(replace(trainer.head, rasteriser=trainer.step.rasteriser), Fixed(variables, layout), params)
+    shown = split.train[np.linspace(0, len(split.train) - 1, min(LOOKED_AT, len(split.train))).astype(int)]
+    score = _score(speaker, frames, shown)
+    card = CARD.format(
+        prior=config.prior.path,
+        count=len(split.train),
+        clip=clip.root.name,
+        size=clip.size,
+        tuned="tuned" if c.tune_rate else "left alone",
+        psnr=score,
+    )
+    priors.save(folder.personal, prior, variables, card=card, overwrite=True)
+    person.save(folder.personal)
+    log.say(f"personalise: training frames reconstructed at {score:.2f} dB; wrote {folder.personal}")
+    trainer.variables = variables
+    return person, trainer
 
 
-def _cameras_times(factor: float) -> optax.GradientTransformation:
-    """Cameras at a rate of their own: Adam's steps do not depend on a gradient's unit, so scaling them is enough."""
-
-    def scale(updates: Any, _: Any) -> Any:
-        return {**updates, "camera": jax.tree.map(lambda x: factor * x, updates["camera"])}
-
-    return optax.stateless(scale)
-
-
-def _corrected(frames: ClipFrames, chosen: np.ndarray, cameras: Cameras) -> ClipFrames:
-    """The same frames under corrected labels: all by the shared motion, the chosen ones by their own as well."""
-    motion = np.tile(cameras.shared, (frames.clip.frames, 1))
-    motion[chosen] += cameras.own
-    label = np.asarray(move_labels(jnp.asarray(frames.clip.arrays["label"]), jnp.asarray(motion)))
-    clip = replace(frames.clip, arrays={**frames.clip.arrays, "label": label})
-    return ClipFrames(clip, np.zeros((clip.frames, 1, 1), np.float32), reach=1)
+def _first_layout(
+    config: Any, prior: Prior, variables: Variables, anchor: Array, frames: ClipFrames, train: np.ndarray
+) -> Layout:
+    """The prior's Gaussians; those of the face divided in four where ``config.personalize.divide`` asks for it."""
+    layout = detail.as_they_are(prior.num_gaussians)
+    if not config.personalize.divide:
+        return layout
+    layout = _seen_layout(prior, variables, anchor, layout, frames, train)
+    scale = jax.jit(prior.gaussians)(variables, Latent(anchor[None])).scale[0]
+    of_the_face = (layout.seen > 0.5) & (jnp.maximum(layout.upper, layout.lower) > FACE)
+    return detail.divided(layout, scale, jnp.flatnonzero(of_the_face))
 
 
-def _motion(motion: np.ndarray) -> str:
-    """Root mean squares, for people."""
-    turn, shift = (np.sqrt((part**2).sum(-1).mean()) for part in (motion[..., :3], motion[..., 3:]))
-    return f"{np.degrees(turn):.2f}° and {shift:.4f} units"
+def _seen_layout(
+    prior: Prior, variables: Variables, anchor: Array, layout: Layout, frames: ClipFrames, train: np.ndarray
+) -> Layout:
+    shown = train[np.linspace(0, len(train) - 1, LOOKED_AT).astype(int)]
+    batches = (frames.frames(part) for part in np.split(shown, LOOKED_AT // 4))
+    return layout_seen(prior, variables, anchor, layout, batches)
 
 
-def _tune(config, folder, log, prior, original, frames, chosen, latents, loss, resume):
-    c = config.personalize
-    optimiser = adam(c.tune_rate, c.tune_steps, warmup=0.05, floor=0.02)
-    weights = stages.TuningWeights(locality=c.locality)
-
-    def build(rasteriser: Rasteriser):
-        step = stages.make_tuning_step(prior, optimiser, loss, weights, rasteriser=rasteriser)
-        return lambda s, batch: step(s, batch[0], batch[1], *batch[2])
-
-    state = create(original["params"], optimiser, config.seed)
-    with Checkpoints(folder.checkpoints("tune"), keep=config.log.keep) as checkpoints:
-        state = checkpoints.resumed(state, resume)
-        state = run(
-            "tune",
-            state,
-            c.tune_steps,
-            builders.growing_step(config, prior, frames.clip.size, build),
-            ((original, latents, b) for b in _batches(frames, chosen, c.batch, config.seed, int(state.step))),
-            log=log,
-            every=builders.every(config),
-            checkpoints=checkpoints,
-            config=config.to_dict(),
-        )
-    return {**original, "params": state.params}
-
-
-def _score(prior, variables, latents, frames: ClipFrames, chosen: np.ndarray) -> float:
-    """Mean PSNR of the chosen frames, reconstructed at their own latents."""
-
-    @jax.jit
-    def one(variables, w, batch):
-        size = batch.image.shape[1]
-        gaussians = prior.gaussians(variables, Latent(w))
-        seen = render(gaussians, prior.camera(batch.label, size), size=size, background=prior.background)
-        return psnr(jnp.clip(seen.image, 0, 1), batch.image)
-
-    scores = [one(variables, latents[k : k + 1], frames.frames(chosen[k : k + 1])) for k in range(len(chosen))]
-    return float(np.mean(scores))
+def _score(speaker: Speaker, frames: ClipFrames, shown: np.ndarray) -> float:
+    """Mean PSNR of training frames, led by the motion that is seen in them."""
+    scores = []
+    for start in range(0, len(shown), speaker.batch):
+        batch = frames.frames(np.resize(shown[start : start + speaker.batch], speaker.batch))
+        coefficients = speaker.seen(batch.expression, batch.lips)
+        label = move_labels(batch.label, speaker.params["camera"])
+        image = speaker.pictures(coefficients, label, label, batch.image.shape[1])
+        scores.append(np.asarray(psnr(image, batch.image, batch.valid)))
+    return float(np.concatenate(scores).mean())

@@ -23,10 +23,11 @@ from jax_talker.procedural.head import Head, picture
 from jax_talker.procedural.identity import Z_SIZE, Identity, Motion, random_identity
 from jax_talker.procedural.template import template
 from jax_talker.rendering import render
-from jax_talker.training import personalize_step
+from jax_talker.training import invert_step
 from jax_talker.training import prior_step as stage
 from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.devices import describe
+from jax_talker.training.head_step import latent_spread
 from jax_talker.training.log import Log
 from jax_talker.training.loop import run
 from jax_talker.training.objective import ImageLoss
@@ -36,7 +37,7 @@ from jax_talker.types import FrameBatch, Latent
 STAGE = "prior"
 STRANGERS_SEED = 20_261_122  # people no corpus holds: another random stream
 SIDE_YAW = 30.0
-INVERSION = personalize_step.InversionWeights()
+INVERSION = invert_step.InversionWeights()
 
 CARD = """# The small prior
 
@@ -71,11 +72,12 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
     weights = stage.PriorWeights(c.alpha, c.position)
     step = builders.growing_step(
         config,
-        prior,
+        prior.num_gaussians,
         spec.size,
         lambda rasteriser: stage.make_prior_step(
             prior, optimiser, loss, weights, size=spec.size, rasteriser=rasteriser
         ),
+        folder.save_capacity,
     )
     state = stage.initial_state(variables, optimiser, config.seed)
     started = time.time()
@@ -178,14 +180,14 @@ def score_inversion(
     *,
     size: int,
     log: Log,
-    weights: personalize_step.InversionWeights = INVERSION,
+    weights: invert_step.InversionWeights = INVERSION,
     steps: int = 400,
     rate: float = 0.03,
 ) -> dict[str, float]:
     """Invert ``people`` from one front view each, in W+; PSNR there and at 30° yaw, which was never shown."""
-    spread = float(personalize_step.latent_spread(prior, variables, jax.random.key(0)))
+    spread = float(latent_spread(prior, variables, jax.random.key(0)))
     optimiser = adam(rate * spread, steps, warmup=0.05, floor=0.02)
-    one = jax.jit(personalize_step.make_inversion_step(prior, optimiser, loss, weights, spread=spread))
+    one = jax.jit(invert_step.make_inversion_step(prior, optimiser, loss, weights, spread=spread))
     labels = jnp.asarray(np.stack([geometry.make_label(geometry.orbit(yaw, 0)) for yaw in (0.0, SIDE_YAW)]))
 
     @jax.jit
@@ -205,19 +207,18 @@ def score_inversion(
             upper=head[:1],
             lower=head[:1],
             head=head[:1],
+            valid=jnp.ones_like(head[:1]),
             label=labels[:1],
             audio=jnp.zeros((1, 1, 1, 1)),
             blink=jnp.zeros(1),
+            expression=jnp.zeros((1, 1)),
+            lips=jnp.zeros((1, 1)),
             index=jnp.zeros(1, jnp.int32),
         )
-        params = {
-            "anchor": prior.mean_latent(variables),
-            "residual": jnp.zeros((1, prior.num_ws, prior.w_dim)),
-        }
-        state = create(params, optimiser, 0)
+        state = create({"anchor": prior.mean_latent(variables)}, optimiser, 0)
         for _ in range(steps):
-            state, _ = one(state, variables, front, jnp.zeros(1, jnp.int32))
-        w = (state.params["anchor"] + state.params["residual"][0])[None]
+            state, _ = one(state, variables, front)
+        w = state.params["anchor"][None]
         found.append(np.asarray(score(variables, jnp.repeat(w, 2, 0), labels, images)))
         log.say(f"  person {len(found)}: front {found[-1][0]:.2f} dB, {SIDE_YAW:.0f}° {found[-1][1]:.2f} dB")
     scores = np.array(found)

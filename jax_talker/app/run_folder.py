@@ -3,7 +3,7 @@
 config.json          the resolved configuration
 run.json             what the run is made of: clip and prior by their hashes (run_inputs.Input.record)
 capacity.json        room that the rasteriser was found to need, where a guess was too little
-personal/            the tuned generator (a prior folder) and anchor.safetensors (latents, correction of the cameras)
+personal/            the person's generator (a prior folder) and person.safetensors (app/person.py)
 checkpoints/<stage>  Orbax checkpoints of each stage
 log/, scalars.jsonl  TensorBoard events; the same scalars as text
 .lock                held by the process that works here
@@ -15,41 +15,20 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
-import numpy as np
-import safetensors
-import safetensors.numpy
 from filelock import FileLock, Timeout
 
+from jax_talker.app.person import FILE as PERSON
 from jax_talker.app.run_inputs import Input, find_clip
 from jax_talker.data.clip.clip import Clip
 from jax_talker.errors import UserError
-from jax_talker.training.cameras import move_labels
 
-ANCHOR, CONFIG, RECORD, CAPACITY, LOCK = "anchor.safetensors", "config.json", "run.json", "capacity.json", ".lock"
+CONFIG, RECORD, CAPACITY, LOCK = "config.json", "run.json", "capacity.json", ".lock"
 FORMAT = 1  # of run.json
 PERSONALIZING = ("invert", "tune")  # stages whose outcome is personal/
-
-
-@dataclass(frozen=True)
-class Personal:
-    """Where a person is in the latent space."""
-
-    anchor: np.ndarray  # [L, D] w_can
-    latents: np.ndarray  # [K, L, D] of the chosen frames
-    frames: np.ndarray  # [K] their numbers
-    camera: np.ndarray = field(default_factory=lambda: np.zeros(6, np.float32))  # motion of the head in all frames
-
-    def placed(self, clip: Clip) -> Clip:
-        """The clip with the cameras under which this person's generator sees it (training.cameras.move_labels)."""
-        if not self.camera.any():
-            return clip
-        label = np.asarray(move_labels(jnp.asarray(clip.arrays["label"]), jnp.asarray(self.camera)))
-        return replace(clip, arrays={**clip.arrays, "label": label})
 
 
 @dataclass(frozen=True)
@@ -65,7 +44,7 @@ class RunFolder:
     @property
     def personalised(self) -> bool:
         """Whether personalisation has been finished here."""
-        return (self.personal / "config.json").is_file() and (self.personal / ANCHOR).is_file()
+        return (self.personal / "config.json").is_file() and (self.personal / PERSON).is_file()
 
     def checkpoints(self, stage: str) -> Path:
         return self.root / "checkpoints" / stage
@@ -228,30 +207,6 @@ class RunFolder:
         """Remember how much room was needed, if it is more than was known."""
         if (capacity or 0) > (self.capacity() or 0):
             _store(self.root / CAPACITY, {"capacity": capacity})
-
-    def save_anchor(self, personal: Personal) -> None:
-        """Write the anchor beside the tuned generator."""
-        safetensors.numpy.save_file(
-            {
-                "anchor": personal.anchor,
-                "latents": personal.latents,
-                "frames": personal.frames.astype(np.int32),
-                "camera": personal.camera.astype(np.float32),
-            },
-            self.personal / ANCHOR,
-        )
-
-    def load_anchor(self) -> Personal:
-        """The anchor of a personalised run."""
-        path = self.personal / ANCHOR
-        if not path.is_file():
-            raise UserError(f"{self.root}: not personalised yet (no {path}); run python -m jax_talker.personalize")
-        try:
-            stored = safetensors.numpy.load_file(path)
-            still = np.zeros(6, np.float32)  # runs from before cameras were refined
-            return Personal(stored["anchor"], stored["latents"], stored["frames"], stored.get("camera", still))
-        except (safetensors.SafetensorError, KeyError) as error:
-            raise UserError(f"{path}: damaged ({error}); personalise again in another --workdir") from None
 
 
 def _typed(config: Mapping[str, Any], kind: str) -> str | None:

@@ -11,15 +11,15 @@ import numpy as np
 
 from jax_talker import geometry
 from jax_talker.app import builders
-from jax_talker.app.navigating import Speaker
+from jax_talker.app.speaking import Speaker, smoothed
 from jax_talker.data.batches.dataset import neighbourhoods
 from jax_talker.data.clip.clip import FPS, SAMPLE_RATE, Clip
-from jax_talker.data.read.audio import frame_windows, num_video_frames
+from jax_talker.data.read.audio import frame_windows, normalised, num_video_frames
 from jax_talker.data.read.boundaries import boundaries_within
 from jax_talker.errors import UserError
+from jax_talker.models.navigator import Coefficients
 from jax_talker.procedural.motion import blinks
 
-BATCH = 8
 ANGLES = re.compile(r"yaw=(?P<yaw>-?\d+(\.\d+)?)(,pitch=(?P<pitch>-?\d+(\.\d+)?))?$|pitch=(?P<only>-?\d+(\.\d+)?)$")
 
 
@@ -28,7 +28,8 @@ class Script:
     """What a video shows, frame by frame."""
 
     sound: np.ndarray  # [samples] 16 kHz
-    label: np.ndarray  # [T, 25]
+    label: np.ndarray  # [T, 25] of the camera that looks
+    held: np.ndarray  # [T, 25] under which the head is held: the filming camera's, or the frontal one's
     blink: np.ndarray  # [T]
     boundaries: Sequence[int] = ()  # frames with which another recording begins, where it is a piece of a joined clip
     truth: np.ndarray | None = None  # frame numbers [T] of the clip to show beside, where there is one
@@ -59,9 +60,11 @@ def camera_path(spec: str, frames: int, clip: Clip | None = None) -> np.ndarray:
 def script_for(sound: np.ndarray, camera: str, *, clip: Clip | None, seed: int) -> Script:
     """Speech of anyone: a camera path and natural blinks, which do not depend on the sound."""
     frames = num_video_frames(len(sound))
+    label = camera_path(camera, frames, clip).astype(np.float32)
     return Script(
         sound=sound,
-        label=camera_path(camera, frames, clip).astype(np.float32),
+        label=label,
+        held=label if camera == "clip" else camera_path("front", frames).astype(np.float32),
         blink=blinks(frames, np.random.default_rng(seed)).astype(np.float32),
     )
 
@@ -72,6 +75,7 @@ def script_of_clip(clip: Clip, indices: np.ndarray, camera: str) -> Script:
     own = camera == "clip"
     return Script(
         sound=clip.audio()[first:last],
+        held=clip.arrays["label"][indices].astype(np.float32),
         label=clip.arrays["label"][indices] if own else camera_path(camera, len(indices), clip).astype(np.float32),
         blink=clip.arrays["blink"][indices].astype(np.float32),
         boundaries=boundaries_within(clip.boundaries, int(indices[0]), len(indices)),
@@ -82,17 +86,34 @@ def script_of_clip(clip: Clip, indices: np.ndarray, camera: str) -> Script:
 def frames(config: Any, speaker: Speaker, script: Script, size: int) -> Iterator[np.ndarray]:
     """The video's frames [size, size, 3] uint8, in order; exactly one for each 1/25 s of sound."""
     count = len(script.label)
-    windows = frame_windows(builders.extractor(config)(script.sound), count, script.boundaries)
-    hear = neighbourhoods(windows, speaker.reach, script.boundaries)
-    speak = jax.jit(lambda audio, blink, label: speaker(audio, blink, label, size))
-    for start in range(0, count, BATCH):
-        # The last batch is filled up with its last frame, so that one compiled program serves all.
-        indices = np.minimum(np.arange(start, start + BATCH), count - 1)
-        shown = speak(
-            jnp.asarray(hear(indices)), jnp.asarray(script.blink[indices]), jnp.asarray(script.label[indices])
-        )
-        pixels = np.asarray(jnp.round(shown * 255).astype(jnp.uint8))
-        yield from pixels[: min(BATCH, count - start)]
+    windows = frame_windows(builders.extractor(config)(normalised(script.sound)), count, script.boundaries)
+    coefficients = spoken(config, speaker, windows, script.blink, tuple(script.boundaries))
+    for indices, own in batches_of(np.arange(count), speaker.batch):
+        part = jax.tree.map(lambda x, i=indices: jnp.asarray(x[i]), coefficients)
+        held, label = jnp.asarray(script.held[indices]), jnp.asarray(script.label[indices])
+        shown = speaker.pictures(part, held, label, size)
+        yield from np.asarray(jnp.round(shown * 255).astype(jnp.uint8))[:own]
+
+
+def spoken(
+    config: Any, speaker: Speaker, windows: np.ndarray, blink: np.ndarray, boundaries: tuple[int, ...] = ()
+) -> Coefficients:
+    """Coefficients [T, ·] of successive frames that hear ``windows`` [T, S, F], smoothed as the configuration says."""
+    hear = neighbourhoods(windows, speaker.reach, boundaries)
+    found = []
+    for indices, own in batches_of(np.arange(len(blink)), speaker.batch):
+        heard = speaker.heard(jnp.asarray(hear(indices)), jnp.asarray(blink[indices], jnp.float32))
+        found.append(jax.tree.map(lambda x, n=own: np.asarray(x[:n]), heard))
+    joined = jax.tree.map(lambda *parts: np.concatenate(parts), *found)
+    return smoothed(joined, config.render.smoothing, boundaries)
+
+
+def batches_of(indices: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """All ``indices`` in order in batches of one size, so that one compiled program serves all; the last is filled up
+    with its last one, the number says how many count."""
+    for start in range(0, len(indices), size):
+        part = indices[start : start + size]
+        yield np.concatenate([part, np.repeat(part[-1:], size - len(part))]), len(part)
 
 
 def beside_truth(made: Iterator[np.ndarray], clip: Clip, truth: np.ndarray) -> Iterator[np.ndarray]:

@@ -19,6 +19,13 @@ def psnr(
     return -10 * jnp.log10(jnp.maximum(mse, 1e-10))
 
 
-def ssim(pred: Float[Array, "B H W C"], target: Float[Array, "B H W C"]) -> Float[Array, "B"]:
-    """Mean SSIM of each image, 11 × 11 Gaussian window (the 3DGS variant, not scikit-image's default 7 × 7)."""
-    return ssim_map(pred, target).mean((-2, -1))
+def ssim(
+    pred: Float[Array, "B H W C"], target: Float[Array, "B H W C"], mask: Float[Array, "B H W"] | None = None
+) -> Float[Array, "B"]:
+    """Mean SSIM of each image, 11 × 11 Gaussian window (the 3DGS variant, not scikit-image's default 7 × 7).
+
+    With a mask the mean is over windows centred inside it; an empty mask gives NaN.
+    """
+    similar = ssim_map(pred, target)
+    weight = jnp.ones_like(similar) if mask is None else mask
+    return (similar * weight).sum((-2, -1)) / weight.sum((-2, -1))

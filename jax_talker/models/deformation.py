@@ -1,4 +1,4 @@
-"""The deformation field: Gaussians move, turn, stretch, fade and change colour by what the face does and how it is held.
+"""The deformation field: Gaussians move, turn, stretch, fade and change colour by what a face does and how it is held.
 
 It expresses what a prior's latents cannot (teeth that appear, lids that close, hair that follows the pose) and is the
 motion model of the field's other systems (TalkingGaussian, GaussianTalker). Two forms, both the identity at the start:
@@ -44,7 +44,7 @@ def _split(changes: Float[Array, "*b C"]) -> dict[str, Array]:
 class Blendshapes(nn.Module):
     """Each Gaussian has its own linear answer to a few mixed coefficients.
 
-    ``expressions`` and ``lips`` are how many mixtures of the talker's coefficients there are; the mixing is learnt, too.
+    ``expressions`` and ``lips`` count the mixtures of the talker's coefficients; the mixing is learnt, too.
     """
 
     num_gaussians: int
@@ -63,7 +63,9 @@ class Blendshapes(nn.Module):
         def answer(coefficients: Array, per_gaussian: Array) -> Array:
             return jnp.einsum("bk,kmc->bmc", coefficients, per_gaussian, precision="highest")
 
-        upper = answer(mixed("mix_expression", motion.expression, self.expressions), shapes("expression", self.expressions))
+        upper = answer(
+            mixed("mix_expression", motion.expression, self.expressions), shapes("expression", self.expressions)
+        )
         lower = answer(mixed("mix_lips", motion.lips, self.lips), shapes("lips", self.lips))
         pose = pose_of(motion.held)
         held = answer(pose, shapes("pose", pose.shape[-1]))

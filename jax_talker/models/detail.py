@@ -47,7 +47,7 @@ def as_they_are(count: int) -> Layout:
 
 
 def divided(layout: Layout, scale: Float[Array, "M 3"], chosen: Array) -> Layout:
-    """``layout`` with the Gaussians ``chosen`` (numbers) in four: two along each of their two longer axes (``scale``)."""
+    """``layout`` with the Gaussians ``chosen`` in four: two along each of their two longer axes (``scale``)."""
     kept = jnp.setdiff1d(jnp.arange(len(layout.parent)), chosen)
     order = jnp.argsort(-scale[chosen], axis=1)
     first, second = jax.nn.one_hot(order[:, 0], 3), jax.nn.one_hot(order[:, 1], 3)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
+
 from jax_talker.rendering import Rasteriser
 
 
@@ -24,13 +26,17 @@ class GrowingStep:
     ):
         self.rasteriser, self._remember = start, remember
         self._build, self._sizes = build, (num_gaussians, size)
+        self._compiled: Callable[..., Any] | None = None
 
-    def build(self) -> Callable[..., Any]:
-        """The step with today's room."""
-        return self._build(self.rasteriser)
+    def compiled(self) -> Callable[..., Any]:
+        """The step with today's room, under ``jit``, its state donated; the same one until more room is needed."""
+        if self._compiled is None:
+            self._compiled = jax.jit(self._build(self.rasteriser), donate_argnums=0)
+        return self._compiled
 
     def grow(self, lost: float) -> int:
-        """Make room for what was lost; returns the new capacity. Build the step again afterwards."""
+        """Make room for what was lost; returns the new capacity. Ask for the ``compiled`` step again afterwards."""
+        self._compiled = None
         self.rasteriser = self.rasteriser.grown(*self._sizes, lost)
         capacity = self.rasteriser.capacity or 0
         self._remember(capacity)

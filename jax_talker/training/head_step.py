@@ -174,7 +174,7 @@ def latent_spread(prior: Prior, variables: Variables, key: Array, samples: int =
 
 
 def _locality(prior: Prior, original: Variables, tuned: Variables, params: Params, key: Key[Array, ""]) -> Array:
-    """How differently the tuned generator draws two latents between the person and strangers (PTI, arXiv 2106.05744)."""
+    """How differently the tuned generator draws latents between the person and strangers (PTI, arXiv 2106.05744)."""
     z_key, t_key = jax.random.split(key)
     elsewhere = prior.mapping(original, jax.random.normal(z_key, (2, prior.z_dim)), jnp.zeros((2, 25))).w
     t = jax.random.uniform(t_key, (2, 1, 1), minval=0.3, maxval=1.0)

@@ -91,7 +91,7 @@ def run(
 
 
 def _compile(step: Step | GrowingStep) -> Step:
-    return jax.jit(step.build() if isinstance(step, GrowingStep) else step, donate_argnums=0)
+    return step.compiled() if isinstance(step, GrowingStep) else jax.jit(step, donate_argnums=0)
 
 
 def _more_room(log: Log, stage: str, step: Step | GrowingStep, lost: float) -> Step | None:

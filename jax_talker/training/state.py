@@ -49,10 +49,10 @@ def descend(
     (value, measured), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
     norm = optax.tree.norm(gradients)
     updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)
-    if isinstance(rates, dict):
-        updates = {name: jax.tree.map(lambda x, n=name: rates[n] * x, update) for name, update in updates.items()}
-    elif rates is not None:
-        updates = jax.tree.map(lambda x: rates * x, updates)
+    if rates is not None:
+        each = rates if isinstance(rates, dict) else dict.fromkeys(state.params, rates)
+        scaled: Any = updates
+        updates = {name: jax.tree.map(lambda x, n=name: each[n] * x, update) for name, update in scaled.items()}
     params = optax.apply_updates(state.params, updates)
     finite = jnp.isfinite(norm)
     keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)  # noqa: E731

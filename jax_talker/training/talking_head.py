@@ -53,8 +53,8 @@ class TalkingHead:
         if self.deformation is not None:
             one = jnp.zeros((1, count, 3))
             gaussians = Gaussians(one, jnp.ones((1, count, 4)), one + 1, one[..., 0] + 0.5, rgb=one)
-            motion = self._motion(Coefficients(jnp.zeros((1, self.talker.expressions)), jnp.zeros((1, self.talker.lips))),
-                                  jnp.zeros((1, 25)))  # fmt: skip
+            rest = Coefficients(jnp.zeros((1, self.talker.expressions)), jnp.zeros((1, self.talker.lips)))
+            motion = self._motion(rest, jnp.zeros((1, 25)))
             params["deformation"] = self.deformation.init(move_key, gaussians, motion, layout)["params"]
         return params
 

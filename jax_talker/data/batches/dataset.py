@@ -64,6 +64,10 @@ class FrameStore:
         """[B, H, W, 3] uint8: upper, lower, head."""
         return np.stack([self._get("masks", self.clip.masks, int(i)) for i in indices])
 
+    def valid(self, indices: np.ndarray) -> np.ndarray:
+        """[B, H, W] uint8: 0 where nothing was filmed."""
+        return np.stack([self._get("valid", self.clip.valid, int(i)) for i in indices])
+
     def _get(self, kind: str, read: Callable[[int], np.ndarray], index: int) -> np.ndarray:
         if (kind, index) not in self._kept:
             value = read(index)
@@ -79,7 +83,7 @@ class ClipFrames:
 
     ``windows`` [T, S, F] are the per-frame feature windows (data.read.audio.frame_windows); ``reach`` A is how many
     neighbouring frames the audio adapter looks at: frame i gets the windows of [i − A/2, i + A/2), zeros outside
-    its recording.
+    its recording. ``motion`` is what faces do in all frames of the clip (motion_features).
     """
 
     def __init__(self, clip: Clip, windows: np.ndarray, reach: int, motion: MotionFeatures):
@@ -88,18 +92,31 @@ class ClipFrames:
         self.clip = clip
         self.store = FrameStore(clip)
         self.motion = motion
+        self.windows = windows
         self._neighbours = neighbourhoods(windows, reach, clip.boundaries)
 
     def frames(self, indices: np.ndarray) -> FrameBatch:
         """The frames ``indices`` [B] as a batch on the default device."""
         indices = np.asarray(indices)
         masks = self.store.masks(indices).astype(np.float32) / 255
-        host = {
+        host = self._described(indices) | {
             "image": self.store.images(indices).astype(np.float32) / 255,
             "upper": masks[..., 0],
             "lower": masks[..., 1],
             "head": masks[..., 2],
-            "valid": np.ones_like(masks[..., 2]),
+            "valid": self.store.valid(indices).astype(np.float32) / 255,
+        }
+        return FrameBatch(**jax.device_put(host))
+
+    def heard_only(self, indices: np.ndarray) -> FrameBatch:
+        """The same without pictures (of 0 × 0 pixels): what learns from sound and motion alone reads none."""
+        indices = np.asarray(indices)
+        nothing = np.zeros((len(indices), 0, 0), np.float32)
+        host = self._described(indices) | {name: nothing for name in ("upper", "lower", "head", "valid")}
+        return FrameBatch(**jax.device_put(host | {"image": np.zeros((len(indices), 0, 0, 3), np.float32)}))
+
+    def _described(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        return {
             "label": self.clip.arrays["label"][indices].astype(np.float32),
             "audio": self._neighbours(indices),
             "blink": self.clip.arrays["blink"][indices].astype(np.float32),
@@ -107,7 +124,6 @@ class ClipFrames:
             "lips": self.motion.lips[indices],
             "index": indices.astype(np.int32),
         }
-        return FrameBatch(**jax.device_put(host))
 
     def pairs(
         self,
@@ -125,7 +141,9 @@ class ClipFrames:
         frame of the clip is drawn (None: all alike). Starts at ``step``.
         """
         if batch % 2 or batch < 2 * cross:
-            raise UserError(f"a batch holds couples of successive frames, {cross} of them crossed; it cannot be {batch}")
+            raise UserError(
+                f"a batch holds couples of successive frames, {cross} of them crossed; it cannot be {batch}"
+            )
         starts = indices[:-1][~np.isin(indices[1:], self.clip.boundaries)]  # a boundary's two frames are not successive
         share = np.ones(len(starts)) if weights is None else weights[starts] * weights[starts + 1]
         share = share / share.sum()
@@ -155,11 +173,3 @@ def neighbourhoods(windows: np.ndarray, reach: int, boundaries: Sequence[int] = 
         return padded[wanted] * own[..., None, None]
 
     return gather
-
-
-def batches(frames: ClipFrames, indices: np.ndarray, size: int) -> Iterator[tuple[FrameBatch, int]]:
-    """All ``indices`` in order, in batches of one static size; the last is padded, the number says how many count."""
-    for start in range(0, len(indices), size):
-        part = indices[start : start + size]
-        padded = np.concatenate([part, np.repeat(part[-1:], size - len(part))])
-        yield frames.frames(padded), len(part)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int
 
 from jax_talker.data.track.landmarks import LandmarkScheme, scheme_of
 
@@ -26,7 +26,7 @@ class MotionFeatures:
 
     expression: Float32[np.ndarray, "T E"]  # brows and lids, then the blink, then the gaze where it is known
     lips: Float32[np.ndarray, "T P"]
-    resting: Float32[np.ndarray, " R"]  # frame numbers that show the canonical face best
+    resting: Int[np.ndarray, " R"]  # frame numbers that show the canonical face best
 
 
 def motion_features(arrays: Mapping[str, np.ndarray], train: np.ndarray) -> MotionFeatures:
@@ -44,13 +44,12 @@ def motion_features(arrays: Mapping[str, np.ndarray], train: np.ndarray) -> Moti
         gaze = np.asarray(arrays["gaze"], np.float64)
         eyes += list((gaze / np.maximum(gaze[train].std(0), 1.0)).T)
     expression = np.concatenate([upper, np.stack(eyes, 1)], 1)
-    return MotionFeatures(
-        *((f - np.median(f[resting], 0)).astype(np.float32) for f in (expression, lower)), resting.astype(np.float32)
-    )
+    expression, lower = ((f - np.median(f[resting], 0)).astype(np.float32) for f in (expression, lower))
+    return MotionFeatures(expression, lower, resting)
 
 
 def _still(points: np.ndarray, label: np.ndarray, scheme: LandmarkScheme, train: np.ndarray) -> np.ndarray:
-    """Landmarks [T, P, 2] without place, size and pose: what second-order functions of the pose explain is taken out."""
+    """Landmarks [T, P, 2] without place, size and what second-order functions of the pose explain."""
     rigid = points[:, list(scheme.rigid)]
     centre = rigid.mean(1, keepdims=True)
     size = np.sqrt(((rigid - centre) ** 2).sum(-1).mean(1))[:, None, None]

@@ -1,38 +1,45 @@
-"""Choose frames of a clip that differ as much as possible: what a person should be learnt from."""
+"""How often each frame of a clip is drawn while a person is learnt: by how good it is and how rare its pose."""
 
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Float32
 
-COMPONENTS = 6  # principal components of the landmarks: mouth, brows, yaw, pitch … whatever varies most
+BIN = 5.0  # degrees of yaw and pitch
+# A frame counts as bad, and is never drawn, whose landmarks fit or whose sharpness is this much worse than is usual in
+# its clip, or whose face was found with less confidence.
+WORST_FIT, LEAST_SHARPNESS, LEAST_CONFIDENCE = 3.0, 0.6, 0.5
+MOST_BAD = 0.5  # where more of a clip is bad, that is what it is like, and all of it is used
 
 
-def expression_features(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """What a frame looks like, [T, C], each column with unit variance, from landmarks, blink and camera.
+def frame_weights(arrays: Mapping[str, np.ndarray], train: np.ndarray) -> Float32[np.ndarray, " T"]:
+    """Weights [T] for drawing training frames: 0 for bad ones and those not in ``train``, else 1 / √(frames alike).
 
-    Landmarks lose position and size first; their principal components then serve any landmark scheme.
+    Alike are frames whose yaw and pitch lie in the same five degrees; a pose that is held for a tenth of a second
+    would otherwise never be learnt. Measures of quality that the clip does not hold are not asked for.
     """
-    points = arrays["landmarks"].astype(np.float64)
-    points = points - points.mean(1, keepdims=True)
-    points = points / np.sqrt((points**2).sum((1, 2), keepdims=True))
-    flat = points.reshape(len(points), -1)
-    flat = flat - flat.mean(0)
-    left, values, _ = np.linalg.svd(flat, full_matrices=False)
-    count = min(COMPONENTS, int((values > 1e-9).sum()))
-    columns = [left[:, :count], np.asarray(arrays["blink"], np.float64)[:, None]]
-    features = np.concatenate(columns, 1)
-    return (features - features.mean(0)) / np.maximum(features.std(0), 1e-9)
+    label = np.asarray(arrays["label"], np.float64)
+    yaw = np.degrees(np.arctan2(label[:, 3], label[:, 11]))
+    pitch = np.degrees(np.arcsin(np.clip(label[:, 7] / np.linalg.norm(label[:, [3, 7, 11]], axis=1), -1, 1)))
+    cell = np.round(yaw / BIN).astype(int) * 1000 + np.round(pitch / BIN).astype(int)
+    weights = np.zeros(len(label), np.float32)
+    _, where, counts = np.unique(cell[train], return_inverse=True, return_counts=True)
+    weights[train] = 1 / np.sqrt(counts[where])
+    good = good_frames(arrays, train)
+    if good[train].mean() > 1 - MOST_BAD:
+        weights[~good] = 0
+    return weights
 
 
-def choose_frames(arrays: Mapping[str, np.ndarray], candidates: np.ndarray, count: int) -> np.ndarray:
-    """``count`` of the candidate frame numbers, farthest-point sampled: first the most usual, then what differs most.
-
-    Deterministic; sorted by frame number. Fewer candidates than asked for are all taken.
-    """
-    features = expression_features({name: arrays[name][candidates] for name in ("landmarks", "blink")})
-    chosen = [int(np.argmin((features**2).sum(1)))]
-    distance = ((features - features[chosen[0]]) ** 2).sum(1)
-    while len(chosen) < min(count, len(candidates)):
-        chosen.append(int(np.argmax(distance)))
-        distance = np.minimum(distance, ((features - features[chosen[-1]]) ** 2).sum(1))
-    return np.sort(candidates[chosen])
+def good_frames(arrays: Mapping[str, np.ndarray], train: np.ndarray) -> np.ndarray:
+    """Whether each frame [T] is as sharp, as surely found and as well fitted as is usual in its clip."""
+    good = np.ones(len(arrays["label"]), bool)
+    if "fit_error" in arrays:
+        error = np.nan_to_num(arrays["fit_error"], nan=np.inf)
+        good &= error <= WORST_FIT * np.median(error[train])
+    if "stat_sharpness" in arrays:
+        sharpness = np.nan_to_num(arrays["stat_sharpness"], nan=0)
+        good &= sharpness >= LEAST_SHARPNESS * np.median(sharpness[train])
+    if "confidence" in arrays:
+        good &= np.nan_to_num(arrays["confidence"], nan=0) >= LEAST_CONFIDENCE
+    return good

@@ -1,0 +1,120 @@
+"""One person's head while it is learnt: frames, the step that all stages share, and how a stage is run."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jax_talker.app import builders
+from jax_talker.app.run_folder import RunFolder
+from jax_talker.data.batches.dataset import ClipFrames, Split
+from jax_talker.data.batches.selection import frame_weights
+from jax_talker.models.detail import Layout
+from jax_talker.priors.base import Prior, Variables
+from jax_talker.rendering import Rasteriser
+from jax_talker.training.checkpoint import Checkpoints
+from jax_talker.training.growing import GrowingStep
+from jax_talker.training.head_step import Control, make_head_step
+from jax_talker.training.log import Log
+from jax_talker.training.loop import run
+from jax_talker.training.state import TrainState, cosine, create, direction
+from jax_talker.training.talking_head import Fixed, Params, TalkingHead
+
+WALK = 0.15  # a typical walk from the anchor, as a share of the distance between a random latent and the centre
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What distinguishes a stage. ``rates``: of each entry of Params, at its height."""
+
+    name: str
+    steps: int
+    rates: Mapping[str, float]
+    hear: bool  # sound leads; otherwise motion as landmarks show it
+
+
+class HeadTrainer:
+    """Runs stages on one clip. The step is compiled once for as long as the parameters keep their shapes."""
+
+    def __init__(
+        self,
+        config: Any,
+        folder: RunFolder,
+        log: Log,
+        prior: Prior,
+        variables: Variables,
+        frames: ClipFrames,
+        split: Split,
+        *,
+        num_gaussians: int,
+        gain: float,
+        spread: float,
+    ):
+        self.config, self.folder, self.log, self.frames, self.split = config, folder, log, frames, split
+        self.prior, self.variables, self.gain = prior, variables, gain
+        self.head: TalkingHead = builders.talking_head(config, prior, num_gaussians, gain)
+        self.frame_weights = frame_weights(frames.clip.arrays, split.train)
+        loss, self.loss_text = builders.image_loss(config)
+        weights = builders.head_weights(config)
+        self.optimiser = direction()
+        self.cross = builders.crossed(config)
+
+        def build(rasteriser: Rasteriser) -> Callable[..., Any]:
+            head = replace(self.head, rasteriser=rasteriser)
+            step = make_head_step(head, self.optimiser, loss, weights, spread=spread, cross=self.cross)
+            return lambda state, batch: step(state, *batch)
+
+        self.step: GrowingStep = builders.growing_step(
+            config, num_gaussians, frames.clip.size, build, folder.save_capacity
+        )
+
+    def init(self, anchor: jax.Array, layout: Layout) -> Params:
+        """Fresh parameters."""
+        some = self.frames.frames(self.split.train[:2])
+        return jax.jit(self.head.init)(jax.random.key(self.config.seed), anchor, layout, some)
+
+    def run(
+        self,
+        stage: Stage,
+        params: Params,
+        fixed: Fixed,
+        *,
+        resume: bool,
+        sample: Callable[[TrainState], Mapping[str, np.ndarray]] | None = None,
+    ) -> Params:
+        """Train ``params`` for a stage, or go on with it where it was interrupted."""
+        seed = self.config.seed
+        with Checkpoints(self.folder.checkpoints(stage.name), keep=self.config.log.keep) as checkpoints:
+            state = checkpoints.resumed(create(params, self.optimiser, seed), resume)
+            state = run(
+                stage.name,
+                state,
+                stage.steps,
+                self.step,
+                self._batches(stage, state, fixed),
+                log=self.log,
+                every=builders.every(self.config),
+                checkpoints=checkpoints,
+                config=self.config.to_dict(),
+                sample=sample,
+            )
+        return state.params
+
+    def _batches(self, stage: Stage, state: TrainState, fixed: Fixed) -> Iterator[tuple]:
+        first = int(state.step)
+        batch = self.config.train.batch
+        drawn = self.frames.pairs(self.split.train, batch, self.cross, self.config.seed, first, self.frame_weights)
+        hear = jnp.float32(stage.hear)
+        for number, (i, j) in enumerate(drawn, first):
+            share = cosine(number, stage.steps)
+            rates = {name: np.float32(share * stage.rates.get(name, 0.0)) for name in state.params}
+            yield fixed, i, j, Control(jax.device_put(rates), hear)
+
+
+def typical_walk(prior: Prior, spread: float) -> float:
+    """The unit of coefficients, a length in W+."""
+    return WALK * spread * math.sqrt(prior.num_ws * prior.w_dim)

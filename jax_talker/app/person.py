@@ -1,0 +1,56 @@
+"""Where a person is in the latent space, and what else was learnt of them: ``personal/person.safetensors`` of a run.
+
+Beside it lies the generator as a prior folder, tuned or not. Everything is stored by its path: ``params/anchor``,
+``params/detail/mean``, ``params/talker/…``, ``params/deformation/…``, ``layout/parent``, ….
+"""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from jax_talker.errors import UserError
+from jax_talker.models.detail import Layout
+from jax_talker.training.talking_head import Params
+
+FILE = "person.safetensors"
+FORMAT = "1"
+
+
+@dataclass(frozen=True)
+class Person:
+    """What personalisation leaves. ``params`` lack the generator; ``gain`` is the length of a typical walk in W+."""
+
+    params: Params
+    layout: Layout
+    gain: float
+
+    def save(self, folder: Path) -> None:
+        """Write ``FILE`` into the folder of the person's generator."""
+        layout = {field.name: getattr(self.layout, field.name) for field in fields(self.layout)}
+        flat = flatten_dict({"params": self.params, "layout": layout, "gain": np.float32(self.gain)}, sep="/")
+        arrays = {name: np.array(array, order="C") for name, array in flat.items()}
+        safetensors.numpy.save_file(arrays, folder / FILE, metadata={"format": FORMAT})
+
+
+def load_person(folder: Path) -> Person:
+    """Read what ``Person.save`` wrote; UserError where it is damaged or of another version."""
+    path = folder / FILE
+    try:
+        with safetensors.safe_open(path, "numpy") as stored:
+            version = (stored.metadata() or {}).get("format")
+            flat = {name: jnp.asarray(stored.get_tensor(name)) for name in stored.keys()}  # noqa: SIM118
+        if version != FORMAT:
+            raise UserError(f"{path}: format {version!r}, this version reads {FORMAT}; personalise again")
+        tree = unflatten_dict(flat, sep="/")
+        return Person(tree["params"], Layout(**tree["layout"]), float(tree["gain"]))
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: missing, so this run is not personalised, or an earlier version did it; train in a new --workdir"
+        ) from None
+    except (safetensors.SafetensorError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged ({error}); personalise again in another --workdir") from None
