@@ -22,7 +22,7 @@ def layout_seen(
     layout: Layout,
     batches: Iterable[FrameBatch],
 ) -> Layout:
-    """``layout`` with ``seen``, ``upper`` and ``lower`` as the frames show them of the anchor's Gaussians."""
+    """``layout`` with who is seen and which part of the face is whose, as the frames show the anchor's Gaussians."""
 
     @jax.jit
     def person(variables: Variables, anchor: Array, layout: Layout) -> Gaussians:
@@ -35,7 +35,8 @@ def layout_seen(
         frames, size = frames + len(batch.index), batch.image.shape[1]
     seen, upper, lower = (total / max(frames, 1)).T
     share = seen * (128 / size) ** 2
-    return replace(layout, seen=share / (share + FAINT), upper=upper / (seen + 1e-6), lower=lower / (seen + 1e-6))
+    gate = share / (share + FAINT)
+    return replace(layout, seen=gate, detailed=gate, upper=upper / (seen + 1e-6), lower=lower / (seen + 1e-6))
 
 
 def _weights(prior: Prior, gaussians: Gaussians, frames: FrameBatch) -> Float[Array, "M 3"]:
