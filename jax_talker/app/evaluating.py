@@ -89,7 +89,7 @@ def _mean_frame(frames: ClipFrames, indices: np.ndarray) -> np.ndarray:
 
 def write_metrics(path: str | Path, scores: dict[str, Any]) -> None:
     """Scores as JSON; null where there is none, as of a mouth that a camera never sees."""
-    Path(path).write_text(json.dumps(_without_nan(scores), indent=1, allow_nan=False) + "\n")
+    Path(path).write_text(json.dumps(_without_nan(scores), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _without_nan(value: Any) -> Any:

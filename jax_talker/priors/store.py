@@ -75,7 +75,7 @@ def read_config(folder: Path, *, compute: str = "float32") -> Prior:
     """The prior that a folder describes, without its arrays."""
     path = folder / CONFIG
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged ({error}); convert or train the prior again") from None
     if not isinstance(stored, dict) or stored.get("format") != FORMAT:
@@ -116,8 +116,8 @@ def save(
     try:
         work.mkdir(parents=True)
         safetensors.numpy.save_file(arrays, work / PARAMS, metadata={"format": str(FORMAT), "kind": prior.kind})
-        (work / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
-        (work / CARD).write_text(card)
+        (work / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        (work / CARD).write_text(card, encoding="utf-8")
         (work / PARAMS).chmod((work / CONFIG).stat().st_mode)  # safetensors' own is for the owner's eyes only
         if folder.exists():
             shutil.rmtree(folder)
