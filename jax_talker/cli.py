@@ -1,6 +1,7 @@
 """What every program shares at its very edge: flags in, one clear line out."""
 
 import errno
+import io
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
     Anything else is our bug and keeps its traceback.
     """
     argv = list(sys.argv if argv is None else argv)
+    _print_anything()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
     for noisy in ("absl", "orbax", "jax", "matplotlib", "numba"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -31,9 +33,15 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        where = error.filename or "the disk"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            print(f"error: {where}: no space left; free some and start it again", file=sys.stderr)
+        elif error.errno == errno.EROFS:
+            print(f"error: {where}: cannot write there ({error.strerror})", file=sys.stderr)
+        elif error.errno in (errno.EACCES, errno.EPERM) and error.filename:
+            print(f"error: {where}: not allowed to read or write it ({error.strerror})", file=sys.stderr)
+        else:
             raise
-        print(f"error: {error.filename or 'the disk'}: no space left; free some and start it again", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -48,6 +56,13 @@ def _parse(argv: list[str]) -> list[str]:
         # ml_collections raises the plain ones: an unknown field, a value of the wrong type, an absent config file.
         text = " ".join(str(error.args[0] if error.args else error).split())
         raise UserError(f"{text} (see --help)") from None
+
+
+def _print_anything() -> None:
+    """What a terminal cannot show (²,  – or half a file name, in any locale but UTF-8) becomes a question mark."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # tests and notebooks put others there
+            stream.reconfigure(errors="replace")
 
 
 def _underscored(argument: str) -> str:

@@ -54,6 +54,7 @@ ONE_IMPORTER = {
     "torch": ("converters/", "jax_talker/data/track/landmarkers/face_alignment.py"),
     "jax.experimental.pallas.triton": ("kernels/pallas_triton.py",),
     "numba": ("kernels/", "jax_talker/procedural"),
+    "librosa": (),  # its import fails where nothing can be cached: read-only packages, no home
     "jax._src": (),
     "jaxlib": (),
 }

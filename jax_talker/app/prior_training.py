@@ -115,7 +115,7 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
         **scores,
     )
     priors.save(folder.root / "prior", prior, variables, card=card, dtype="float16", overwrite=True)
-    (folder.root / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
+    (folder.root / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
     log.say(f"wrote {folder.root / 'prior'}: {scores}")
     return scores
 

@@ -91,11 +91,11 @@ def load_or_make(folder: str | Path, spec: CorpusSpec, *, workers: int | None = 
     """The corpus in ``folder``, made first (with a progress bar) when it is missing, partial or of another spec."""
     folder = Path(folder)
     done = folder / "corpus.json"
-    if not done.is_file() or json.loads(done.read_text()) != asdict(spec):
+    if not done.is_file() or json.loads(done.read_text(encoding="utf-8")) != asdict(spec):
         folder.mkdir(parents=True, exist_ok=True)
         done.unlink(missing_ok=True)
         _make(folder, spec, workers or multiprocessing.cpu_count())
-        done.write_text(json.dumps(asdict(spec)))
+        done.write_text(json.dumps(asdict(spec)), encoding="utf-8")
     return Corpus(
         np.load(folder / "images.npy", mmap_mode="r"), np.load(folder / "z.npy"), np.load(folder / "labels.npy")
     )

@@ -6,8 +6,9 @@ Supersampled and box-filtered, so that edges are soft; no dependency on a graphi
 from dataclasses import dataclass
 from typing import no_type_check
 
-import numba
 import numpy as np
+
+from jax_talker.procedural.compiled import njit
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ def join(meshes: list[Mesh]) -> Mesh:
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 @no_type_check
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """Area-weighted unit normals, [n, 3]."""
@@ -68,7 +69,7 @@ def render(mesh: Mesh, label: np.ndarray, size: int, *, supersample: int = 3) ->
     return image, hit.reshape(size, supersample, size, supersample).mean((1, 3), dtype=np.float32)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 @no_type_check
 def _rasterize(pixels, depth, faces, values, size):
     channels = values.shape[1]

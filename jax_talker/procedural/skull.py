@@ -5,9 +5,9 @@ The head's own frame: y up, the face looks along +z, 1 unit ≈ 35 cm; ``to_worl
 
 from typing import no_type_check
 
-import numba
 import numpy as np
 
+from jax_talker.procedural.compiled import njit
 from jax_talker.procedural.identity import Identity
 
 # njit functions carry @no_type_check because tests wrap every annotated function, which numba cannot compile.
@@ -66,7 +66,7 @@ def eye_center(person: Identity) -> tuple[float, float]:
     return 0.080 + 0.005 * person.eye_spacing, 0.080 + 0.006 * person.eye_height
 
 
-@numba.njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 @no_type_check
 def distance(x: float, y: float, z: float, shapes: np.ndarray) -> float:
     """Approximate signed distance to the smooth union; negative inside."""
@@ -91,7 +91,7 @@ def distance(x: float, y: float, z: float, shapes: np.ndarray) -> float:
     return total
 
 
-@numba.njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 @no_type_check
 def cast(origins: np.ndarray, directions: np.ndarray, shapes: np.ndarray) -> np.ndarray:
     """How far each ray [n, 3] from inside the solid travels until it leaves it for the last time, [n].

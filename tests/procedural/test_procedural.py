@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import cv2
+import numba
 import numpy as np
 import pytest
 
 from jax_talker import geometry
 from jax_talker.data.clip.clip import open_clip
-from jax_talker.procedural import filming, motion, skull, speech, template
+from jax_talker.procedural import compiled, filming, motion, skull, speech, template
 from jax_talker.procedural.face import GRID, Face
 from jax_talker.procedural.head import Head, picture
 from jax_talker.procedural.identity import (
@@ -291,3 +292,12 @@ def test_template_is_one_chart_with_an_inside_of_the_mouth():
     lip_z = Face(Identity()).neutral[upper, 2].max()
     inside = (vertices[len(GRID.row) : len(GRID.row) + 12 * len(upper)] - skull.HEAD_ORIGIN) / skull.HEAD_SCALE
     assert inside[:, 2].min() < lip_z - 0.04
+
+
+def test_machine_code_needs_no_place_on_disk():
+    """A function without a file, for which Numba finds no place to cache: as where nothing can be written."""
+    scope = {}
+    exec("def double(x): return 2 * x", scope)
+    with pytest.raises(RuntimeError, match="cannot cache function"):
+        numba.njit(cache=True)(scope["double"])
+    assert compiled.njit()(scope["double"])(21) == 42

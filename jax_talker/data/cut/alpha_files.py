@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from jax_talker.data.clip.clip import FPS
-from jax_talker.data.cut.matte import Cutter, HeadView
-from jax_talker.data.read.video import read_frames
+from jax_talker.data.cut.matte import Cutter, HeadView, neck_fade
+from jax_talker.data.read.video import probe, read_alpha, read_frames
+from jax_talker.data.track.landmarks import LandmarkScheme
 from jax_talker.errors import UserError
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
@@ -21,8 +22,8 @@ SECONDS = re.compile(r"(\d+\.\d+)$")
 class AlphaFiles:
     """Alpha of each 25 fps frame from a folder of pictures (one per frame, in the order of their numbers) or a video.
 
-    Pictures have the source's size; an alpha channel is used where there is one, else the brightness (white is head).
-    A video is read like the source, by time.
+    Pictures have the source's size. Their alpha channel is used where there is one that is not opaque everywhere, else
+    the brightness (white is head). A video is read like the source, by time.
     """
 
     warm_up = 0
@@ -33,6 +34,7 @@ class AlphaFiles:
         self._names: list[Path] | None = None
         self._next = 0
         self._alphas: Iterator[np.ndarray] = iter(())
+        self._transparent: bool | None = None
         if self._path.is_dir():
             self._names = in_order(_pictures(self._path))
             if len(self._names) != frames:
@@ -53,7 +55,13 @@ class AlphaFiles:
 
     def _from_video(self, index: int) -> UInt8[np.ndarray, "H W"]:
         if index != self._next or index == 0:
-            self._alphas = (frame[..., 1] for frame in read_frames(self._path, start=self._start + index / FPS))
+            if self._transparent is None:
+                self._transparent = probe(self._path).has_alpha
+            begin = self._start + index / FPS
+            if self._transparent:
+                self._alphas = read_alpha(self._path, start=begin)
+            else:
+                self._alphas = (cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in read_frames(self._path, start=begin))
         self._next = index + 1
         alpha = next(self._alphas, None)
         if alpha is None:
@@ -89,6 +97,20 @@ def _pictures(folder: Path) -> list[Path]:
     return [p for p in folder.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith(".")]
 
 
+class OwnAlpha(AlphaFiles):
+    """The alpha channel of the recording itself: a person with shoulders, so the neck fades out as in ``HeadMatte``."""
+
+    def __init__(self, path: Path, *, frames: int, start: float, scheme: LandmarkScheme, focal: float):
+        super().__init__(path, frames=frames, start=start)
+        self._scheme, self._focal = scheme, focal
+
+    def cutter(self) -> Cutter:
+        def cut(looked: np.ndarray, view: HeadView, seen: np.ndarray) -> Float32[np.ndarray, "S S"]:
+            return _cut_alpha(looked, view, seen) * neck_fade(view, self._scheme, len(seen), self._focal)
+
+        return cut
+
+
 class NoMatte:
     """Nothing is cut out; only what lies outside the source picture is not there."""
 
@@ -116,8 +138,9 @@ def _read_alpha(path: Path) -> UInt8[np.ndarray, "H W"]:
     image = cv2.imdecode(np.frombuffer(path.read_bytes() or b"\0", np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise UserError(f"{path}: not a picture that can be read")
-    if image.dtype == np.uint16:
-        image = (image // 257).astype(np.uint8)
+    image = (image // 257).astype(np.uint8) if image.dtype == np.uint16 else np.asarray(image, np.uint8)
     if image.ndim == 2:
         return image
-    return image[..., 3] if image.shape[2] == 4 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    if image.shape[2] == 4 and image[..., 3].min() < 255:
+        return np.ascontiguousarray(image[..., 3])
+    return cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_BGR2GRAY)

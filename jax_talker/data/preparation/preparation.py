@@ -24,7 +24,7 @@ from jax_talker.data.check.report import html_report, worth_showing
 from jax_talker.data.clip.clip import FPS, SAMPLE_RATE, Clip, open_clip
 from jax_talker.data.clip.clip_writer import ClipWriter, check_output
 from jax_talker.data.clip.findings import Finding, Severity
-from jax_talker.data.cut.alpha_files import AlphaFiles, NoMatte
+from jax_talker.data.cut.alpha_files import AlphaFiles, NoMatte, OwnAlpha
 from jax_talker.data.cut.cutting import CutOptions, Parser, cut_out, shown_picture
 from jax_talker.data.cut.matte import HeadMatte, Matte
 from jax_talker.data.preparation.camera import CameraTrack, track_front, track_sides
@@ -239,7 +239,7 @@ class _Work:
     def cut_out(self, camera: CameraTrack) -> dict[str, np.ndarray]:
         """Write frames and masks; returns what was measured in them."""
         parsed = self._parser is not None and self._options.matte == "auto"
-        matte = NoMatte() if parsed else self._matte(camera)
+        matte = NoMatte() if parsed and self.footage.alpha_path is None else self._matte(camera)
         return cut_out(
             self._writer,
             self.footage,
@@ -257,6 +257,9 @@ class _Work:
             return NoMatte()
         if options.matte != "auto":
             return AlphaFiles(options.matte, frames=len(self._found.faces), start=self.footage.start)
+        if (path := self.footage.alpha_path) is not None:
+            frames, start = len(self._found.faces), self.footage.start
+            return OwnAlpha(path, frames=frames, start=start, scheme=camera.scheme, focal=options.focal)
         wanted = np.unique(np.linspace(0, camera.frames - 1, MATTE_SAMPLES).astype(int)).tolist()
         pictures, views = [], camera.heads().views
         stream = self.footage.pictures(camera.first)

@@ -9,12 +9,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import librosa
 import numpy as np
 from jaxtyping import Float32
 
 from jax_talker.data.clip.clip import FPS, SAMPLE_RATE
 from jax_talker.data.read.boundaries import recordings
+from jax_talker.data.read.mel import mel_power
 from jax_talker.data.read.sound import Sound, open_sound
 from jax_talker.errors import UserError
 
@@ -103,14 +103,13 @@ class LogMel:
 
     def __call__(self, sound: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, "steps F"]:
         hop, window = SAMPLE_RATE // FEATURE_RATE, round(2 * self.lookahead * SAMPLE_RATE)
-        power = librosa.feature.melspectrogram(
-            y=sound, sr=SAMPLE_RATE, n_fft=1024, win_length=window, hop_length=hop, n_mels=self.num_features,
-            fmin=55, fmax=7600, norm=None, power=2.0, center=True, pad_mode="constant",
-        )  # fmt: skip
+        power = mel_power(
+            sound, rate=SAMPLE_RATE, window=window, hop=hop, bands=self.num_features, low=55.0, high=7600.0
+        )
         reference = (window / 4) ** 2  # power of a full-scale sine under a Hann window
         db = 10 * np.log10(np.maximum(power / reference, 10 ** (self._floor_db / 10)))
         steps = round(Fraction(len(sound), hop))
-        return np.maximum(1 - db.T[:steps] / self._floor_db, 0).astype(np.float32)
+        return np.maximum(1 - db[:steps] / self._floor_db, 0).astype(np.float32)
 
 
 def frame_windows(

@@ -31,6 +31,8 @@ SEEK_EARLY = 1  # s; before what is wanted: pictures next to a key frame may nee
 BACKWARDS = 1  # s; time stamps that go back further belong to another recording, less is a damaged stamp
 HD_HEIGHT = 720  # px; untagged pictures this high are BT.709, lower ones BT.601: what players assume
 UNTAGGED = 2  # number in H.264's table of colour matrices
+TRANSPARENT = 1e-3  # share of a picture; less is a codec's rounding
+WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # decoder → the one that reads alpha too
 ALMOST_UPRIGHT = 0.0175  # sine of 1°, FFmpeg's own tolerance; a turn by less is none
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # numbers in H.264's table of transfer functions
 
@@ -120,20 +122,36 @@ def first_picture_time(path: Path) -> Fraction | None:
 def upright(frame: Any, aspect: Fraction | None, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "H W 3"]:
     """A decoded picture as sRGB [H, W, 3], as a player shows it: turned, and stretched to square pixels.
 
-    Of an interlaced picture one field is kept, the lines between are interpolated. ``size`` (width, height) is that of
-    the file's first picture, which later ones are brought to if they differ.
+    What is transparent is shown on white: the colours behind an alpha channel are nobody's. Of an interlaced picture
+    one field is kept, the lines between are interpolated. ``size`` (width, height) is that of the file's first
+    picture, which later ones are brought to if they differ.
     """
-    hd_untagged = frame.colorspace == UNTAGGED and frame.height >= HD_HEIGHT  # PyAV itself honours tags
-    rgb = frame.to_ndarray(format="rgb24", src_colorspace=Colorspace.ITU709 if hd_untagged else None)
-    if frame.interlaced_frame:
-        rgb = _one_field(rgb)
-    if aspect and aspect != 1:
-        rgb = cv2.resize(rgb, (max(1, round(frame.width * aspect)), frame.height), interpolation=cv2.INTER_CUBIC)
-    rgb = displayed(rgb, display_matrix(frame))
-    if size and size != (rgb.shape[1], rgb.shape[0]):
-        shrinks = size[0] * size[1] < rgb.shape[0] * rgb.shape[1]
-        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-    return rgb
+    if not carries_alpha(frame):
+        return _arranged(_pixels(frame, "rgb24"), frame, aspect, size)
+    rgba = _pixels(frame, "rgba")
+    rgb, alpha = rgba[..., :3], rgba[..., 3:].astype(np.uint16)
+    if alpha.min() < 255:
+        rgb = ((rgb * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    return _arranged(rgb, frame, aspect, size)
+
+
+def upright_alpha(frame: Any, aspect: Fraction | None, size: tuple[int, int] | None) -> UInt8[np.ndarray, "H W"]:
+    """A decoded picture's alpha channel, in the places of ``upright``; 255 everywhere when it has none."""
+    if not carries_alpha(frame):
+        return np.full(upright(frame, aspect, size).shape[:2], 255, np.uint8)
+    return _arranged(np.ascontiguousarray(_pixels(frame, "rgba")[..., 3:]), frame, aspect, size)[..., 0]
+
+
+def carries_alpha(frame: Any) -> bool:
+    """Whether the pixels have an alpha channel, transparent or not."""
+    return frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
+
+
+def shows_through(frame: Any) -> bool:
+    """Whether some part of a decoded picture is transparent."""
+    if not carries_alpha(frame):
+        return False
+    return float((_pixels(frame, "rgba")[..., 3] < 128).mean()) > TRANSPARENT
 
 
 def display_matrix(frame: Any) -> Float64[np.ndarray, "2 2"]:
@@ -170,6 +188,10 @@ def displayed(
 def peculiarities(frame: Any) -> tuple[str, ...]:
     """What somebody should know who trains on such pictures, in words."""
     found = []
+    if shows_through(frame):
+        found.append(
+            "transparent: it is read on white, and its alpha channel is the matte unless --matte says otherwise"
+        )
     if frame.interlaced_frame:
         found.append("interlaced: one field of each picture is used, so half the lines are interpolated")
     if transfer := HDR_TRANSFERS.get(int(frame.color_trc)):
@@ -223,8 +245,38 @@ def _timed(container, stream, path: Path, sought: Fraction | None) -> Iterator[t
 
 
 def _decode(container, stream) -> Iterator[Any]:
+    decoder = _alpha_decoder(stream)
     for packet in container.demux(stream):
-        yield from packet.decode()
+        yield from packet.decode() if decoder is None else decoder.decode(packet)
+
+
+def _alpha_decoder(stream) -> Any:
+    """FFmpeg's own decoders of VP8 and VP9 leave out the alpha that WebM keeps beside the picture; libvpx reads it."""
+    tags = {name.lower(): value for name, value in stream.metadata.items()}
+    name = WITH_ALPHA.get(stream.codec_context.name)
+    if tags.get("alpha_mode") != "1" or name not in av.codecs_available:
+        return None
+    return av.CodecContext.create(name, "r")
+
+
+def _pixels(frame, kind: str) -> np.ndarray:
+    hd_untagged = frame.colorspace == UNTAGGED and frame.height >= HD_HEIGHT  # PyAV itself honours tags
+    return frame.to_ndarray(format=kind, src_colorspace=Colorspace.ITU709 if hd_untagged else None)
+
+
+def _arranged(pixels: np.ndarray, frame, aspect: Fraction | None, size: tuple[int, int] | None) -> np.ndarray:
+    """Stored pixels [H, W, C] where a player shows them."""
+    channels = pixels.shape[2]
+    if frame.interlaced_frame:
+        pixels = _one_field(pixels)
+    if aspect and aspect != 1:
+        wide = max(1, round(frame.width * aspect)), frame.height
+        pixels = cv2.resize(pixels, wide, interpolation=cv2.INTER_CUBIC).reshape(wide[1], wide[0], channels)
+    pixels = displayed(pixels, display_matrix(frame))
+    if size and size != (pixels.shape[1], pixels.shape[0]):
+        shrinks = size[0] * size[1] < pixels.shape[0] * pixels.shape[1]
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    return pixels.reshape(*pixels.shape[:2], channels)
 
 
 def _seek(container, stream, target: Fraction) -> Iterator[Any]:

@@ -42,6 +42,11 @@ class Footage(Protocol):
         """What messages call the recordings between ``boundaries``, one more than there are boundaries."""
         ...
 
+    @property
+    def alpha_path(self) -> Path | None:
+        """A video whose alpha channel cuts the person out of these pictures, where there is one; its time is theirs."""
+        ...
+
     def without(self, recordings: Collection[int]) -> "Footage":
         """The same without some of its recordings (their numbers); at least one is left."""
         ...
@@ -84,6 +89,10 @@ class VideoFootage:
     @property
     def recording_names(self) -> tuple[str, ...]:
         return (self.name,)
+
+    @property
+    def alpha_path(self) -> Path | None:
+        return self.path if self.info.has_alpha else None
 
     def without(self, recordings: Collection[int]) -> "VideoFootage":
         if recordings:

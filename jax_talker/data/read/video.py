@@ -10,7 +10,7 @@ import logging
 import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -48,7 +48,8 @@ class VideoInfo:
     size: tuple[int, int]  # width, height as shown: rotated and with square pixels
     duration: float  # seconds of picture; 0 when the file does not say
     has_sound: bool
-    notes: tuple[str, ...] = ()  # what one should know before training on it: interlaced, HDR
+    has_alpha: bool  # its first picture is transparent in places
+    notes: tuple[str, ...] = ()  # what one should know before training on it: interlaced, HDR, transparent
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -62,7 +63,8 @@ def probe(path: str | Path) -> VideoInfo:
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         frames = stream.frames or round(duration * rate)
         notes, has_sound = decoding.peculiarities(first), bool(container.streams.audio)
-        return VideoInfo(path, rate, frames, (width, height), duration, has_sound, notes)
+        transparent = decoding.shows_through(first)
+        return VideoInfo(path, rate, frames, (width, height), duration, has_sound, transparent, notes)
 
 
 def read_frames(
@@ -75,6 +77,17 @@ def read_frames(
     on gives the same pictures as reading all, exactly; none when there are no more. A file that is damaged,
     or ends before its own index says, raises UserError at that place; a ``duration`` that ends earlier never meets it.
     """
+    return _read(path, decoding.upright, fps, start, duration, first)
+
+
+def read_alpha(path: str | Path, *, start: float = 0.0) -> Iterator[UInt8[np.ndarray, "H W"]]:
+    """The alpha channels of the pictures that ``read_frames`` gives, 255 being opaque."""
+    return _read(path, decoding.upright_alpha, FPS, start, None, 0)
+
+
+def _read(
+    path: str | Path, convert: Callable[..., np.ndarray], fps: int, start: float, duration: float | None, first: int
+) -> Iterator[np.ndarray]:
     path, begin = Path(path), _seconds(start)
     most = math.inf if duration is None else round(_seconds(duration) * fps)
     if begin < 0 or most < 1:
@@ -92,7 +105,7 @@ def read_frames(
 
         for picture in on_beat(stamped(), fps=fps, begin=begin, first=first, most=most):
             nothing = False
-            yield decoding.upright(picture, stream.sample_aspect_ratio, size)
+            yield convert(picture, stream.sample_aspect_ratio, size)
         if nothing:
             raise UserError(
                 f"{path}: the picture ends at {float(ends):.2f} s; there is nothing from {float(begin):g} s on"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import av
 import cv2
 import jax.numpy as jnp
 import numpy as np
@@ -77,6 +78,37 @@ def test_poses_and_landmarks_are_true(drawn, prepared):
     for t in (0, 13, 39):
         want = truth.crops[t].to_crop(truth.landmarks[t], SIZE)
         np.testing.assert_allclose(clip.arrays["landmarks"][t], want, atol=1.0)
+
+
+def test_a_person_who_was_cut_out_before_keeps_that_matte(drawn, tmp_path):
+    """ProRes 4444 with a pattern behind its alpha: nothing of it is seen, and the head ends where the alpha does."""
+    clip, _, options = drawn
+    pattern = np.kron(np.indices((12, 16)).sum(0) % 2, np.ones((20, 20), int))[..., None] * [255, -255, 255] + [
+        0,
+        255,
+        0,
+    ]
+    video = tmp_path / "cut.mov"
+    with av.open(str(video), "w") as container:
+        stream = container.add_stream("prores_ks", rate=25, options={"profile": "4444"})
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuva444p10le"
+        for index, (picture, alpha) in enumerate(zip(clip.frames, clip.alpha, strict=True)):
+            rgba = np.dstack([np.where(alpha[..., None] > 0, picture, pattern), alpha]).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(rgba, "rgba").reformat(format="yuva444p10le")
+            frame.pts = index
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    found = prepare(video, tmp_path / "own", options, sound_path=drawn[1])
+    given = prepare(video, tmp_path / "given", replace(options, matte=str(video)), sound_path=drawn[1])
+    for done in (found, given):
+        made = open_clip(done.root)
+        for t in range(0, 40, 5):
+            red, green, blue = np.moveaxis(made.image(t).astype(int), -1, 0)
+            assert ((green - np.maximum(red, blue) > 60) | (np.minimum(red, blue) - green > 60)).mean() == 0
+            head, true = made.masks(t)[..., 2], clip.crops[t].cut(clip.alpha[t][..., None], SIZE)[..., 0]
+            above = round(made.arrays["landmarks"][t, 8, 1])  # the neck fades out below the chin
+            off = np.abs(head.astype(int) - true)[:above]
+            assert off.mean() < 6  # of 255: an edge of a few pixels, where the crop is smoothed
 
 
 def test_the_label_describes_the_picture(drawn, prepared):

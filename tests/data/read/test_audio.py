@@ -2,6 +2,7 @@
 
 import math
 import tracemalloc
+import warnings
 from fractions import Fraction
 
 import av
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jax_talker.data.read.audio import LogMel, frame_windows, load_sound, num_video_frames
+from jax_talker.data.read.mel import mel_power
 from jax_talker.data.read.sound import resampled
 from jax_talker.data.read.video import write_video
 from jax_talker.errors import UserError
@@ -105,6 +107,19 @@ def test_logmel_is_scaled_and_shaped(beeps):
     assert 18 < loudest < 35  # 1 kHz of 55–7600 Hz in 80 mel bands is about band 26
     full_scale = LogMel()(np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000).astype(np.float32))
     assert full_scale.max() == pytest.approx(1, abs=0.05)  # a mel band's peak is not exactly the tone's
+
+
+@pytest.mark.parametrize("samples", [500, 16_000, 16_001, 5000 * 320])
+def test_mel_bands_are_librosas(samples):
+    sound = (0.1 * np.random.default_rng(0).standard_normal(samples)).astype(np.float32)
+    got = mel_power(sound, rate=16_000, window=800, hop=320, bands=80, low=55.0, high=7600.0)
+    with warnings.catch_warnings(action="ignore"):  # librosa warns of sounds shorter than its window
+        want = librosa.feature.melspectrogram(
+            y=sound, sr=16_000, n_fft=1024, win_length=800, hop_length=320, n_mels=80, fmin=55, fmax=7600, norm=None,
+            power=2.0, center=True, pad_mode="constant",
+        )  # fmt: skip
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, want.T, rtol=1e-4, atol=1e-9)  # float32 sums in another order
 
 
 def test_logmel_steps_stand_where_they_claim():

@@ -55,6 +55,10 @@ class MeadFootage:
         return tuple(r.first for r in self.recordings[1:])
 
     @property
+    def alpha_path(self) -> None:
+        return None
+
+    @property
     def recording_names(self) -> tuple[str, ...]:
         return tuple(str(r.key) for r in self.recordings)
 

@@ -26,7 +26,8 @@ NEIGHBOURS = 2  # cells around a heatmap's peak of which the centre of mass is t
 def cache_folder() -> Path:
     """Where the package keeps its weights: torch.hub's folder, found without importing torch."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"
-    return Path(os.environ.get("TORCH_HOME", cache)).expanduser() / "hub" / "checkpoints"
+    folder = os.path.expanduser(os.environ.get("TORCH_HOME", cache))  # Path's own raises where a user has no home
+    return Path(folder) / "hub" / "checkpoints"
 
 
 def unready(folder: Path | None = None) -> str:

@@ -1,0 +1,113 @@
+"""The edge of every program: any terminal, and what goes wrong with files, in one line."""
+
+import ast
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jax_talker import cli
+from jax_talker.data.read.video import check_video_path
+from jax_talker.errors import UserError, check_writable
+
+ROOT = Path(__file__).resolve().parents[1]
+# What prepare prints (superscripts, dashes), a name in another script, and half a name as a foreign disk may hold.
+PROGRAM = """
+import sys
+from jax_talker import cli
+def main():
+    print("128² – 頭 \\udce9 done")
+    print("128² – 頭 \\udce9 said", file=sys.stderr)
+cli.run(main, ["program"])
+"""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "gbk", "cp932", "utf-8", "utf-16"])
+def test_any_terminal_will_do(encoding):
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "done" in done.stdout.decode(encoding, errors="replace")
+    assert "said" in done.stderr.decode(encoding, errors="replace")
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (errno.EROFS, "error: there/a.mp4: cannot write there (Read-only file system)"),
+        (errno.EACCES, "error: there/a.mp4: not allowed to read or write it (Permission denied)"),
+        (errno.ENOSPC, "error: there/a.mp4: no space left; free some and start it again"),
+    ],
+)
+def test_what_a_disk_refuses_is_one_line(capsys, number, says):
+    def main():
+        raise OSError(number, os.strerror(number), "there/a.mp4")
+
+    with pytest.raises(SystemExit) as exit_:
+        cli.run(main, ["program"])
+    assert exit_.value.code == cli.EXIT_USER_ERROR
+    assert capsys.readouterr().err.strip() == says
+
+
+def test_our_own_mistakes_keep_their_traceback():
+    def main():
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    with pytest.raises(OSError, match="Bad file"):
+        cli.run(main, ["program"])
+
+
+def test_a_place_to_write_is_tried_before_any_work(tmp_path, monkeypatch):
+    check_writable(tmp_path / "new" / "folder", "clip")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"clip: cannot write there \(Not a directory\)"):
+        check_writable(tmp_path / "file" / "folder", "clip")
+    (tmp_path / "a.mp4").mkdir()
+    with pytest.raises(UserError, match="is a folder; name the video"):
+        check_video_path(tmp_path / "a.mp4")
+
+    def read_only(*_, dir, **__):
+        raise OSError(errno.EROFS, "Read-only file system", str(dir))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)
+    with pytest.raises(UserError, match=r"b\.mp4: cannot write there \(Read-only file system\)"):
+        check_video_path(tmp_path / "b.mp4")
+
+
+def text_without_encoding(source):
+    """Line numbers of calls that read or write text in whatever encoding the locale has."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call) or any(k.arg == "encoding" for k in node.keywords):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if name in ("read_text", "write_text"):
+            yield node.lineno
+        elif name == "open":
+            plain = isinstance(node.func, ast.Name)
+            modes = [a.value for a in node.args[plain:] if isinstance(a, ast.Constant)]
+            owner = "" if plain else ast.unparse(node.func.value)
+            if (
+                owner not in ("av", "os", "tarfile")
+                and (plain or modes or owner.endswith("path"))
+                and not any("b" in str(mode) for mode in modes)
+            ):
+                yield node.lineno
+
+
+MODULES = sorted(p for p in (ROOT / "jax_talker").rglob("*.py") if p.name not in ("run_folder.py", "log.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_text_files_are_utf8_in_any_locale(path):
+    assert list(text_without_encoding(path.read_text(encoding="utf-8"))) == []
+
+
+def test_text_without_encoding_is_found():
+    source = (
+        "p.read_text()\nopen(p)\nq.open('w')\nopen(p, 'rb')\nq.open('rb')\nav.open(url, 'w')\np.read_text(encoding='x')"
+    )
+    assert list(text_without_encoding(source)) == [1, 2, 3]
