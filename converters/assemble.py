@@ -81,6 +81,13 @@ def _leaf(source: Source, tensor: np.ndarray, shape: tuple[int, ...]) -> np.ndar
     return np.array(laid_out, np.float32, order="C").reshape(shape)
 
 
+def laid_out(layout: str, tensor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A tensor of the original as its leaf of ``shape`` lies here; as it is where it does not fit."""
+    rank = RANK.get(layout)
+    turned = LAYOUTS[layout](tensor) if rank is None or tensor.ndim == rank else tensor
+    return turned.reshape(shape) if _strip(turned.shape) == _strip(shape) else turned
+
+
 def check_values(name: str, tensor: np.ndarray) -> None:
     """Refuse tensors that are not finite floating-point numbers."""
     if tensor.dtype.kind != "f":

@@ -40,7 +40,7 @@ def what_it_is(head: bytes, length: int) -> str | None:
     if head[257:262] == b"ustar":
         return "a tar archive; unpack it first (PyTorch's own tar files ended in 2016)"
     found = next((what for magic, what in MAGIC if head.startswith(magic)), None)
-    if found is None and length < HEAD and head.isascii() and b"\n" not in head.strip() and b"://" in head:
+    if found is None and length < HEAD and re.match(rb"(\[InternetShortcut\]|https?://\S+$)", text.strip()):
         return "a link, not the file itself; download what it points to"
     return found
 
