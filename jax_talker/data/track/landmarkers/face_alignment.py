@@ -50,6 +50,7 @@ class FaceAlignmentLandmarker:
 
     name = "face-alignment"
     score_names = ()
+    reach = 16 / DETECTION_SIDE  # S3FD's smallest anchors have 16 px
 
     def __init__(self, weights: str | Path | None = None):
         folder = cache_folder() if weights is None else Path(weights)

@@ -20,6 +20,7 @@ class FileLandmarker:
 
     name = "file"
     score_names = ()
+    reach = 0.0
 
     def __init__(self, path: str | Path):
         self.path = Path(path)

@@ -43,6 +43,7 @@ class MediaPipeLandmarker:
 
     name = "mediapipe"
     score_names = BLENDSHAPES
+    reach = 0.1  # measured: of 1920 px, faces of 191 px are found, of 143 px not
 
     def __init__(self, model: str | Path | None):
         hint = f"give the path of MediaPipe's face_landmarker.task with --landmark-model; it is offered at {MODEL_URL}"
