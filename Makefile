@@ -30,7 +30,7 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test-all: $(VENV)/.test
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest -m "" -n $(JOBS) --dist loadfile --durations=25
 
 # On a machine with a GPU, with whatever is installed there (no network is needed, nothing is installed): the rasteriser's
 # GPU tests, and the bench against gsplat and splax (each where it is installed) on all scenes.

@@ -45,8 +45,9 @@ def main() -> None:
         inputs = [run_inputs.clip_input(clip)]
         if not personalised:  # afterwards the prior itself is needed no more
             inputs.append(run_inputs.prior_input(config.prior.path))
-        stages = [navigating.STAGE] if personalised else [*personalizing.STAGES, navigating.STAGE]
-        begun = folder.begun(config.to_dict(), inputs, stages, resume=RESUME.value)
+        behind, ahead = (personalizing.STAGES, []) if personalised else ([], personalizing.STAGES)
+        stages = [*ahead, navigating.STAGE]
+        begun = folder.begun(config.to_dict(), inputs, stages, resume=RESUME.value, behind=behind)
         with begun as warnings, Log(folder.root) as log:
             for line in [*warnings, f"computing on {describe()}"]:
                 log.say(line)

@@ -28,7 +28,6 @@ from jax_talker.errors import UserError
 
 CONFIG, RECORD, CAPACITY, LOCK = "config.json", "run.json", "capacity.json", ".lock"
 FORMAT = 1  # of run.json
-PERSONALIZING = ("invert", "tune")  # stages whose outcome is personal/
 
 
 @dataclass(frozen=True)
@@ -110,16 +109,22 @@ class RunFolder:
 
     @contextlib.contextmanager
     def begun(
-        self, config: Mapping[str, Any], inputs: Sequence[Input], stages: Sequence[str], *, resume: bool
+        self,
+        config: Mapping[str, Any],
+        inputs: Sequence[Input],
+        stages: Sequence[str],
+        *,
+        resume: bool,
+        behind: Sequence[str] = (),
     ) -> Iterator[list[str]]:
         """Run ``stages`` in the folder (``alone``); yields warnings for the person.
 
-        Begun anew (not ``resume``), a folder with any stage's checkpoints is refused, but for a finished
-        personalisation when ``stages`` go on from there. What is gone on with must have been made of the same inputs;
-        warnings say where the configuration differs. An error before the first new checkpoint leaves a run that was
-        gone on with as it was.
+        Begun anew (not ``resume``), a folder with any stage's checkpoints is refused, but for those of the finished
+        stages ``behind`` from whose outcome, personal/, ``stages`` go on. What is gone on with must have been made of
+        the same inputs; warnings say where the configuration differs. An error before the first new checkpoint leaves a
+        run that was gone on with as it was.
         """
-        going_on = self._check_stages(stages, resume)
+        going_on = self._check_stages(stages, behind, resume)
         if not going_on:
             self._forget_records()
             self._write(config, inputs, {})
@@ -141,10 +146,9 @@ class RunFolder:
                     path.unlink() if content is None else path.write_bytes(content)
             raise
 
-    def _check_stages(self, stages: Sequence[str], resume: bool) -> bool:
+    def _check_stages(self, stages: Sequence[str], behind: Sequence[str], resume: bool) -> bool:
         """Whether there is something here to go on with; UserError where ``stages`` must not begin."""
         present = sorted({stage for stage, _ in self._saved()})
-        behind = PERSONALIZING if self.personalised and "navigate" in stages else ()
         if foreign := [stage for stage in present if stage not in (*stages, *behind)]:
             raise UserError(
                 f"{self.root}: holds checkpoints of {' and '.join(foreign)}, which would not fit what "
@@ -155,7 +159,7 @@ class RunFolder:
             raise UserError(
                 f"{self.root}: {' and '.join(again)} has been run here; pass --resume to go on, or another --workdir"
             )
-        if not resume and self.personalised and set(stages) & set(PERSONALIZING):
+        if not resume and self.personalised and not behind:
             raise UserError(f"{self.root}: has been personalised already; pass another --workdir")
         if not (self.root / CONFIG).is_file():
             if present:

@@ -23,7 +23,8 @@ from jax_talker.training.state import adam, create
 
 CONFIG = {"task": "talker", "seed": 1, "data": {"clip": "a"}, "prior": {"path": "small"}}
 CLIP, PRIOR = Input("clip", "a", "a" * 64, 32), Input("prior", "small", "b" * 64)
-ALL = ["invert", "tune", "navigate"]
+FIRST = ["invert", "tune"]
+ALL = [*FIRST, "navigate"]
 
 
 @pytest.fixture
@@ -31,9 +32,9 @@ def folder(tmp_path):
     return RunFolder(tmp_path / "run")
 
 
-def begin(folder, stages=ALL, *, config=CONFIG, inputs=(CLIP, PRIOR), resume=False, saves=(), then=None):
+def begin(folder, stages=ALL, *, config=CONFIG, inputs=(CLIP, PRIOR), resume=False, behind=(), saves=(), then=None):
     """Begin, leave a checkpoint of the stages ``saves``, and end, with an error ``then``. Returns the warnings."""
-    with folder.alone(), folder.begun(config, inputs, stages, resume=resume) as warnings:
+    with folder.alone(), folder.begun(config, inputs, stages, resume=resume, behind=behind) as warnings:
         for stage in saves:
             save(folder, stage)
         if then is not None:
@@ -113,12 +114,12 @@ class TestStages:
 
     def test_training_goes_on_from_a_finished_personalisation_only(self, folder):
         begin(folder, ["invert", "tune"], saves=["invert", "tune"])
-        with pytest.raises(UserError, match="invert and tune"):
-            begin(folder, ["navigate"])
+        with pytest.raises(UserError, match="invert and tune has been run here"):
+            begin(folder)
         personalise(folder)
-        assert begin(folder, ["navigate"], saves=["navigate"]) == []
+        assert begin(folder, ["navigate"], behind=FIRST, saves=["navigate"]) == []
         with pytest.raises(UserError, match="navigate has been run here"):
-            begin(folder, ["navigate"])
+            begin(folder, ["navigate"], behind=FIRST)
 
     def test_a_trained_run_is_not_personalised_further(self, folder):
         """The directions were learnt in another generator then."""
@@ -166,14 +167,14 @@ class TestInputs:
         begin(folder, ["invert", "tune"], saves=["invert"])
         if not resume:
             personalise(folder)
-        stages = ALL if resume else ["navigate"]
+        stages, behind = (ALL, []) if resume else (["navigate"], FIRST)
         before = everything(folder)
         other = replace(CLIP, path="may", sha256="c" * 64)
         with pytest.raises(UserError, match=r"made with the clip a \(SHA-256 aaaaaaaaaaaa…\), not with may"):
-            begin(folder, stages, inputs=(other, PRIOR), config={**CONFIG, "seed": 2}, resume=resume)
+            begin(folder, stages, inputs=(other, PRIOR), config={**CONFIG, "seed": 2}, resume=resume, behind=behind)
         other = replace(PRIOR, sha256="c" * 64)  # the same name, trained anew
         with pytest.raises(UserError, match=r"made with the prior small \(SHA-256 bbbbbbbbbbbb…\), not with small"):
-            begin(folder, stages, inputs=(CLIP, other), config={**CONFIG, "seed": 2}, resume=resume)
+            begin(folder, stages, inputs=(CLIP, other), config={**CONFIG, "seed": 2}, resume=resume, behind=behind)
         assert everything(folder) == before, "what is refused changes nothing"
 
     def test_the_same_clip_elsewhere_is_the_same(self, folder):
