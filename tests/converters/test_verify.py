@@ -139,7 +139,7 @@ class TestSubSampledImages:
 
 
 @pytest.fixture(scope="module")
-def prior(self, tmp_path_factory):
+def prior(tmp_path_factory):
     folder = tmp_path_factory.mktemp("verify") / "prior"
     template = bake(ellipsoid(), plane_resolution=8, uv_samples=6, register=False)
     config = GGHeadConfig.for_template(template, z_dim=4, w_dim=6, channel_max=5, uv_samples=6, sh_degree=0)
