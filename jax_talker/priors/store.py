@@ -31,8 +31,8 @@ ASSETS = Path(__file__).parent / "assets"  # bundled priors, found by name
 KINDS = {"gghead": (GGHead, GGHeadConfig), "gsgan": (GSGAN, GSGANConfig)}
 DTYPES = ("float32", "float16")
 CONFIG, PARAMS, CARD = "config.json", "params.safetensors", "README.md"
-# All that may lie in a folder that is replaced: a prior, a person's latents, which fit no other generator, and what file
-# managers leave.
+# All that may lie in a folder that is replaced: a prior, a person's latents, which fit no other generator, and what
+# file managers leave.
 FILES = (CONFIG, PARAMS, CARD, "anchor.safetensors", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
