@@ -63,7 +63,8 @@ def _rebuild_tensor(args: tuple, budget: Budget) -> Tensor:
     storage, offset, shape, strides = _first(args, 4, "_rebuild_tensor")
     if not isinstance(storage, Storage) or not isinstance(shape, tuple) or not isinstance(strides, tuple):
         raise CheckpointError("_rebuild_tensor of something that is no storage with a shape and strides")
-    return Tensor(storage, *_naturals(offset), _naturals(*shape), _naturals(*strides))
+    (start,) = _naturals(offset)
+    return Tensor(storage, start, _naturals(*shape), _naturals(*strides))
 
 
 def _naturals(*values: Any) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 from converters.comparison import Row, Skipped
 from jax_talker.errors import UserError
 from jax_talker.priors.base import Prior, Variables
-from jax_talker.priors.store import load
+from jax_talker.priors.store import find, load
 
 BOMB, LARGE = 20, 64 << 20  # numbers compress to half their size, zeros a thousandfold
 COMPANIONS = ("intermediates", "raster_inputs")  # files of a GSGAN set that lie beside its io.npz
@@ -20,8 +20,9 @@ COMPANIONS = ("intermediates", "raster_inputs")  # files of a GSGAN set that lie
 
 def golden(folder: Path, path: Path) -> bool:
     """Print the error of every array that an npz of the original program holds; whether all are within tolerance."""
-    prior, variables = load(folder)
+    find(folder)
     arrays = read_golden(path)
+    prior, variables = load(folder)
     rows = list(_golden_rows(prior, variables, arrays))
     if not any(isinstance(row, Row) for row in rows):
         raise UserError(f"{path}: holds none of the arrays that verify knows (docs/checkpoints.md lists them)")

