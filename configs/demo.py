@@ -7,9 +7,9 @@ from configs import quickstart
 
 def get_config() -> ConfigDict:
     c = quickstart.get_config()
-    c.personalize.invert_steps = 120
+    c.personalize.invert_steps = 150
     c.personalize.tune_steps = 320
-    c.train.hear_steps = 400
+    c.train.hear_steps = 600
     c.train.steps = 320
     c.log.images = 0
     c.log.checkpoint = 0

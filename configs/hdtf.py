@@ -26,6 +26,7 @@ def get_config() -> ConfigDict:
     c.personalize.tune_rate = 3e-4
     c.personalize.locality = 0.1
     c.train.hear_steps = 4000
+    c.model.audio_features = 64
     c.model.hidden = (256, 256)
     c.train.steps = 20_000
     c.train.batch = 8

@@ -56,10 +56,10 @@ def get_config() -> ConfigDict:
     c.model = ConfigDict()
     c.model.expressions = 20  # k_e
     c.model.lips = 30  # k_l
-    c.model.audio_features = 64
+    c.model.audio_features = 32
     c.model.attention = 8  # frames AudioAttNet weighs
     c.model.smoothing = 5  # frames the temporal CNN joins
-    c.model.hidden = (128, 128)  # of both encoders
+    c.model.hidden = (64,)  # of both encoders; a short clip is soon learnt by heart
     c.model.deformation = "blendshapes"  # "blendshapes", "field" (a network on position), or "none" (the paper)
     c.model.expression_shapes = 8  # blendshapes of the upper face
     c.model.lip_shapes = 12  # and of the lower one
@@ -68,7 +68,8 @@ def get_config() -> ConfigDict:
     c.train.hear_steps = 600  # of the encoders' regression on seen motion, without rendering
     c.train.steps = 1000
     c.train.batch = 4  # even: successive frames come in couples
-    c.train.rate = 2e-3
+    c.train.rate = 1e-3
+    c.train.hear_rate = 2e-3
     c.train.deformation_rate = 3e-3
     c.train.swap = 0.5  # share of couples whose lips hear another frame than the upper face
     c.train.lower = 3.0  # how much more a pixel of the lower face weighs than one outside the face

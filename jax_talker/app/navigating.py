@@ -72,7 +72,7 @@ def _reopened(config: Any, folder: RunFolder, log: Log) -> tuple[Person, HeadTra
 def _hear(trainer: HeadTrainer, talker: Any, resume: bool) -> Any:
     """The talker's parameters with encoders that foretell from sound what landmarks show."""
     config = trainer.config
-    steps, rate = config.train.hear_steps, config.train.rate
+    steps, rate = config.train.hear_steps, config.train.hear_rate
     optimiser = direction()
     step = make_hearing_step(trainer.head, optimiser, builders.head_weights(config).level)
 

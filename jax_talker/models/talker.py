@@ -37,10 +37,17 @@ class Talker(nn.Module):
         return self.navigator.bases()
 
     def heard(
-        self, expression_audio: Float[Array, "B A T F"], blink: Float[Array, "B"], lip_audio: Float[Array, "B A T F"]
+        self,
+        expression_audio: Float[Array, "B A T F"],
+        blink: Float[Array, "B"],
+        lip_audio: Float[Array, "B A T F"],
+        noise: Float[Array, "B N"] | None = None,
     ) -> Coefficients:
-        """Coefficients of faces whose upper half hears ``expression_audio`` and whose lips hear ``lip_audio``."""
-        expression = self.navigator.expression(self.adapter(expression_audio), blink)
+        """Coefficients of faces whose upper half hears ``expression_audio`` and whose lips hear ``lip_audio``.
+
+        ``noise`` is training's (Navigator.expression).
+        """
+        expression = self.navigator.expression(self.adapter(expression_audio), blink, noise)
         return Coefficients(expression, self.navigator.lip(self.adapter(lip_audio)))
 
     def seen(self, expression: Float[Array, "B C"], lips: Float[Array, "B C2"]) -> Coefficients:

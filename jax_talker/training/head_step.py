@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Key
 
 from jax_talker.losses import masked_mean
 from jax_talker.models import detail
-from jax_talker.models.navigator import Coefficients
+from jax_talker.models.navigator import EXPRESSION_CHANNEL, Coefficients
 from jax_talker.priors.base import Prior, Variables
 from jax_talker.training import cameras
 from jax_talker.training.objective import ImageLoss
@@ -131,12 +131,14 @@ def _coefficients(
     head: TalkingHead, params: Params, i: FrameBatch, j: FrameBatch, hear: Array, key: Key[Array, ""], level: float
 ) -> tuple[Coefficients, Array]:
     """What leads the batch, and the lip coefficients of silence."""
-    shift = level * jax.random.normal(key, (len(i.index), 1, 1, 1))
+    level_key, noise_key = jax.random.split(key)
+    shift = level * jax.random.normal(level_key, (len(i.index), 1, 1, 1))
     loud = lambda audio: jnp.where(audio > 0, jnp.maximum(audio + shift, 0), 0)  # noqa: E731  (0 is silence)
     silence = jnp.zeros_like(i.audio[:1])
     lip_audio = jnp.concatenate([loud(j.audio), silence])
     expression_audio, blink = jnp.concatenate([loud(i.audio), silence]), jnp.concatenate([i.blink, jnp.zeros(1)])
-    heard = head.heard(params, expression_audio, blink, lip_audio)
+    noise = jax.random.normal(noise_key, (len(blink), EXPRESSION_CHANNEL))
+    heard = head.heard(params, expression_audio, blink, lip_audio, noise)
     seen = head.seen(params, i.expression, j.lips)
     led = [hear * h[:-1] + (1 - hear) * s for h, s in zip(heard, seen, strict=True)]
     return Coefficients(*led), heard.lips[-1:]

@@ -64,10 +64,12 @@ class TalkingHead:
         expression_audio: Float[Array, "B A T F"],
         blink: Float[Array, "B"],
         lip_audio: Float[Array, "B A T F"],
+        noise: Float[Array, "B N"] | None = None,
     ) -> Coefficients:
-        """Coefficients of faces whose upper half hears one sound and whose lips hear another."""
-        method = self.talker.heard
-        found: Any = self.talker.apply({"params": params["talker"]}, expression_audio, blink, lip_audio, method=method)
+        """Coefficients of faces whose upper half hears one sound and whose lips hear another (Talker.heard)."""
+        found: Any = self.talker.apply(
+            {"params": params["talker"]}, expression_audio, blink, lip_audio, noise, method=self.talker.heard
+        )
         return found
 
     def seen(self, params: Params, expression: Float[Array, "B C"], lips: Float[Array, "B C2"]) -> Coefficients:
