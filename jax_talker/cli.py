@@ -3,15 +3,22 @@
 import errno
 import io
 import logging
+import os
+import platform
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import jax
 from absl import app, flags
 
 from jax_talker.errors import UserError
 
 EXIT_USER_ERROR = 2  # bad input or bad flags
 EXIT_INTERRUPTED = 130  # the shell's number for Ctrl-C
+CACHED_BYTES = 2**30  # of compiled programs that are kept; the least used go first
+WORTH_KEEPING = 1.0  # s of compilation
 
 
 def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
@@ -28,6 +35,7 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
         rest = _parse(argv)
         if len(rest) > 1:
             raise UserError(f"unexpected argument {rest[1]!r}; flags look like --name=value (see --help)")
+        _keep_compiled_programs()
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -63,6 +71,27 @@ def _print_anything() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # tests and notebooks put others there
             stream.reconfigure(errors="replace")
+
+
+def _keep_compiled_programs() -> None:
+    """What was compiled is found again by the next run on this machine, where there is a place to keep it.
+
+    The place is JAX_COMPILATION_CACHE_DIR if that is set, else the user's cache folder; without one nothing is kept.
+    """
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        # Programs are made for a processor, so machines that share a home keep theirs apart.
+        folder = cache / "jax_talker" / f"compiled-{platform.node()}"
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, RuntimeError):  # no home, or a read-only one
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_compilation_cache_max_size", CACHED_BYTES)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH_KEEPING)
 
 
 def _underscored(argument: str) -> str:
