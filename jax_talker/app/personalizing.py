@@ -27,7 +27,7 @@ from jax_talker.priors.base import Prior, Variables
 from jax_talker.training.cameras import move_labels
 from jax_talker.training.head_step import latent_spread
 from jax_talker.training.log import Log
-from jax_talker.training.talking_head import Fixed, Params
+from jax_talker.training.talking_head import Fixed
 from jax_talker.training.visibility import layout_seen
 from jax_talker.types import Latent
 
@@ -87,7 +87,6 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
     params = trainer.run(Stage("tune", c.tune_steps, rates, False), params, Fixed(original, layout), resume=resume)
 
     variables = {**original, "params": params.pop("generator", original["params"])}
-    layout, params["detail"] = _filled(prior, variables, params, layout)
     person = Person(params, layout, trainer.gain)
     speaker = Speaker(replace(trainer.head, rasteriser=trainer.step.rasteriser), Fixed(variables, layout), params)
     shown = split.train[np.linspace(0, len(split.train) - 1, min(LOOKED_AT, len(split.train))).astype(int)]
@@ -126,18 +125,6 @@ def _seen_layout(
     shown = train[np.linspace(0, len(train) - 1, LOOKED_AT).astype(int)]
     batches = (frames.frames(part) for part in np.split(shown, LOOKED_AT // 4))
     return layout_seen(prior, variables, anchor, layout, batches)
-
-
-def _filled(prior: Prior, variables: Variables, params: Params, layout: Layout) -> tuple[Layout, detail.Residual]:
-    """The person's detail with colours where no frame looked."""
-
-    @jax.jit
-    def resting(variables: Variables, params: Params, layout: Layout) -> Array:
-        return detail.add_detail(
-            prior.gaussians(variables, Latent(params["anchor"][None])), layout, params["detail"]
-        ).mean
-
-    return detail.fill_unseen(layout, params["detail"], np.asarray(resting(variables, params, layout)[0]))
 
 
 def _score(speaker: Speaker, frames: ClipFrames, shown: np.ndarray) -> float:

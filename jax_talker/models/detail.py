@@ -1,8 +1,7 @@
 """Personal detail: what a person has and no latent of the prior makes, one learnt residual for each Gaussian.
 
 The residual is added for every latent alike, so a mole stays where the skin goes. Where no training frame looks it is
-held at zero (``Layout.seen``), so that the prior answers for sides that were never filmed; only their colours are
-corrected afterwards as those of what was seen beside them (``fill_unseen``). Where detail is
+held at zero (``Layout.seen``), so that the prior answers for sides that were never filmed. Where detail is
 wanted (eyes, mouth) a Gaussian of the prior may be divided into several, each with a residual of its own.
 """
 
@@ -10,10 +9,8 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
-from scipy.spatial import KDTree
 
 from jax_talker.geometry import quat_multiply, rotation_from_quat
 from jax_talker.types import Gaussians
@@ -24,7 +21,6 @@ UNITS = {"mean": 0.03, "scale": 0.5, "turn": 0.4, "opacity": 2.0, "rgb": 0.5}
 # Sizes at which a residual's pull is as strong for each attribute, same units.
 USUAL = {"mean": 0.02, "scale": 1.0, "turn": 1.0, "opacity": 4.0, "rgb": 0.25}
 SIZES = {"mean": 3, "scale": 3, "turn": 3, "opacity": 1, "rgb": 3}
-FILL_NEIGHBOURS, FILL_REACH = 24, 0.15  # world units, 55 mm
 LEAST_OPACITY = 1e-4  # logits are taken of [this, 1 − this]
 
 
@@ -36,7 +32,6 @@ class Layout:
     offset: Float[Array, "M 3"]  # from its parent's centre, in the parent's standard deviations along its axes
     shrink: Float[Array, "M 3"]  # added to the logarithm of its parent's scale
     seen: Float[Array, " M"]  # 0 where no training frame looks … 1
-    detailed: Float[Array, " M"]  # how much of its residual a Gaussian shows: ``seen`` while it is learnt
     upper: Float[Array, " M"]  # 1: only expression may move it
     lower: Float[Array, " M"]  # 1: only lips may move it
 
@@ -47,8 +42,8 @@ Residual = dict[str, Array]
 
 def as_they_are(count: int) -> Layout:
     """The prior's Gaussians, undivided, all of them seen and free."""
-    zeros, ones, free = jnp.zeros((count, 3)), jnp.ones(count), jnp.zeros(count)
-    return Layout(jnp.arange(count), zeros, zeros, ones, ones, free, free)
+    zeros = jnp.zeros((count, 3))
+    return Layout(jnp.arange(count), zeros, zeros, jnp.ones(count), jnp.zeros(count), jnp.zeros(count))
 
 
 def divided(layout: Layout, scale: Float[Array, "M 3"], chosen: Array) -> Layout:
@@ -79,7 +74,7 @@ def add_detail(gaussians: Gaussians, layout: Layout, residual: Residual) -> Gaus
         mean=parents.mean + jnp.einsum("bmij,bmj->bmi", axes, away, precision="highest"),
         scale=parents.scale * jnp.exp(layout.shrink)[None],
     )
-    return change(parents, {name: (layout.detailed[:, None] * value)[None] for name, value in residual.items()})
+    return change(parents, {name: (layout.seen[:, None] * value)[None] for name, value in residual.items()})
 
 
 def change(gaussians: Gaussians, by: dict[str, Float[Array, "#b M _"]]) -> Gaussians:
@@ -98,26 +93,6 @@ def change(gaussians: Gaussians, by: dict[str, Float[Array, "#b M _"]]) -> Gauss
         opacity=jax.nn.sigmoid(logit + amount["opacity"][..., 0]),
         rgb=gaussians.rgb + amount["rgb"],
     )
-
-
-def fill_unseen(layout: Layout, residual: Residual, mean: Float[np.ndarray, "M 3"]) -> tuple[Layout, Residual]:
-    """Colours of unseen Gaussians change as those of their seen neighbours do: hair goes on in its own colour.
-
-    Host side, once, when the residual is learnt; ``mean`` is where the Gaussians are. The change fades with distance
-    (``FILL_REACH``), so that what is far from everything that was seen stays as the prior draws it.
-    """
-    seen, rgb = np.asarray(layout.seen, np.float64), np.asarray(residual["rgb"], np.float64)
-    source = np.flatnonzero(seen > 0.5)
-    if not len(source):
-        return layout, residual
-    away, which = KDTree(mean[source]).query(mean, k=min(FILL_NEIGHBOURS, len(source)))
-    away, which = away.reshape(len(mean), -1), source[which.reshape(len(mean), -1)]
-    weight = seen[which] / (away + FILL_REACH / 20)
-    near = (weight[..., None] * rgb[which]).sum(1) / weight.sum(1)[:, None]
-    fill = np.exp(-0.5 * (away[:, 0] / FILL_REACH) ** 2)[:, None] * near
-    filled = {name: layout.seen[:, None] * value for name, value in residual.items()}
-    filled["rgb"] = jnp.asarray(seen[:, None] * rgb + (1 - seen[:, None]) * fill, jnp.float32)
-    return replace(layout, detailed=jnp.ones_like(layout.seen)), filled
 
 
 def size_of(residual: Residual) -> Float[Array, ""]:

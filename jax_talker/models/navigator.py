@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from jax_talker.types import Latent
 
-EXPRESSION_CHANNEL = 4  # numbers through which the upper face hears
+EXPRESSION_CHANNEL, CHANNEL_NOISE = 4, 2.0  # numbers in ±1 through which the upper face hears, and their noise
 
 
 class Coefficients(NamedTuple):
@@ -113,12 +113,12 @@ class Navigator(nn.Module):
 
         Brows follow speech a little and lids not at all, while every moment's sound is unlike any other: an encoder
         that hears it all learns the training frames by heart (measured: three times the error of saying nothing). So
-        sound comes through a narrow channel, into which training gives ``noise`` of unit deviation, and it does not
+        sound comes through a narrow channel, into which training gives ``noise`` of unit deviation (louder than it), and it does not
         turn the adapter, which is the lips'.
         """
         narrow = nn.tanh(self.expression_channel(jax.lax.stop_gradient(audio)))
         if noise is not None:
-            narrow = narrow + noise
+            narrow = narrow + CHANNEL_NOISE * noise
         return self.gain * self.expression_encoder(jnp.concatenate([narrow, blink[:, None]], -1))
 
     def lip(self, audio: Float[Array, "B D"]) -> Float[Array, "B P"]:

@@ -35,8 +35,7 @@ def layout_seen(
         frames, size = frames + len(batch.index), batch.image.shape[1]
     seen, upper, lower = (total / max(frames, 1)).T
     share = seen * (128 / size) ** 2
-    gate = share / (share + FAINT)
-    return replace(layout, seen=gate, detailed=gate, upper=upper / (seen + 1e-6), lower=lower / (seen + 1e-6))
+    return replace(layout, seen=share / (share + FAINT), upper=upper / (seen + 1e-6), lower=lower / (seen + 1e-6))
 
 
 def _weights(prior: Prior, gaussians: Gaussians, frames: FrameBatch) -> Float[Array, "M 3"]:
