@@ -113,8 +113,8 @@ class Navigator(nn.Module):
 
         Brows follow speech a little and lids not at all, while every moment's sound is unlike any other: an encoder
         that hears it all learns the training frames by heart (measured: three times the error of saying nothing). So
-        sound comes through a narrow channel, into which training gives ``noise`` of unit deviation (louder than it), and it does not
-        turn the adapter, which is the lips'.
+        sound comes through a narrow channel, into which training gives ``noise`` (of unit deviation, CHANNEL_NOISE
+        times), and it does not turn the adapter, which is the lips'.
         """
         narrow = nn.tanh(self.expression_channel(jax.lax.stop_gradient(audio)))
         if noise is not None:
