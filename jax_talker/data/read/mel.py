@@ -3,7 +3,6 @@
 import functools
 
 import numpy as np
-import scipy.signal
 from jaxtyping import Float32
 
 FFT = 1024  # samples; the window may be shorter, it stands in the middle
@@ -18,7 +17,7 @@ def mel_power(
 
     Bands stand evenly on Slaney's mel scale and have a peak of 1; beyond the sound's ends is silence.
     """
-    hann = scipy.signal.get_window("hann", window).astype(np.float32)
+    hann = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)).astype(np.float32)
     padded = np.pad(sound, FFT // 2)
     start = (FFT - window) // 2
     views = np.lib.stride_tricks.sliding_window_view(padded[start : len(padded) - (FFT - window - start)], window)[
