@@ -35,10 +35,12 @@ class Stage:
     steps: int
     rates: Mapping[str, float]
     hear: bool  # sound leads; otherwise motion as landmarks show it
+    cross: int  # couples of a batch whose lips follow another frame than the upper face
+    through: bool = True  # whether anything behind the generator is learnt
 
 
 class HeadTrainer:
-    """Runs stages on one clip. The step is compiled once for as long as the parameters keep their shapes."""
+    """Runs stages on one clip."""
 
     def __init__(
         self,
@@ -58,19 +60,39 @@ class HeadTrainer:
         self.prior, self.variables, self.gain = prior, variables, gain
         self.head: TalkingHead = builders.talking_head(config, prior, num_gaussians, gain)
         self.frame_weights = frame_weights(frames.clip.arrays, split.train)
-        loss, self.loss_text = builders.image_loss(config)
-        weights = builders.head_weights(config)
+        self._loss, self.loss_text = builders.image_loss(config)
+        self._spread, self._num_gaussians = spread, num_gaussians
         self.optimiser = direction()
-        self.cross = builders.crossed(config)
+        self._steps: dict[tuple[int, bool], GrowingStep] = {}
 
-        def build(rasteriser: Rasteriser) -> Callable[..., Any]:
-            head = replace(self.head, rasteriser=rasteriser)
-            step = make_head_step(head, self.optimiser, loss, weights, spread=spread, cross=self.cross)
-            return lambda state, batch: step(state, *batch)
+    @property
+    def drawing_head(self) -> TalkingHead:
+        """The head with as much room as any stage has needed."""
+        used = [step.rasteriser for step in self._steps.values()]
+        return replace(self.head, rasteriser=max([self.head.rasteriser, *used], key=lambda r: r.capacity or 0))
 
-        self.step: GrowingStep = builders.growing_step(
-            config, num_gaussians, frames.clip.size, build, folder.save_capacity
-        )
+    def _step(self, stage: Stage) -> GrowingStep:
+        """The stage's step; stages that differ only in what is traced share one."""
+        known = stage.cross, stage.through
+        if known not in self._steps:
+            weights = builders.head_weights(self.config)
+
+            def build(rasteriser: Rasteriser) -> Callable[..., Any]:
+                head = replace(self.head, rasteriser=rasteriser)
+                step = make_head_step(
+                    head,
+                    self.optimiser,
+                    self._loss,
+                    weights,
+                    spread=self._spread,
+                    cross=stage.cross,
+                    through=stage.through,
+                )
+                return lambda state, batch: step(state, *batch)
+
+            size, remember = self.frames.clip.size, self.folder.save_capacity
+            self._steps[known] = builders.growing_step(self.config, self._num_gaussians, size, build, remember)
+        return self._steps[known]
 
     def init(self, anchor: jax.Array, layout: Layout) -> Params:
         """Fresh parameters."""
@@ -94,7 +116,7 @@ class HeadTrainer:
                 stage.name,
                 state,
                 stage.steps,
-                self.step,
+                self._step(stage),
                 self._batches(stage, state, fixed),
                 log=self.log,
                 every=builders.every(self.config),
@@ -107,7 +129,7 @@ class HeadTrainer:
     def _batches(self, stage: Stage, state: TrainState, fixed: Fixed) -> Iterator[tuple]:
         first = int(state.step)
         batch = self.config.train.batch
-        drawn = self.frames.pairs(self.split.train, batch, self.cross, self.config.seed, first, self.frame_weights)
+        drawn = self.frames.pairs(self.split.train, batch, stage.cross, self.config.seed, first, self.frame_weights)
         hear = jnp.float32(stage.hear)
         for number, (i, j) in enumerate(drawn, first):
             share = cosine(number, stage.steps)

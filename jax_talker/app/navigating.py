@@ -40,9 +40,10 @@ def train(
     if not (resume and folder.checkpoints(STAGE).is_dir()):
         params = {**params, "talker": _hear(trainer, params["talker"], resume)}
     c = config.train
-    stage = Stage(STAGE, c.steps, {"talker": c.rate, "deformation": c.deformation_rate}, True)
+    rates = {"talker": c.rate, "deformation": c.deformation_rate}
+    stage = Stage(STAGE, c.steps, rates, hear=True, cross=builders.crossed(config))
     params = trainer.run(stage, params, fixed, resume=resume, sample=_sampler(trainer, fixed))
-    return Speaker(replace(trainer.head, rasteriser=trainer.step.rasteriser), fixed, params)
+    return Speaker(trainer.drawing_head, fixed, params)
 
 
 def open_speaker(config: Any, folder: RunFolder) -> Speaker:
@@ -106,7 +107,7 @@ def _sampler(trainer: HeadTrainer, fixed: Fixed):
 
     def sample(state: TrainState) -> dict[str, np.ndarray]:
         params: Params = state.params
-        speaker = Speaker(replace(trainer.head, rasteriser=trainer.step.rasteriser), fixed, params)
+        speaker = Speaker(trainer.drawing_head, fixed, params)
         coefficients = speaker.heard(batch.audio, batch.blink)
         label = move_labels(batch.label, params["camera"])
         made = speaker.pictures(coefficients, label, label, batch.image.shape[1])

@@ -5,7 +5,6 @@ directions of W+ that this motion follows. ``tune`` adds the person's own detail
 the generator's weights where ``config.personalize.tune_rate`` says so.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -71,24 +70,26 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
     )
     params = trainer.init(anchor, layout)
     rates = {"anchor": c.invert_rate * spread, "talker": c.motion_rate, "camera": c.camera_rate}
-    params = trainer.run(Stage("invert", c.invert_steps, rates, False), params, Fixed(original, layout), resume=resume)
+    stage = Stage("invert", c.invert_steps, rates, hear=False, cross=builders.crossed(config))
+    params = trainer.run(stage, params, Fixed(original, layout), resume=resume)
 
     layout = _seen_layout(prior, original, params["anchor"], layout, frames, split.train)
     if c.tune_rate:
         params["generator"] = original["params"]
     rates = {
-        "anchor": c.invert_rate * spread / 5,  # what detail cannot say yet
         "talker": c.motion_rate,
         "camera": c.camera_rate,
         "detail": c.detail_rate,
         "deformation": c.deformation_rate,
         "generator": c.tune_rate,
     }
-    params = trainer.run(Stage("tune", c.tune_steps, rates, False), params, Fixed(original, layout), resume=resume)
+    # What landmarks show of the upper and of the lower face is apart already, so whole frames teach twice as much.
+    stage = Stage("tune", c.tune_steps, rates, hear=False, cross=0, through=bool(c.tune_rate))
+    params = trainer.run(stage, params, Fixed(original, layout), resume=resume)
 
     variables = {**original, "params": params.pop("generator", original["params"])}
     person = Person(params, layout, trainer.gain)
-    speaker = Speaker(replace(trainer.head, rasteriser=trainer.step.rasteriser), Fixed(variables, layout), params)
+    speaker = Speaker(trainer.drawing_head, Fixed(variables, layout), params)
     shown = split.train[np.linspace(0, len(split.train) - 1, min(LOOKED_AT, len(split.train))).astype(int)]
     score = _score(speaker, frames, shown)
     card = CARD.format(

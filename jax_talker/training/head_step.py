@@ -65,11 +65,13 @@ def make_head_step(
     *,
     spread: float,
     cross: int,
+    through: bool = True,
 ) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
     """A step(state, fixed, i, j, control) of FrameBatches [B] (data.batches.dataset.ClipFrames.pairs).
 
     The last 2·``cross`` frames are those of couples whose lips follow j; before them j is i. ``spread`` is the prior's
-    unit of distance in W (``latent_spread``).
+    unit of distance in W (``latent_spread``). ``through=False`` leaves generator, anchor and bases as they are, for a
+    step of half the work (TalkingHead.generated).
     """
 
     def step(
@@ -88,7 +90,7 @@ def make_head_step(
         def objective(params: Params) -> tuple[Array, dict[str, Array]]:
             coefficients, quiet = _coefficients(head, params, i, j, control.hear, level_key, weights.level)
             label = cameras.move_labels(views.label, params["camera"])
-            shown = head.show(params, fixed, coefficients, views.label, label, size, which)
+            shown = head.show(params, fixed, coefficients, views.label, label, size, which, through=through)
             image = loss(shown.image, views.image, mask, emphasis)
             alpha = masked_mean(jnp.abs(shown.alpha - views.head), views.valid * whole[:, None, None])
             both = jnp.concatenate(coefficients, -1) / head.talker.gain

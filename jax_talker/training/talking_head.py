@@ -77,15 +77,19 @@ class TalkingHead:
         found: Any = self.talker.apply({"params": params["talker"]}, expression, lips, method=self.talker.seen)
         return found
 
-    def generated(self, params: Params, fixed: Fixed, coefficients: Coefficients) -> Gaussians:
-        """The person's Gaussians [B, M] before the deformation field."""
+    def generated(self, params: Params, fixed: Fixed, coefficients: Coefficients, *, through: bool = True) -> Gaussians:
+        """The person's Gaussians [B, M] before the deformation field.
+
+        ``through=False`` stops gradients at the generator, which is most of a step's work.
+        """
         variables = fixed.variables
         if "generator" in params:
             variables = {**variables, "params": params["generator"]}
         latent: Any = self.talker.apply(
             {"params": params["talker"]}, params["anchor"], coefficients, method=self.talker.walk
         )
-        return add_detail(self.prior.gaussians(variables, Latent(latent.w)), fixed.layout, params["detail"])
+        gaussians = self.prior.gaussians(variables, Latent(latent.w))
+        return add_detail(gaussians if through else jax.lax.stop_gradient(gaussians), fixed.layout, params["detail"])
 
     def show(
         self,
@@ -96,14 +100,16 @@ class TalkingHead:
         label: Float[Array, "V 25"],
         size: int,
         which: Int[Array, " V"] | None = None,
+        *,
+        through: bool = True,
     ) -> RenderOutput:
         """Render faces [B] from cameras ``label`` [V].
 
         ``held`` is the label under which the head is held: that of the camera that films it, also where it is looked
         at from another one. ``which`` tells which face each camera looks at (None: its own, V = B); a face that several
-        look at is generated once.
+        look at is generated once. ``through``: see ``generated``.
         """
-        gaussians = self.generated(params, fixed, coefficients)
+        gaussians = self.generated(params, fixed, coefficients, through=through)
         if which is not None:
             gaussians, coefficients = jax.tree.map(lambda x: x[which], (gaussians, coefficients))
         if self.deformation is not None:
