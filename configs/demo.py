@@ -7,10 +7,10 @@ from configs import quickstart
 
 def get_config() -> ConfigDict:
     c = quickstart.get_config()
-    c.personalize.invert_steps = 150
-    c.personalize.tune_steps = 320
+    c.personalize.invert_steps = 200
+    c.personalize.tune_steps = 450
     c.train.hear_steps = 600
-    c.train.steps = 320
+    c.train.steps = 250
     c.log.images = 0
     c.log.checkpoint = 0
     return c

@@ -36,6 +36,7 @@ class Stage:
     rates: Mapping[str, float]
     hear: bool  # sound leads; otherwise motion as landmarks show it
     cross: int  # couples of a batch whose lips follow another frame than the upper face
+    focus: bool = True  # whether the face's pixels weigh more
     through: bool = True  # whether anything behind the generator is learnt
 
 
@@ -130,11 +131,11 @@ class HeadTrainer:
         first = int(state.step)
         batch = self.config.train.batch
         drawn = self.frames.pairs(self.split.train, batch, stage.cross, self.config.seed, first, self.frame_weights)
-        hear = jnp.float32(stage.hear)
+        hear, focus = jnp.float32(stage.hear), jnp.float32(stage.focus)
         for number, (i, j) in enumerate(drawn, first):
             share = cosine(number, stage.steps)
             rates = {name: np.float32(share * stage.rates.get(name, 0.0)) for name in state.params}
-            yield fixed, i, j, Control(jax.device_put(rates), hear)
+            yield fixed, i, j, Control(jax.device_put(rates), hear, focus)
 
 
 def typical_walk(prior: Prior, spread: float) -> float:

@@ -70,7 +70,8 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
     )
     params = trainer.init(anchor, layout)
     rates = {"anchor": c.invert_rate * spread, "talker": c.motion_rate, "camera": c.camera_rate}
-    stage = Stage("invert", c.invert_steps, rates, hear=False, cross=builders.crossed(config))
+    # What landmarks show of the upper and of the lower face is apart already, so whole frames teach twice as much.
+    stage = Stage("invert", c.invert_steps, rates, hear=False, cross=0, focus=False)
     params = trainer.run(stage, params, Fixed(original, layout), resume=resume)
 
     layout = _seen_layout(prior, original, params["anchor"], layout, frames, split.train)
@@ -83,7 +84,6 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
         "deformation": c.deformation_rate,
         "generator": c.tune_rate,
     }
-    # What landmarks show of the upper and of the lower face is apart already, so whole frames teach twice as much.
     stage = Stage("tune", c.tune_steps, rates, hear=False, cross=0, through=bool(c.tune_rate))
     params = trainer.run(stage, params, Fixed(original, layout), resume=resume)
 

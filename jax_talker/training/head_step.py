@@ -49,12 +49,16 @@ class HeadWeights:
     level: float = 0.03  # how much sound's level is varied, as LogMel's numbers (0.01 is 1 dB)
 
 
+NEAR = 0.05  # typical walks; coefficients nearer than this are taken for equal
+
+
 @struct.dataclass
 class Control:
     """What makes a stage of the step. Traced, so that it compiles once."""
 
     rates: dict[str, Array]  # learning rate of each entry of Params; 0 stands still
     hear: Float[Array, ""]  # 0: motion as landmarks show it leads; 1: sound does
+    focus: Float[Array, ""]  # 0: all pixels weigh alike; 1: those of the face more (HeadWeights.lower, upper)
 
 
 def make_head_step(
@@ -83,7 +87,7 @@ def make_head_step(
         views = jax.tree.map(lambda a, b: jnp.concatenate([a, b[alone:]]), i, j)
         mask = jnp.concatenate([jnp.ones_like(i.head[:alone]), i.upper[alone:], j.lower[alone:]]) * views.valid
         whole = jnp.arange(batch + 2 * cross) < alone
-        emphasis = 1 + weights.lower * views.lower + weights.upper * views.upper
+        emphasis = 1 + control.focus * (weights.lower * views.lower + weights.upper * views.upper)
         level_key, place_key = jax.random.split(state.step_key())
         centre = head.prior.mean_latent(fixed.variables)
 
@@ -160,7 +164,11 @@ def make_hearing_step(
             key = state.step_key()
             heard, quiet = _coefficients(head, params, frames, frames, jnp.ones(()), key, level)
             seen = jax.lax.stop_gradient(head.seen(params, frames.expression, frames.lips))
-            off = [((h - s) ** 2).sum(-1).mean() / head.talker.gain**2 for h, s in zip(heard, seen, strict=True)]
+            # Distances, not squares: what sound does not tell then stays at rest (the median) instead of half raised.
+            off = [
+                jnp.sqrt(((h - s) ** 2).sum(-1) / head.talker.gain**2 + NEAR**2).mean()
+                for h, s in zip(heard, seen, strict=True)
+            ]
             away = (quiet**2).sum(-1).mean() / head.talker.gain**2
             measured = {"expression": off[0], "lips": off[1], "rest": away}
             return off[0] + off[1] + 0.1 * away, measured
