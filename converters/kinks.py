@@ -30,5 +30,5 @@ def jumps(gradient: Callable, *arguments: Any, seed: int = 0) -> tuple[Any, Any]
     moved = jax.tree.map(np.zeros_like, exact)
     for _ in range(DRAWS):
         other = gradient(*jax.tree.map(disturbed, arguments))
-        moved = jax.tree.map(lambda m, a, b: np.maximum(m, np.abs(np.asarray(b) - a)), moved, exact, other)
+        moved = jax.tree.map(lambda m, a, b: np.asarray(np.maximum(m, np.abs(np.asarray(b) - a))), moved, exact, other)
     return exact, moved
