@@ -44,7 +44,7 @@ class Row:
         if self.jumps is not None:
             # Two edges may be crossed at once, and one draw sees them singly.
             allowed = allowed + np.minimum(2 * self.jumps, AT_EDGES * self.largest)
-        return ~(self.difference <= allowed)
+        return np.asarray(~(self.difference <= allowed))
 
     @property
     def good(self) -> bool:

@@ -24,11 +24,11 @@ def jumps(gradient: Callable, *arguments: Any, seed: int = 0) -> tuple[Any, Any]
 
     def disturbed(x: Any) -> np.ndarray:
         x = np.asarray(x)
-        return x * (1 + RELATIVE * rng.standard_normal(x.shape).astype(x.dtype))
+        return np.asarray(x * (1 + RELATIVE * rng.standard_normal(x.shape).astype(x.dtype)))
 
     exact = jax.tree.map(np.asarray, gradient(*arguments))
     moved = jax.tree.map(np.zeros_like, exact)
     for _ in range(DRAWS):
         other = gradient(*jax.tree.map(disturbed, arguments))
-        moved = jax.tree.map(lambda m, a, b: np.maximum(m, np.abs(np.asarray(b) - a)), moved, exact, other)
+        moved = jax.tree.map(lambda m, a, b: np.asarray(np.maximum(m, np.abs(np.asarray(b) - a))), moved, exact, other)
     return exact, moved

@@ -84,6 +84,12 @@ class TestJumps:
         assert moved.max() < 10 * RELATIVE * 4
         assert not Row("g", exact * 1.01, exact, atol=1e-6, rtol=1e-4, jumps=moved).good  # a factor is found
 
+    def test_scalars_stay_arrays(self):
+        exact, moved = jumps(jax.jit(jax.grad(lambda x: x * x)), np.float32(2))
+        assert isinstance(exact, np.ndarray)
+        assert isinstance(moved, np.ndarray)
+        assert Row("loss", exact, np.asarray(4, np.float32), rtol=1e-4, jumps=moved).good
+
     def test_is_the_same_every_time(self):
         x = np.array([[1, -1, 1e-8, 0]], np.float32)
         one, two = (jumps(jax.jit(self.gradient), self.weights, x)[1] for _ in range(2))
