@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "jax_talker.cli": set(),
     "jax_talker.data": set(),
     "jax_talker.models": {"jax_talker.networks"},
-    "jax_talker.priors": set(),
+    "jax_talker.priors": {"kernels"},  # its spherical harmonics, and nothing else (test below)
     "jax_talker.networks": set(),
     "jax_talker.rendering": {"kernels"},
     "jax_talker.losses": set(),
@@ -106,6 +106,12 @@ def test_fast_moving_packages_have_one_importer(path):
             if module == package or module.startswith(package + "."):
                 programs = package == "ml_collections" and path.stem in PROGRAMS
                 assert programs or any(place.startswith(p) for p in places), f"{place} imports {module}"
+
+
+def test_priors_have_only_the_harmonics_of_the_kernels():
+    for path in (ROOT / "jax_talker" / "priors").rglob("*.py"):
+        used = {module for module in imports(path) if module.split(".")[0] == "kernels"}
+        assert {module.rsplit(".", 1)[0] for module in used} <= {"kernels.spherical_harmonics"}, path
 
 
 def test_the_rules_can_fail():
