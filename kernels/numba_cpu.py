@@ -172,7 +172,8 @@ def _forward(scene: Scene, settings: Settings) -> tuple[Composited, _Residuals]:
         return _call([jax.ShapeDtypeStruct(*kind) for kind in results], scene, (), settings, backward=False)
 
     image, alpha, depth, light, stop, radii, skipped, extra = over_batch(here, scene)
-    out = Composited(image, alpha, depth, radii, jnp.zeros_like(skipped), skipped, extra)
+    none = vary_over(jnp.zeros_like(skipped), varying_axes([skipped]))  # no capacity, no overflow
+    out = Composited(image, alpha, depth, radii, none, skipped, extra)
     return out, _Residuals(scene, light, stop)
 
 
