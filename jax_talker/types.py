@@ -46,6 +46,9 @@ class RenderOutput:
     alpha: Float[Array, "*b H W"]  # coverage in [0, 1]
     depth: Float[Array, "*b H W"]  # accumulated: Σ weight · z, world units, not divided by alpha
     overflow: Int[Array, "*b"]
+    skipped: Int[Array, "*b"] | None = None  # Gaussians left out because a number of theirs, or of the camera, was bad
+    radii: Int[Array, "*b N"] | None = None  # reach on the screen, pixels; 0: not seen
+    extra: Float[Array, "*b H W E"] | None = None  # further channels, where they were asked for
 
 
 @struct.dataclass

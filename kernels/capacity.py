@@ -9,6 +9,7 @@ import numpy as np
 
 from kernels.constants import TILE
 
+LIMIT = 1 << 31  # places of all lists together: their numbers are int32
 _SMALL = 1 << 16  # pairs that are cheap enough to have room for anyway
 
 
@@ -33,3 +34,9 @@ def grow_capacity(capacity: int, overflow: Any) -> int:
 def power_of_two(number: int) -> int:
     """The least power of two that is not smaller."""
     return 1 << max(number - 1, 0).bit_length()
+
+
+def roomy(number: int) -> int:
+    """The least of 1 … 8 and {8 … 16}·2^k that is not smaller: few different programs, little unused."""
+    step = 1 << max((number - 1).bit_length() - 4, 0)
+    return max(-(-number // step) * step, 1)

@@ -5,6 +5,7 @@ doi:10.1145/3592433; "3dgs" here, which the pretrained Gaussian GANs were traine
 arXiv:2409.06765). They differ in a few constants, which show as differences of up to about 0.01 in an image.
 """
 
+import math
 from typing import Literal, NamedTuple
 
 TILE = 16  # pixels; 3DGS cuts Gaussians off at the edges of tiles of this size, so it is part of the convention
@@ -28,6 +29,9 @@ class Constants(NamedTuple):
     radius_sigmas: float
     opacity_aware: bool
     tile_cutoff: bool
+    # With ``antialiased``, opacity is multiplied by √(det before / det after) of the low-pass filter, but never by less
+    # than this: nothing then vanishes, and the root keeps a finite slope.
+    compensation_min: float = 0.0
 
 
 ALPHA_MIN = 1 / 255  # below one 8-bit step a Gaussian cannot change the picture
@@ -55,19 +59,43 @@ _GSPLAT = Constants(
     radius_sigmas=3.33,
     opacity_aware=True,
     tile_cutoff=False,
+    compensation_min=0.005,
 )
 SETS: dict[str, Constants] = {
     "3dgs": _ORIGINAL,
-    "gsplat": _GSPLAT,  # 2026; releases up to 1.5.3 capped alpha at 0.999
-    "gsplat-1.5": _GSPLAT._replace(alpha_max=0.999),
+    "gsplat": _GSPLAT,  # since March 2026; releases up to 1.5.3 capped alpha at 0.999 and let the compensation go to 0
+    "gsplat-1.5": _GSPLAT._replace(alpha_max=0.999, compensation_min=0.0),
 }
 DEFAULT: Name = "3dgs"
 
 
 def resolve(constants: Name | Constants) -> Constants:
-    """The constants of a name; a ``Constants`` of one's own passes through."""
+    """The constants of a name; a ``Constants`` of one's own passes through when its numbers make sense.
+
+    Raises:
+      ValueError: an unknown name, or a number out of its range.
+    """
     if isinstance(constants, Constants):
+        _check(constants)
         return constants
     if constants not in SETS:
         raise ValueError(f"constants: unknown set {constants!r}; choose from {sorted(SETS)} or pass a Constants")
     return SETS[constants]
+
+
+def _check(constants: Constants) -> None:
+    # One Gaussian of a greater alpha would end every ray at itself, undrawn: a hole where it is most solid.
+    highest = 1 - TRANSMITTANCE_MIN
+    ranges = {
+        "alpha_max": (ALPHA_MIN, highest),
+        "near": (0.0, math.inf),
+        "fov_margin": (0.0, math.inf),
+        "radius_sigmas": (0.0, math.inf),
+        "compensation_min": (0.0, 1.0),
+    }
+    for name, (low, high) in ranges.items():
+        value = getattr(constants, name)
+        if not (low <= value <= high and math.isfinite(value)):
+            raise ValueError(f"constants.{name} must be finite and in [{low:g}, {high:g}], got {value}")
+    if constants.near == 0 or constants.radius_sigmas == 0:
+        raise ValueError(f"constants.near and radius_sigmas must be greater than 0, got {constants}")

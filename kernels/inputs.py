@@ -12,11 +12,25 @@ from kernels.sharding import vary_alike
 from kernels.spherical_harmonics import COEFFICIENTS, view_colors
 from kernels.types import Camera, Gaussians, Scene, Settings
 
+# A pose whose axes span less than this share of the box of their lengths stands nowhere: float32 cannot invert it.
+_SINGULAR = 1e-6
 
-def to_scene(gaussians: Gaussians, camera: Camera, background: Array | None) -> tuple[Scene, Array]:
-    """What implementations take, and which images [B, V] have a background that is finite."""
+
+def to_scene(
+    gaussians: Gaussians,
+    camera: Camera,
+    background: Array | None,
+    offset: Array | None = None,
+    extra: Array | None = None,
+) -> tuple[Scene, Array]:
+    """What implementations take, and which images [B, V] have a background that is finite.
+
+    What cannot be used is made NaN here, in one place, for implementations to skip and count: all of a singular camera,
+    and the mean of a Gaussian whose extra channels are not finite.
+    """
     batch, views = gaussians.means.shape[:-2], camera.intrinsics.shape[-3]
-    dtype = jnp.result_type(jnp.float32, *jax.tree.leaves((gaussians, camera, background)))
+    given = (gaussians, camera, background, offset, extra)
+    dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(given))
 
     def one_batch_axis(leaf: Array) -> Array:
         return jnp.asarray(leaf, dtype).reshape(math.prod(batch), *leaf.shape[len(batch) :])
@@ -26,11 +40,27 @@ def to_scene(gaussians: Gaussians, camera: Camera, background: Array | None) -> 
     if background.ndim == 1:
         background = jnp.broadcast_to(background.reshape((1,) * (len(batch) + 1) + (3,)), (*batch, views, 3))
     (means, quats, scales, opacities, rgb, sh), (poses, intrinsics) = jax.tree.map(one_batch_axis, (gaussians, camera))
-    colors = rgb[:, None] if sh is None else view_colors(sh, means, poses)
+    scenes, count = means.shape[:2]
+    poses = jnp.where(singular(poses)[..., None, None], jnp.nan, poses)
+    colors = view_colors(sh, means, poses) if rgb is None else rgb if rgb.ndim == 4 else rgb[:, None]
+    channels = jnp.zeros((scenes, count, 0), dtype) if extra is None else one_batch_axis(extra)
+    usable = jnp.isfinite(channels).all(-1, keepdims=True)
+    means, channels = jnp.where(usable, means, jnp.nan), jnp.where(usable, channels, 0)
+    moved = jnp.zeros((scenes, views, 0, 2), dtype) if offset is None else one_batch_axis(offset)
     back = one_batch_axis(background)
     back_ok = jnp.isfinite(back).all(-1)
     back = jnp.where(back_ok[..., None], back, 0)
-    return vary_alike(Scene(means, quats, scales, opacities, colors, poses, intrinsics, back)), back_ok
+    scene = Scene(means, quats, scales, opacities, colors, poses, intrinsics, back, moved, channels)
+    return vary_alike(scene), back_ok
+
+
+def singular(cam_from_world: Array) -> Array:
+    """Which poses [*b, 4, 4] cannot be inverted, as an all-zero one that pads a batch. NaN is left alone."""
+    axes = jax.lax.stop_gradient(cam_from_world)[..., :3, :3]
+    lengths = jnp.sqrt(jnp.sum(axes * axes, -1))
+    first, second, third = (axes[..., i, :] / jnp.maximum(lengths[..., i, None], 1e-30) for i in range(3))
+    volume = jnp.abs(jnp.sum(first * jnp.cross(second, third), -1))
+    return jnp.isfinite(cam_from_world).all((-2, -1)) & ~(volume > _SINGULAR)
 
 
 def make_settings(
@@ -43,6 +73,7 @@ def make_settings(
     radius_clip: float,
     constants: constant_sets.Name | Constants,
     capacity: int | None,
+    absgrad: bool = False,
 ) -> Settings:
     """The checked static arguments of ``rasterize``."""
     resolved = constant_sets.resolve(constants)
@@ -56,31 +87,49 @@ def make_settings(
     if capacity is not None and capacity < 1:
         raise ValueError(f"capacity must be at least 1, got {capacity}")
     far, eps2d, radius_clip = float(far), float(eps2d), float(radius_clip)
-    return Settings(
-        int(width), int(height), float(near), far, eps2d, bool(antialiased), radius_clip, resolved, capacity
-    )
+    size = int(width), int(height)
+    return Settings(*size, float(near), far, eps2d, bool(antialiased), radius_clip, resolved, capacity, bool(absgrad))
 
 
-def check_shapes(gaussians: Gaussians, camera: Camera, background: Array | None) -> None:
-    """Raise a ValueError that names the first leaf whose shape does not fit."""
+def check_shapes(
+    gaussians: Gaussians,
+    camera: Camera,
+    background: Array | None,
+    offset: Array | None = None,
+    extra: Array | None = None,
+    size: tuple[int, int] | None = None,
+) -> None:
+    """Raise a ValueError that names the first leaf whose shape does not fit. ``size`` is (height, width)."""
     if (gaussians.colors is None) == (gaussians.sh is None):
         raise ValueError("gaussians: give exactly one of colors and sh")
     if gaussians.means.ndim < 2 or gaussians.means.shape[-1] != 3:
         raise ValueError(f"gaussians.means must be [*b, N, 3], got {gaussians.means.shape}")
     *batch, count, _ = gaussians.means.shape
-    want = {"quats": (count, 4), "scales": (count, 3), "opacities": (count,), "colors": (count, 3)}
-    for name, inner in want.items():
+    for name, inner in {"quats": (count, 4), "scales": (count, 3), "opacities": (count,)}.items():
         leaf = getattr(gaussians, name)
-        if leaf is not None and leaf.shape != (*batch, *inner):
+        if leaf.shape != (*batch, *inner):
             raise ValueError(f"gaussians.{name} must be {[*batch, *inner]}, as means says, got {leaf.shape}")
-    if gaussians.sh is not None:
-        sh = gaussians.sh.shape
-        if len(sh) != len(batch) + 3 or sh[:-2] != (*batch, count) or sh[-1] != 3 or sh[-2] not in COEFFICIENTS:
-            raise ValueError(f"gaussians.sh must be {[*batch, count]} + [K, 3] with K in {COEFFICIENTS}, got {sh}")
     poses, intrinsics = camera.cam_from_world.shape, camera.intrinsics.shape
     if len(poses) != len(batch) + 3 or poses[:-3] != tuple(batch) or poses[-2:] != (4, 4):
         raise ValueError(f"camera.cam_from_world must be {[*batch]} + [V, 4, 4], got {poses}")
     if intrinsics != (*poses[:-2], 3, 3):
         raise ValueError(f"camera.intrinsics must be {[*poses[:-2], 3, 3]}, got {intrinsics}")
-    if background is not None and background.shape not in ((3,), (*poses[:-2], 3)):
-        raise ValueError(f"background must be [3] or {[*poses[:-2], 3]}, got {background.shape}")
+    views = poses[-3]
+    if gaussians.colors is not None:
+        want = [*batch, count, 3], [*batch, views, count, 3]
+        if gaussians.colors.shape not in map(tuple, want):
+            raise ValueError(f"gaussians.colors must be {want[0]} or {want[1]}, got {gaussians.colors.shape}")
+    if gaussians.sh is not None:
+        sh = gaussians.sh.shape
+        if len(sh) != len(batch) + 3 or sh[:-2] != (*batch, count) or sh[-1] != 3 or sh[-2] not in COEFFICIENTS:
+            raise ValueError(f"gaussians.sh must be {[*batch, count]} + [K, 3] with K in {COEFFICIENTS}, got {sh}")
+    if background is not None:
+        images = [] if size is None else [(*poses[:-2], *size, 3)]
+        fits = [(3,), (*poses[:-2], 3), *images]
+        if background.shape not in fits:
+            told = " or ".join(str(list(shape)) for shape in fits)
+            raise ValueError(f"background must be {told}, got {background.shape}")
+    if offset is not None and offset.shape != (*batch, views, count, 2):
+        raise ValueError(f"means2d_offset must be {[*batch, views, count, 2]}, got {offset.shape}")
+    if extra is not None and (extra.ndim != len(batch) + 2 or extra.shape[:-1] != (*batch, count)):
+        raise ValueError(f"extra must be {[*batch, count]} + [E], got {extra.shape}")

@@ -6,9 +6,13 @@ Nothing is capacity-bounded: the lists are as long as they need to be, in memory
 import ctypes
 import functools
 import hashlib
+import importlib.util
 import os
+import re
+import subprocess
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -18,11 +22,12 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from kernels.dispatch import Unsupported, platform
-from kernels.sharding import vary_over, varying_axes
+from kernels.dispatch import Gate, Unsupported
+from kernels.sharding import over_batch, vary_over, varying_axes
 from kernels.types import Composited, Scene, Settings
 
 _TARGET = "kernels_cpu_rasterize"  # XLA's name for the compiled handler
+FFI_VERSIONS = ((0, 3), (0, 4))  # whose layout kernels/cpu/ffi.py knows: JAX 0.10 and 0.11
 MAX_SIZE = 16_000  # pixels: a column of tiles has a place on the stack
 _lock = threading.Lock()
 _compiled: list[object] = []  # keeps the machine code alive, as XLA may call it until the process ends
@@ -54,29 +59,63 @@ def _cache_folder(configured: str) -> Path | None:
     return None
 
 
+_BESIDE = "from kernels.cpu import handlers; handlers.compiled_entry(handlers.run_backward_items, cache=True)"
+
+
+def _compile_beside(folder: Path) -> Callable[[], None]:
+    """Begin to compile the way back in a process of its own, if it is not in the cache; returns how to wait for it.
+
+    Numba compiles one function at a time in a process. Should the other one fail, nothing is lost but time: what is not
+    in the cache is compiled here.
+    """
+    if next(folder.rglob("*run_backward_items*.nbi"), None) is not None or not sys.executable:
+        return lambda: None
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+    env = os.environ | {"PYTHONPATH": path, "NUMBA_CACHE_DIR": str(folder), "JAX_PLATFORMS": "cpu"}
+    quiet = subprocess.DEVNULL
+    try:
+        other = subprocess.Popen([sys.executable, "-c", _BESIDE], env=env, stdin=quiet, stdout=quiet, stderr=quiet)
+    except OSError:  # no process to be had: the same as one that fails
+        return lambda: None
+    return lambda: (other.wait(), None)[1]
+
+
 def _compile() -> None:
     """Compile (or load) the machine code and tell XLA about it, once in a process."""
     with _lock:
         if _compiled:
             return
-        try:
-            import numba
-        except ImportError as error:
-            raise Unsupported(f"numba needs the package numba: {error}") from error
+        import numba
+
         from kernels.cpu import handlers
 
         config: Any = cast(Any, numba).config
         configured = config.CACHE_DIR
         folder = _cache_folder(configured)
         try:
-            if folder is not None:
+            if folder is None:
+                code = handlers.compile_entry_points(cache=False)
+            else:
                 config.CACHE_DIR = str(folder)
-            code = handlers.compile_entry_points(cache=folder is not None)
+                wait = _compile_beside(folder)
+                code = handlers.compile_entry_points(cache=True, before_backward=wait)
         finally:
             config.CACHE_DIR = configured
         handler = jax.ffi.pycapsule(ctypes.c_void_p(code.rasterize.address))
         jax.ffi.register_ffi_target(_TARGET, handler, platform="cpu")
         _compiled.append(code)
+
+
+# Machine code is needed when a program is lowered for a CPU, not where it is only traced.
+_ON_CPU = Gate("needs_cpu", ("cpu",), "numba runs on the CPU, found {found}", _compile)
+
+
+@functools.cache
+def ffi_version() -> tuple[int, int]:
+    """(major, minor) of XLA's FFI in the installed jaxlib, as its header says."""
+    header = (Path(jax.ffi.include_dir()) / "xla/ffi/api/c_api.h").read_text()
+    major, minor = (re.search(rf"define XLA_FFI_API_{part} (\d+)", header) for part in ("MAJOR", "MINOR"))
+    return (int(major[1]), int(minor[1])) if major and minor else (-1, -1)
 
 
 def _attribute(scene: Scene, settings: Settings, *, backward: bool) -> np.ndarray:
@@ -102,6 +141,10 @@ def _attribute(scene: Scene, settings: Settings, *, backward: bool) -> np.ndarra
         frame.RADIUS_SIGMAS: constants.radius_sigmas,
         frame.OPACITY_AWARE: constants.opacity_aware,
         frame.TILE_CUTOFF: constants.tile_cutoff,
+        frame.COMPENSATION_MIN: constants.compensation_min,
+        frame.NUM_EXTRA: scene.extra.shape[-1],
+        frame.MOVED: scene.offset.shape[2] > 0,
+        frame.ABSGRAD: settings.absgrad,
     }
     return np.array([values[word] for word in range(frame.NUM_SETTINGS)], np.float64)
 
@@ -118,57 +161,52 @@ def _rasterize(scene: Scene, settings: Settings) -> Composited:
 
 
 def _forward(scene: Scene, settings: Settings) -> tuple[Composited, _Residuals]:
-    scenes, views, gaussians = *scene.intrinsics.shape[:2], scene.means.shape[1]
-    pixels = (scenes, views, settings.height, settings.width)
+    def here(scene: Scene) -> tuple[Array, ...]:
+        scenes, views, gaussians = *scene.intrinsics.shape[:2], scene.means.shape[1]
+        pixels = (scenes, views, settings.height, settings.width)
+        results = [
+            *[((*pixels, 3), jnp.float32), *[(pixels, jnp.float32)] * 3, (pixels, jnp.int32)],
+            *[((scenes, views, gaussians), jnp.int32), ((scenes, views), jnp.int32)],
+            ((*pixels, scene.extra.shape[-1]), jnp.float32),
+        ]
+        return _call([jax.ShapeDtypeStruct(*kind) for kind in results], scene, (), settings, backward=False)
 
-    def number(*shape: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(shape, jnp.float32)
-
-    def integer(*shape: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(shape, jnp.int32)
-
-    results = (
-        number(*pixels, 3),
-        number(*pixels),
-        number(*pixels),
-        number(*pixels),
-        integer(*pixels),
-        integer(scenes, views, gaussians),
-        integer(scenes, views),
-    )
-    call = jax.ffi.ffi_call(_TARGET, results, vmap_method="broadcast_all")
-    image, alpha, depth, light, stop, radii, skipped = call(
-        *scene, settings=_attribute(scene, settings, backward=False)
-    )
-    out = Composited(image, alpha, depth, radii, jnp.zeros_like(skipped), skipped)
+    image, alpha, depth, light, stop, radii, skipped, extra = over_batch(here, scene)
+    none = vary_over(jnp.zeros_like(skipped), varying_axes([skipped]))  # no capacity, no overflow
+    out = Composited(image, alpha, depth, radii, none, skipped, extra)
     return out, _Residuals(scene, light, stop)
 
 
 def _backward(settings: Settings, residuals: _Residuals, cotangent: Composited) -> tuple[Scene]:
-    scene, light, stop = residuals
-    results = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in scene]
-    given = (light, stop, cotangent.image, cotangent.alpha, cotangent.depth)
-    return (Scene(*_call(results, scene, given, settings, backward=True)),)
+    def here(scene: Scene, *given: Array) -> Scene:
+        results = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in scene]
+        return Scene(*_call(results, scene, given, settings, backward=True))
+
+    given = (cotangent.image, cotangent.alpha, cotangent.depth, cotangent.extra)
+    return (over_batch(here, *residuals, *given),)
 
 
 def _call(
     results: Sequence[jax.ShapeDtypeStruct], scene: Scene, more: Sequence[Array], settings: Settings, *, backward: bool
-) -> Sequence[Array]:
-    call = jax.ffi.ffi_call(_TARGET, results, vmap_method="broadcast_all")
-    outputs = call(*scene, *more, settings=_attribute(scene, settings, backward=backward))
-    return vary_over(outputs, varying_axes(scene))
+) -> tuple[Array, ...]:
+    axes = varying_axes(scene)
+    call = jax.ffi.ffi_call(_TARGET, results, vmap_method="broadcast_all")  # for vmap inside of shard_map
+    means = _ON_CPU(scene.means)
+    outputs = call(means, *scene[1:], *more, settings=_attribute(scene, settings, backward=backward))
+    return tuple(vary_over(outputs, axes))
 
 
 _rasterize.defvjp(_forward, _backward)
 
 
 def rasterize(scene: Scene, settings: Settings) -> Composited:
-    """Any number of scenes and views at once; refuses other platforms than the CPU and other types than float32."""
-    if (found := platform()) != "cpu":
-        raise Unsupported(f"numba runs on the CPU, found {found!r}")
+    """Any number of scenes and views at once, in float32; lowered for another platform than the CPU, it refuses."""
+    if importlib.util.find_spec("numba") is None:
+        raise Unsupported("numba needs the package numba, which is not installed")
     if scene.means.dtype != jnp.float32:
         raise Unsupported(f"numba works in float32, got {scene.means.dtype}; reference takes other types")
     if max(settings.width, settings.height) > MAX_SIZE:
         raise Unsupported(f"numba makes images of up to {MAX_SIZE} pixels, got {settings.width} × {settings.height}")
-    _compile()
+    if (found := ffi_version()) not in FFI_VERSIONS:
+        raise Unsupported(f"numba knows versions {FFI_VERSIONS} of XLA's FFI, this jaxlib has {found}")
     return _rasterize(scene, settings)

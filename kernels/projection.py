@@ -31,6 +31,9 @@ class Splats(NamedTuple):
     drawn: Bool[Array, "B V N"]
     radii: Int[Array, "B V N"]
     skipped: Int[Array, "B V"]
+    extra: Float[Array, "B V N E"]
+    # With absgrad: zeros whose gradient is Σ over pixels |derivative by the centre|; else [B, V, N, 0]
+    pull: Float[Array, "B V N P"]
 
 
 Vector = tuple[Array, ...]  # three components apart: XLA makes one loop of what is done with them
@@ -59,7 +62,12 @@ def _components(leaf: Array) -> tuple[Array, ...]:
 
 
 def quaternion_axes(quat: tuple[Array, ...]) -> tuple[Vector, ...]:
-    """The columns of the rotation of a quaternion (w, x, y, z), normalised first: the Gaussian's axes."""
+    """The columns of the rotation of a quaternion (w, x, y, z), normalised first: the Gaussian's axes.
+
+    Scaled by its largest component before its length is taken, which would overflow or vanish in float32 otherwise.
+    """
+    largest = lax.stop_gradient(functools.reduce(jnp.maximum, map(jnp.abs, quat)))
+    quat = tuple(q / largest for q in quat)
     norm = jnp.sqrt(sum(q * q for q in quat))
     w, x, y, z = (q / norm for q in quat)
     return (
@@ -119,6 +127,8 @@ def project(scene: Scene, settings: Settings) -> Splats:
     opacities, colors = scene.opacities[:, None], _components(scene.colors)
     finite = functools.reduce(operator.and_, map(jnp.isfinite, (*means, *quats, *scales, opacities)))
     finite = finite & functools.reduce(operator.and_, map(jnp.isfinite, colors)) & camera_ok[..., None]  # [B, V, N]
+    if scene.offset.shape[2]:
+        finite &= jnp.isfinite(scene.offset).all(-1)
 
     def point_of(keep: Array) -> Vector:
         safe = tuple(jnp.where(keep, mean, 0) for mean in means)
@@ -146,14 +156,22 @@ def project(scene: Scene, settings: Settings) -> Splats:
     falloff = jnp.stack([safe_cyy / safe_det, on_screen.cxy / safe_cyy, 1 / safe_cyy], -1)
     opacity = jnp.where(visible, opacities, 0)
     if settings.antialiased:
-        thick = visible & (on_screen.sharp > 0)
-        opacity *= jnp.where(thick, jnp.sqrt(jnp.where(thick, on_screen.sharp, 1) / safe_det), 0)
+        least = settings.constants.compensation_min
+        thick = visible & (on_screen.sharp > least * least * safe_det)
+        opacity *= jnp.where(thick, jnp.sqrt(jnp.where(thick, on_screen.sharp, 1) / safe_det), least)
     color = jnp.where(visible[..., None], scene.colors, 0)
     center = jnp.stack([on_screen.u, on_screen.v], -1)
+    pull = jnp.zeros((*center.shape[:-1], 0), center.dtype)
+    if scene.offset.shape[2]:
+        moved = jnp.where(visible[..., None], scene.offset, 0)
+        if settings.absgrad:
+            pull, moved = moved - lax.stop_gradient(moved), lax.stop_gradient(moved)
+        center += moved
     reach = _reach(center, cxx, cyy, det, opacity, visible, settings)
     bounds, radii, drawn = jax.tree.map(lax.stop_gradient, reach)
     center = jnp.where(visible[..., None], center, 0)
-    return Splats(center, falloff, depth, opacity, color, bounds, drawn, radii, skipped)
+    extra = jnp.where(visible[..., None], scene.extra[:, None], 0)
+    return Splats(center, falloff, depth, opacity, color, bounds, drawn, radii, skipped, extra, pull)
 
 
 def _reach(

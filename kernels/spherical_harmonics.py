@@ -22,7 +22,9 @@ C3 = (
 
 
 def basis(direction: Float[Array, "*b 3"], size: int) -> Float[Array, "*b K"]:
-    """The first ``size`` (1, 4, 9 or 16) functions at unit vectors."""
+    """The first ``size`` (1, 4, 9 or 16) functions at unit vectors that point from the camera to the Gaussian."""
+    if size not in COEFFICIENTS:
+        raise ValueError(f"spherical harmonics of degree 0 to 3 have {COEFFICIENTS} coefficients, got {size}")
     x, y, z = direction[..., 0], direction[..., 1], direction[..., 2]
     terms = [jnp.full_like(x, C0)]
     if size > 1:

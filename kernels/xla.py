@@ -6,31 +6,31 @@ Memory is linear in pixels and pairs.
 """
 
 import functools
-from typing import NamedTuple, cast
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from kernels.binning import Bins, bin_splats, pack, tiles_of
-from kernels.canvas import PIXELS, Canvas, to_images
+from kernels.binning import Bins, SceneBins, Shapes, bin_splats, by_scene, of_all, pack, shapes_of, tiles_of
+from kernels.canvas import PIXELS, Canvas, nothing_drawn, to_images
 from kernels.constants import ALPHA_MIN, TILE, TRANSMITTANCE_MIN
-from kernels.dispatch import Unsupported, platform
+from kernels.dispatch import Unsupported
 from kernels.projection import project
-from kernels.sharding import vary_over, varying_axes
+from kernels.sharding import merged, over_batch, parted, vary_over, varying_axes
 from kernels.types import Composited, Scene, Settings
 
 _BLOCK = 8  # Gaussians a step: enough to hide what a step costs, few enough to end a tile in time
 # Side by side: on a CPU few, because steps are cheap and caches small; elsewhere many, because steps are dear.
-_LANES = {"cpu": 16, "gpu": 4096, "tpu": 256}
+_LANES_ON_CPU, _LANES_ELSEWHERE = 16, 4096
 
 
 class _Residuals(NamedTuple):
-    features: Float[Array, "S 10"]
-    bins: Bins
-    light: Float[Array, "T P"]
-    stop: Int[Array, "T P"]  # place in the entries where each ray ended, or its tile's list did
+    features: Float[Array, "B S F"]
+    bins: SceneBins
+    light: Float[Array, "B T P"]
 
 
 def rasterize(scene: Scene, settings: Settings) -> Composited:
@@ -38,15 +38,65 @@ def rasterize(scene: Scene, settings: Settings) -> Composited:
     if scene.means.dtype != jnp.float32:
         raise Unsupported(f"xla works in float32, got {scene.means.dtype}; reference takes other types")
     splats = project(scene, settings)
-    bins = bin_splats(splats, settings)
-    canvas = cast(Canvas, composite(pack(splats), bins, settings, _LANES.get(platform(), 256)))
-    return to_images(canvas, scene.background, splats.radii, bins.overflow, splats.skipped, settings)
+    if splats.depth.shape[-1] == 0:
+        canvas, overflow = nothing_drawn(scene, settings), jnp.zeros_like(splats.skipped)
+    else:
+        drawn = composite(pack(splats), shapes_of(splats), settings, None)
+        canvas, overflow = cast(tuple[Canvas, Array], drawn)
+    return to_images(canvas, scene.background, splats.radii, overflow, splats.skipped, settings)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def composite(features: Float[Array, "S 10"], bins: Bins, settings: Settings, lanes: int) -> Canvas:
-    """Blend each tile's list, near to far."""
-    return _forward(features, bins, settings, lanes)[0]
+def composite(
+    features: Float[Array, "B S F"], shapes: Shapes, settings: Settings, lanes: int | None
+) -> tuple[Canvas, Int[Array, "B V"]]:
+    """Blend each tile's list, near to far: the canvas, leaves [B, T, P, …], and what found no place in the lists.
+
+    ``lanes`` is for tests; None: what suits the platform that the program is lowered for.
+    """
+    return _composite_forward(features, shapes, settings, lanes)[0]
+
+
+def _composite_forward(
+    features: Array, shapes: Shapes, settings: Settings, lanes: int | None
+) -> tuple[tuple[Canvas, Array], _Residuals]:
+    def here(features: Array, shapes: Shapes) -> tuple[Canvas, Array, SceneBins]:
+        scenes = features.shape[0]
+        bins = bin_splats(shapes, settings)
+        forward = _on_platform(functools.partial(_forward, settings=settings), lanes)
+        canvas, stop = forward(merged(features), bins)
+        canvas = jax.tree.map(lambda leaf: parted(leaf, scenes), canvas)
+        return canvas, parted(bins.overflow, scenes), by_scene(bins, stop, scenes)
+
+    canvas, overflow, bins = over_batch(here, features, shapes)
+    return (canvas, overflow), _Residuals(features, bins, canvas.light)
+
+
+def _composite_backward(
+    settings: Settings, lanes: int | None, residuals: _Residuals, cotangent: tuple[Canvas, Any]
+) -> tuple[Array, None]:
+    def here(features: Array, bins: SceneBins, light: Array, cotangent: Canvas) -> Array:
+        rows, light, cotangent = jax.tree.map(merged, (features, light, cotangent))
+        lists, stop = of_all(bins)
+        backward = _on_platform(functools.partial(_backward, settings=settings), lanes)
+        return backward(rows, lists, stop, light, cotangent).reshape(features.shape)
+
+    return over_batch(here, *residuals, cotangent[0]), None
+
+
+composite.defvjp(_composite_forward, _composite_backward)
+
+
+def _on_platform(function: Callable[..., Any], lanes: int | None) -> Callable[..., Any]:
+    """``function`` with as many lanes as asked for, or as suit the platform."""
+    if lanes is not None:
+        return functools.partial(function, lanes=lanes)
+
+    def chosen(*operands: Any) -> Any:
+        few, many = (functools.partial(function, lanes=number) for number in (_LANES_ON_CPU, _LANES_ELSEWHERE))
+        return lax.platform_dependent(*operands, cpu=few, default=many)
+
+    return chosen
 
 
 class _Lanes(NamedTuple):
@@ -67,7 +117,7 @@ def _pixel_centers(tile: Int[Array, "L"], settings: Settings) -> tuple[Array, Ar
 
 
 def _falloff(x: Array, y: Array, splat: Array) -> tuple[Array, Array, Array]:
-    """opacity · exp(−½(a·t² + r·dy²)) and t, dy at pixels [L, P] of one splat per lane [L, 10]."""
+    """opacity · exp(−½(a·t² + r·dy²)) and t, dy at pixels [L, P] of one splat per lane [L, F]."""
     u, v, a, s, r, opacity = (splat[:, None, i] for i in range(6))
     dy = y - v
     t = x - u - s * dy
@@ -80,8 +130,14 @@ def _take_tiles(lanes: _Lanes, finished: Array, following: Array, tiles: int) ->
     return jnp.where(finished, jnp.minimum(tile, tiles), lanes.tile), following + jnp.sum(finished)
 
 
-def _forward(features: Array, bins: Bins, settings: Settings, lanes: int) -> tuple[Canvas, _Residuals]:
-    tiles = bins.first.shape[0]
+def _channels(features: Array, settings: Settings) -> int:
+    """How many numbers of a splat are blended: colour, depth and extra channels."""
+    return features.shape[1] - 6 - 2 * settings.absgrad
+
+
+def _forward(features: Array, bins: Bins, settings: Settings, lanes: int) -> tuple[Canvas, Array]:
+    """The canvas, and the place in the entries where each ray ended, or its tile's list did."""
+    tiles, channels = bins.first.shape[0], _channels(features, settings)
     lanes = min(lanes, tiles)
     first, end = (jnp.concatenate([edge, jnp.zeros(1, jnp.int32)]) for edge in (bins.first, bins.end))
     inside = _inside(settings, tiles)
@@ -89,7 +145,7 @@ def _forward(features: Array, bins: Bins, settings: Settings, lanes: int) -> tup
     def fresh(tile: Array) -> tuple[Array, ...]:
         """Rays of lanes that begin a tile; those of pixels outside the image have ended already."""
         nothing = jnp.zeros((lanes, PIXELS))
-        return nothing + 1.0, ~inside[tile], jnp.where(inside[tile], end[tile][:, None], 0), *[nothing] * 4
+        return nothing + 1.0, ~inside[tile], jnp.where(inside[tile], end[tile][:, None], 0), *[nothing] * channels
 
     def step(state: tuple) -> tuple:
         at, following, canvas = state
@@ -122,10 +178,15 @@ def _forward(features: Array, bins: Bins, settings: Settings, lanes: int) -> tup
 
     tile = jnp.arange(lanes)
     zeros = jnp.zeros((tiles, PIXELS))
-    start = (_Lanes(tile, first[tile], fresh(tile)), jnp.int32(lanes), (zeros, zeros.astype(jnp.int32), *[zeros] * 4))
+    start = (
+        _Lanes(tile, first[tile], fresh(tile)),
+        jnp.int32(lanes),
+        (zeros, zeros.astype(jnp.int32), *[zeros] * channels),
+    )
     start = vary_over(start, varying_axes([features, *bins]))
     _, _, (light, stop, *sums) = lax.while_loop(lambda state: (state[0].tile < tiles).any(), step, start)
-    return Canvas(jnp.stack(sums[:3], -1), sums[3], light), _Residuals(features, bins, light, stop)
+    extra = jnp.stack(sums[4:], -1) if sums[4:] else jnp.zeros((*light.shape, 0))
+    return Canvas(jnp.stack(sums[:3], -1), sums[3], light, extra), stop
 
 
 def _inside(settings: Settings, tiles: int) -> Array:
@@ -134,13 +195,14 @@ def _inside(settings: Settings, tiles: int) -> Array:
     return (x < settings.width) & (y < settings.height) & (jnp.arange(tiles + 1) < tiles)[:, None]
 
 
-def _splat(features: Array, bins: Bins, place: Int[Array, "L"]) -> Float[Array, "L 10"]:
+def _splat(features: Array, bins: Bins, place: Int[Array, "L"]) -> Float[Array, "L F"]:
     return features[bins.entries[jnp.clip(place, 0, bins.entries.shape[0] - 1)]]
 
 
-def _backward(settings: Settings, lanes: int, residuals: _Residuals, cotangent: Canvas) -> tuple[Array, None]:
+def _backward(
+    features: Array, bins: Bins, stop: Array, light: Array, cotangent: Canvas, *, settings: Settings, lanes: int
+) -> Array:
     """From each tile's last used entry to its first; see ``cpu/tiles_back.py`` for the mathematics."""
-    features, bins, light, stop = residuals
     tiles = bins.first.shape[0]
     lanes = min(lanes, tiles)
     first = jnp.concatenate([bins.first, jnp.zeros(1, jnp.int32)])
@@ -149,7 +211,8 @@ def _backward(settings: Settings, lanes: int, residuals: _Residuals, cotangent: 
     def pad(leaf: Array) -> Array:
         return jnp.concatenate([leaf, jnp.zeros((1, PIXELS), leaf.dtype)])
 
-    planes = [pad(plane) for plane in (*jnp.moveaxis(cotangent.color, -1, 0), cotangent.depth)]
+    colors, extras = (jnp.moveaxis(leaf, -1, 0) for leaf in (cotangent.color, cotangent.extra))
+    planes = [pad(plane) for plane in (*colors, cotangent.depth, *extras)]
     light, stop, behind = pad(light), pad(stop), pad(light * cotangent.light)
 
     def fresh(tile: Array) -> tuple[Array, ...]:
@@ -180,7 +243,11 @@ def _backward(settings: Settings, lanes: int, residuals: _Residuals, cotangent: 
             d_u, d_v = a * total[1], r * total[4] - a * s * total[1]
             d_opacity = total[0] / jnp.where(opacity > 0, opacity, 1)
             own = [d_u, d_v, -0.5 * total[2], a * total[3], -0.5 * total[5], d_opacity]
-            rows.append(jnp.stack(own + [jnp.sum(weight * plane, -1) for plane in pulls], -1))
+            own += [jnp.sum(weight * plane, -1) for plane in pulls]
+            if settings.absgrad:
+                by_u, by_v = a[:, None] * t, r[:, None] * dy - (a * s)[:, None] * t
+                own += [jnp.sum(jnp.abs(v * by), -1) for by in (by_u, by_v)]
+            rows.append(jnp.stack(own, -1))
             used = (place >= first[at.tile]) & (at.tile < tiles)
             places.append(jnp.where(used, bins.entries[jnp.clip(place, 0, None)], features.shape[0]))
         gradient = gradient.at[jnp.concatenate(places)].add(jnp.concatenate(rows), mode="drop")
@@ -196,7 +263,4 @@ def _backward(settings: Settings, lanes: int, residuals: _Residuals, cotangent: 
     start = (_Lanes(tile, last[tile], fresh(tile)), jnp.int32(lanes), jnp.zeros_like(features))
     start = vary_over(start, varying_axes([features, *bins, *planes, behind]))
     _, _, gradient = lax.while_loop(lambda state: (state[0].tile < tiles).any(), step, start)
-    return gradient, None
-
-
-composite.defvjp(_forward, _backward)
+    return gradient

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     **{f"jax_talker.data.{room}": {f"jax_talker.data.{r}" for r in before} for room, before in DATA.items()},
     "jax_talker.procedural": {f"jax_talker.data.{room}" for room in ("clip", "read", "track", "camera", "check")},
     "jax_talker.models": {"jax_talker.networks"},
-    "jax_talker.priors": set(),
+    "jax_talker.priors": {"kernels"},  # its spherical harmonics, and nothing else (test below)
     "jax_talker.networks": set(),
     "jax_talker.rendering": {"kernels"},
     "jax_talker.losses": set(),
@@ -150,6 +150,12 @@ def test_no_module_imports_itself_by_a_detour(top):
 def test_circles_are_found():
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) is not None
     assert circle({"a": {"b", "c"}, "b": {"c"}}) is None
+
+
+def test_priors_have_only_the_harmonics_of_the_kernels():
+    for path in (ROOT / "jax_talker" / "priors").rglob("*.py"):
+        used = {module for module in imports(path) if module.split(".")[0] == "kernels"}
+        assert {module.rsplit(".", 1)[0] for module in used} <= {"kernels.spherical_harmonics"}, path
 
 
 def test_the_rules_can_fail():

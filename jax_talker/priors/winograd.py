@@ -34,12 +34,14 @@ INPUTS, KERNEL, OUTPUTS = _matrices()
 
 
 def pays(shape: tuple[int, ...], features: int) -> bool:
-    """Whether it is faster than XLA's convolution for images [B, H, W, I]: large images with many channels.
+    """Whether it is faster than XLA's convolution for images [B, H, W, I]: of 64² to 128² with many channels.
 
-    Below, transforming the inputs and compiling 36 products costs more than the multiplications that are saved.
+    Below, transforming the inputs and compiling 36 products costs more than the multiplications that are saved; above,
+    the transformed inputs no longer stay in the caches (0.94 times as fast for GGHead's largest layer, 256²).
     """
     _, height, width, channels = shape
-    return min(height, width) >= 64 and height % TILE == width % TILE == 0 and min(channels, features) >= 128
+    fits = height % TILE == width % TILE == 0 and min(height, width) >= 64 and max(height, width) <= 128
+    return fits and min(channels, features) >= 128
 
 
 @jax.custom_vjp

@@ -1,6 +1,10 @@
-"""Gaussians + camera + background → picture. The only user of ``kernels``."""
+"""Gaussians + camera + background → picture. The only user of ``kernels``.
 
+In: ``types.Gaussians`` and ``types.Camera``. Out: ``types.RenderOutput``. ``density`` adds and removes Gaussians.
+"""
+
+from jax_talker.rendering.density import Changes, Cloud, DensityControl, Observed
 from jax_talker.rendering.rasteriser import FASTEST, Rasteriser
 from jax_talker.rendering.render import render, render_views
 
-__all__ = ["FASTEST", "Rasteriser", "render", "render_views"]
+__all__ = ["FASTEST", "Changes", "Cloud", "DensityControl", "Observed", "Rasteriser", "render", "render_views"]

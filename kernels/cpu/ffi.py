@@ -1,7 +1,8 @@
 """XLA's FFI seen from Numba: call frames and parallel loops, with no Python in between.
 
 A handler is a C function that XLA calls with an ``XLA_FFI_CallFrame`` (``xla/ffi/api/c_api.h`` under
-``jax.ffi.include_dir()``; the byte offsets below are that header's: API version 0.x, 64-bit machines). Unlike
+``jax.ffi.include_dir()``; the byte offsets below are that header's: API versions 0.3 and 0.4, 64-bit machines; a
+test compares them). Another version is refused before anything is called. Unlike
 ``jax.pure_callback`` it needs neither the GIL nor copies, so it can neither wait for a Python thread nor slow one down.
 
 Parallel loops run on XLA's own thread pool, which knows how many threads this process may use. (Numba's own: the
@@ -12,6 +13,8 @@ never on the number of threads, and so does the result.
 """
 
 import ctypes
+
+import numpy as np
 
 from kernels.cpu.memory import (
     address_of,
@@ -39,12 +42,24 @@ _EXTENSION_TYPE, _EXTENSION_METADATA, _METADATA_MAJOR, _METADATA_MINOR, _METADAT
 _IS_METADATA = 1
 # XLA_FFI_Api
 _API_MINOR, _ERROR_CREATE, _ERROR_DESTROY, _SCHEDULE, _NUM_THREADS = 36, 48, 64, 136, 144
-_RESOURCE_EXHAUSTED = 8
-_MAJOR, _MINOR = 0, 3  # the version of the header these offsets were read from; XLA refuses a handler of another major
+_API_MAJOR = 32
+_RESOURCE_EXHAUSTED, _UNIMPLEMENTED = 8, 12
+MAJOR, FIRST_MINOR, LAST_MINOR = 0, 3, 4  # versions of the header that have these offsets (JAX 0.10, 0.11)
 
-_no_memory = ctypes.create_string_buffer(b"CPU rasteriser: out of memory")
-publish("kernels_cpu_no_memory", ctypes.addressof(_no_memory))
-_address_of_no_memory = address_of("kernels_cpu_no_memory")
+# What a call comes to: the error's code and its text
+DONE, NO_MEMORY, TOO_MANY, UNKNOWN_VERSION = (np.int64(outcome) for outcome in range(4))
+_texts = [
+    ctypes.create_string_buffer(text)
+    for text in (
+        b"CPU rasteriser: out of memory",
+        b"CPU rasteriser: more than 2^31 (tile, Gaussian) pairs at once; render fewer images at once, smaller ones, or "
+        b"smaller Gaussians",
+        b"CPU rasteriser: this version of XLA's FFI is not known",
+    )
+]
+for _number, _text in enumerate(_texts, 1):
+    publish(f"kernels_cpu_text_{_number}", ctypes.addressof(_text))
+_no_memory, _too_many, _unknown_version = (address_of(f"kernels_cpu_text_{number}") for number in (1, 2, 3))
 
 
 @compiled
@@ -54,10 +69,18 @@ def answers_metadata(call):
     if extension == 0 or peek32(extension + _EXTENSION_TYPE) != _IS_METADATA:
         return False
     metadata = peek(extension + _EXTENSION_METADATA)
-    poke32(metadata + _METADATA_MAJOR, _MAJOR)
-    poke32(metadata + _METADATA_MINOR, min(_MINOR, peek32(peek(call + _API) + _API_MINOR)))
+    poke32(metadata + _METADATA_MAJOR, MAJOR)
+    poke32(metadata + _METADATA_MINOR, min(LAST_MINOR, peek32(peek(call + _API) + _API_MINOR)))
     poke32(metadata + _METADATA_TRAITS, 0)
     return True
+
+
+@compiled
+def knows_version(call):
+    """Whether XLA's FFI is one that the offsets above are for."""
+    api = peek(call + _API)
+    minor = peek32(api + _API_MINOR)
+    return peek32(api + _API_MAJOR) == MAJOR and minor >= FIRST_MINOR and minor <= LAST_MINOR
 
 
 @compiled
@@ -94,13 +117,21 @@ def attribute(call):
 
 
 @compiled
-def out_of_memory(call):
-    """The XLA_FFI_Error for a handler to return."""
+def failure(call, outcome):
+    """What a handler returns: 0, or the XLA_FFI_Error of an outcome that is not DONE."""
+    if outcome == DONE:
+        return 0
     arguments = stack(32)
     poke(arguments, 32)
     poke(arguments + 8, 0)
-    poke(arguments + 16, _address_of_no_memory())
-    poke(arguments + 24, _RESOURCE_EXHAUSTED)
+    text = _no_memory()
+    code = _RESOURCE_EXHAUSTED
+    if outcome == TOO_MANY:
+        text = _too_many()
+    if outcome == UNKNOWN_VERSION:
+        text, code = _unknown_version(), _UNIMPLEMENTED
+    poke(arguments + 16, text)
+    poke(arguments + 24, code)
     return call_pointer(peek(peek(call + _API) + _ERROR_CREATE), arguments)
 
 
@@ -119,12 +150,12 @@ def _succeeded(call, error):
 # ---------------------------------------------------------------------------------------------------------------------
 # Parallel loops. A job in memory, as int64 words; the two counters have cache lines of their own.
 
-_PHASE, _FRAME, _ITEMS, _HOLDERS, _NEXT, _FINISHED, _JOB_BYTES = 0, 8, 16, 24, 64, 128, 192
+_PHASE, _FRAME, _ITEMS, _HOLDERS, _FAILED, _NEXT, _FINISHED, _JOB_BYTES = 0, 8, 16, 24, 32, 64, 128, 192
 _SPINS = 100  # glances at the counter before giving way: about a microsecond
 
-# The C function int64(job) that runs items until none is left. It contains every phase and is compiled elsewhere.
-WORKER = "kernels_cpu_worker"
-_address_of_worker = address_of(WORKER)
+# C functions int64(job) that run items until none is left. They contain the phases and are compiled elsewhere.
+FORWARD_WORKER, BACKWARD_WORKER = "kernels_cpu_forward_worker", "kernels_cpu_backward_worker"
+forward_worker, backward_worker = address_of(FORWARD_WORKER), address_of(BACKWARD_WORKER)
 
 
 @compiled
@@ -135,7 +166,9 @@ def next_item(job):
 
 
 @compiled
-def finish_item(job):
+def finish_item(job, done):
+    if not done:
+        atomic_add(job + _FAILED, 1)
     atomic_add(job + _FINISHED, 1)
 
 
@@ -160,19 +193,22 @@ def _threads(call):
 
 
 @compiled
-def _ask_for_help(call, job):
+def _ask_for_help(call, worker, job):
     arguments = stack(40)
     poke(arguments, 40)
     poke(arguments + 8, 0)
     poke(arguments + 16, peek(call + _CONTEXT))
-    poke(arguments + 24, _address_of_worker())
+    poke(arguments + 24, worker)
     poke(arguments + 32, job)
     return _succeeded(call, call_pointer(peek(peek(call + _API) + _SCHEDULE), arguments))
 
 
 @compiled
-def parallel(call, phase, frame, items):
-    """Run items 0 … items − 1 of a phase, here and on XLA's threads; False when there is no memory for the job."""
+def parallel(call, worker, phase, frame, items):
+    """Run items 0 … items − 1 of a phase, here and on XLA's threads; False when there was no memory for it.
+
+    ``worker`` is the address of the function that has the phase.
+    """
     if items <= 0:
         return True
     job = allocate(_JOB_BYTES)
@@ -183,16 +219,18 @@ def parallel(call, phase, frame, items):
     poke(job + _FRAME, frame)
     poke(job + _ITEMS, items)
     poke(job + _HOLDERS, helpers + 2)  # this thread as a worker and as the one that waits
+    poke(job + _FAILED, 0)
     poke(job + _NEXT, 0)
     poke(job + _FINISHED, 0)
     for _ in range(helpers):
-        if not _ask_for_help(call, job):
+        if not _ask_for_help(call, worker, job):
             leave(job)
-    call_pointer(_address_of_worker(), job)
+    call_pointer(worker, job)
     glances = 0
     while atomic_load(job + _FINISHED) < items:
         glances += 1
         if glances > _SPINS:
             give_way()
+    done = atomic_load(job + _FAILED) == 0
     leave(job)
-    return True
+    return done

@@ -73,6 +73,9 @@ atomic_load = llvm_intrinsic(types.int64, (ADDRESS,), lambda b, a: b.load_atomic
 atomic_add = llvm_intrinsic(  # returns the old value
     types.int64, (ADDRESS, types.int64), lambda b, a, x: b.atomic_rmw("add", _at(b, a), x, "seq_cst")
 )
+lowest_bit = llvm_intrinsic(  # the number of the lowest bit that is set; not for 0
+    types.int64, (types.int64,), lambda b, x: b.cttz(x, ir.IntType(1)(1))
+)
 call_pointer = llvm_intrinsic(  # a C function int64(int64) at an address
     types.int64,
     (ADDRESS, types.int64),

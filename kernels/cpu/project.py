@@ -22,6 +22,7 @@ from kernels.cpu.lanes import load_strided, store, store_strided, transpose
 from kernels.cpu.memory import compiled, doubles, floats, ints
 from kernels.cpu.simd import (
     LANES,
+    absolute,
     bits_as_float,
     ceil,
     count_lanes,
@@ -142,10 +143,12 @@ def to_screen(mean, rows, translation, focal, limits):
 
 @compiled
 def unit_quaternion(quat):
-    """1/|q| and q/|q|."""
-    squares = fma(quat[0], quat[0], fma(quat[1], quat[1], fma(quat[2], quat[2], quat[3] * quat[3])))
-    per_norm = 1.0 / sqrt(squares)
-    return per_norm, (quat[0] * per_norm, quat[1] * per_norm, quat[2] * per_norm, quat[3] * per_norm)
+    """1/|q| and q/|q|; scaled by the largest component first, as squares would overflow or vanish."""
+    w, x, y, z = quat
+    largest = maximum(maximum(absolute(w), absolute(x)), maximum(absolute(y), absolute(z)))
+    w, x, y, z = w / largest, x / largest, y / largest, z / largest
+    per_length = 1.0 / sqrt(fma(w, w, fma(x, x, fma(y, y, z * z))))
+    return per_length / largest, (w * per_length, x * per_length, y * per_length, z * per_length)
 
 
 @compiled
@@ -182,6 +185,8 @@ def project(frame, item):
     width, height = np.float32(frame[fr.WIDTH]), np.float32(frame[fr.HEIGHT])
     tiles_x, tiles_y = np.float32(frame[fr.TILES_X]), np.float32(frame[fr.TILES_Y])
     per_tile = np.float32(1.0 / TILE)
+    least, moved = np.float32(settings[fr.COMPENSATION_MIN]), frame[fr.HAS_OFFSET] != 0
+    offsets = frame[fr.OFFSET] + 8 * image * n
     skipped = 0
     for first in range(chunk * fr.CHUNK, min((chunk + 1) * fr.CHUNK, n), LANES):
         count = min(LANES, n - first)
@@ -194,8 +199,21 @@ def project(frame, item):
         k2 = (dot(w2, axis[0]) * scale[0], dot(w2, axis[1]) * scale[1], dot(w2, axis[2]) * scale[2])
         n1, n2, cxy, _, sharp, det = footprint(k1, k2, eps2d)
         u, v, z, cxx, cyy = px + cx, py + cy, center[2], n1 + eps2d, n2 + eps2d
+        to_right, down_by = splat(0.0), splat(0.0)
+        if moved:
+            to_right = load_strided(offsets + 8 * first, 8, count)
+            down_by = load_strided(offsets + 8 * first + 4, 8, count)
+            u, v = u + to_right, v + down_by
 
-        finite = _all_finite(mean) & _all_finite(quat) & is_finite(quat[3]) & _all_finite(scale) & is_finite(opacity)
+        finite = is_finite(to_right) & is_finite(down_by)
+        finite = (
+            finite
+            & _all_finite(mean)
+            & _all_finite(quat)
+            & is_finite(quat[3])
+            & _all_finite(scale)
+            & is_finite(opacity)
+        )
         finite = finite & _all_finite(color) & _all_finite(center)
         sane = is_finite(u) & is_finite(v) & is_finite(cxx) & is_finite(cyy) & is_finite(cxy) & is_finite(det)
         inside = (z >= near) & (z <= far)
@@ -203,7 +221,7 @@ def project(frame, item):
         skipped += count_lanes(present & (invert(finite) | (inside & invert(sane))))
         visible = present & finite & inside & sane & (det > 0.0)
         if settings[fr.ANTIALIASED] != 0:
-            opacity = opacity * sqrt(sharp / det)
+            opacity = opacity * maximum(sqrt(sharp / det), least)
 
         log2_opacity = log2(maximum(opacity, 1e-30))
         drawn = log2_opacity >= _LOG2_ALPHA_MIN

@@ -4,8 +4,9 @@ import numpy as np
 
 from kernels.cpu import frame as fr
 from kernels.cpu.lanes import lane_sums, load, load_records, load_strided, store, store_strided, transpose
-from kernels.cpu.memory import compiled, doubles, flags, ints, stack
+from kernels.cpu.memory import compiled, doubles, flags, floats, ints, stack
 from kernels.cpu.project import (
+    FALLOFF,
     NOT_DRAWN,
     color_row,
     cross,
@@ -22,6 +23,7 @@ from kernels.cpu.project import (
 from kernels.cpu.simd import LANES, fma, lane_numbers, select, splat, to_int
 
 _GATHERED = LANES * fr.RECORD
+PER_FALLOFF = np.float32(-1.0 / FALLOFF)
 
 
 @compiled
@@ -43,6 +45,29 @@ def _gather(frame, slot, first):
                     total = total + load(frame[fr.SUMS] + fr.RECORD * position)
         store(table + fr.RECORD * lane, total)
     return transpose(load_records(table, to_int(lane_numbers())))
+
+
+@compiled
+def _gather_extra(frame, image, first, count, add):
+    """The same for the extra channels, straight into their gradient."""
+    slot, channels = image - frame[fr.FIRST_IMAGE], frame[fr.EXTRA_CHANNELS]
+    padded, size = frame[fr.PADDED], frame[fr.NUM_ENTRIES]
+    positions, used = ints(frame[fr.POSITIONS], size), flags(frame[fr.USED], size)
+    keys = ints(frame[fr.KEYS] + 4 * slot * padded, padded)
+    first_of = ints(frame[fr.FIRST_OF] + 4 * slot * padded, padded)
+    count_of = ints(frame[fr.COUNT_OF] + 4 * slot * padded, padded)
+    sums = floats(frame[fr.EXTRA_SUMS], channels * size)
+    row = image // frame[fr.VIEWS] * frame[fr.GAUSSIANS] + first
+    gradient = floats(frame[fr.D_EXTRA] + 4 * channels * row, channels * count)
+    for lane in range(count):
+        index = first + lane
+        for channel in range(channels):
+            total = gradient[channels * lane + channel] if add else np.float32(0.0)
+            if keys[index] != NOT_DRAWN:
+                for entry in range(first_of[index], first_of[index] + count_of[index]):
+                    if used[positions[entry]]:
+                        total += sums[channels * positions[entry] + channel]
+            gradient[channels * lane + channel] = total
 
 
 @compiled
@@ -94,6 +119,9 @@ def _project_image_back(frame, image, chunk):
     settings = doubles(frame[fr.SETTINGS], fr.NUM_SETTINGS)
     eps2d = np.float32(settings[fr.EPS2D])
     antialiased, limits_move = settings[fr.ANTIALIASED] != 0, settings[fr.FOV_CENTRED] == 0
+    least = np.float32(settings[fr.COMPENSATION_MIN])
+    moved, absgrad = frame[fr.HAS_OFFSET] != 0, settings[fr.ABSGRAD] != 0
+    d_offsets = frame[fr.D_OFFSET] + 8 * image * n
     rows, translation, (fx, fy, _, _), limits = load_camera(frame, image)
     zero = splat(0.0)
     d_row0, d_row1, d_row2, d_shift = (zero, zero, zero), (zero, zero, zero), (zero, zero, zero), (zero, zero, zero)
@@ -117,6 +145,11 @@ def _project_image_back(frame, image, chunk):
         # Exponent −½(a·t² + r·dy²), t = dx − s·dy
         t1, dy1 = sums[1], sums[4]
         d_px, d_py = a * t1, r * dy1 - a * s * t1
+        if moved:
+            by_u = select(drawn, sums[10] * PER_FALLOFF if absgrad else d_px, zero)
+            by_v = select(drawn, sums[11] * PER_FALLOFF if absgrad else d_py, zero)
+            store_strided(d_offsets + 8 * first, 8, count, by_u)
+            store_strided(d_offsets + 8 * first + 4, 8, count, by_v)
         d_a = -0.5 * sums[2]
         d_s = a * sums[3]
         d_r = -0.5 * sums[5]
@@ -129,7 +162,7 @@ def _project_image_back(frame, image, chunk):
         d_sharp = d_det
         if antialiased:
             # The compensation √(sharp/det) multiplies the opacity: d log(compensation) = ½(d sharp/sharp − d det/det)
-            half = 0.5 * d_opacity * opacity
+            half = select(sharp > least * least * det, 0.5 * d_opacity * opacity, zero)  # the floor does not move
             d_det = d_det - half * per_det
             d_sharp = d_det + select(sharp > 0.0, half / sharp, zero)
         # det = sharp + eps2d·(n1 + n2) + eps2d²
@@ -184,6 +217,8 @@ def _project_image_back(frame, image, chunk):
         d_color = (sums[6], sums[7], sums[8])
         shared = frame[fr.COLOR_VIEWS] == 1
         _put_columns(frame[fr.D_COLORS], color_row(frame, image, first), 3, count, d_color, add and shared)
+        if frame[fr.EXTRA_CHANNELS] > 0:
+            _gather_extra(frame, image, first, count, add)
     matrix_rows = (*d_row0, d_shift[0], *d_row1, d_shift[1], *d_row2, d_shift[2])
     camera = (*matrix_rows, d_fx, d_fy, d_cx, d_cy)
     store(frame[fr.CAMERA_SUMS] + fr.RECORD * (slot * frame[fr.CHUNKS] + chunk), lane_sums(camera))

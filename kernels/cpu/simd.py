@@ -98,11 +98,11 @@ def _float_operator(op, emit, result):
 
 
 @no_type_check
-def _same_type_operator(op, kind, emit):
+def _same_type_operator(op, kind, emit, result=None):
     @type_callable(op)
     def typer(context):
         def signature(a, b):
-            return kind if a is kind and b is kind else None
+            return (result or kind) if a is kind and b is kind else None
 
         return signature
 
@@ -126,6 +126,7 @@ _same_type_operator(operator.or_, M16, lambda b, x, y: b.or_(x, y))
 _same_type_operator(operator.add, I16, lambda b, x, y: b.add(x, y))
 _same_type_operator(operator.sub, I16, lambda b, x, y: b.sub(x, y))
 _same_type_operator(operator.or_, I16, lambda b, x, y: b.or_(x, y))
+_same_type_operator(operator.gt, I16, lambda b, x, y: b.icmp_signed(">", x, y), M16)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -169,6 +170,18 @@ def vector_function(arguments: tuple, result: Any) -> Callable[[Callable], Any]:
 def lane_numbers(builder):
     """0, 1, … 15."""
     return ir.Constant(_VF, [float(lane) for lane in range(LANES)])
+
+
+@vector_function((), F16)
+def lane_columns(builder):
+    """Columns of the pixels of a block of 4 × 4: 0 1 2 3 0 1 2 3 …"""
+    return ir.Constant(_VF, [float(lane % 4) for lane in range(LANES)])
+
+
+@vector_function((), F16)
+def lane_rows(builder):
+    """Rows of the pixels of a block of 4 × 4: 0 0 0 0 1 1 1 1 …"""
+    return ir.Constant(_VF, [float(lane // 4) for lane in range(LANES)])
 
 
 @vector_function((F16,), F16)
@@ -244,6 +257,11 @@ def any_lane(builder, mask):
 def minus_abs(builder, x):
     """−|x|."""
     return builder.bitcast(builder.or_(builder.bitcast(x, _VI), _constant(-(2**31))), _VF)
+
+
+@vector_function((F16,), F16)
+def absolute(builder, x):
+    return builder.bitcast(builder.and_(builder.bitcast(x, _VI), _constant(2**31 - 1)), _VF)
 
 
 @vector_function((F16,), F16)
@@ -345,6 +363,11 @@ def shift_left(builder, x, count):
     return builder.shl(x, _broadcast(builder, count))
 
 
+@vector_function((I16, I16), I16)
+def shift_left_each(builder, x, counts):
+    return builder.shl(x, counts)
+
+
 def _reduce(builder, x, combine):
     width = LANES
     while width > 1:
@@ -361,3 +384,8 @@ def _reduce(builder, x, combine):
 def largest(builder, x):
     """The greatest lane."""
     return _reduce(builder, x, lambda low, high: builder.select(builder.fcmp_ordered(">", low, high), low, high))
+
+
+@vector_function((F16,), types.float32)
+def sum_lanes(builder, x):
+    return _reduce(builder, x, lambda low, high: builder.fadd(low, high))

@@ -1,23 +1,35 @@
-"""Compositing of one tile: a row of sixteen pixels is one vector.
+"""Compositing of one tile, block by block of 4 × 4 pixels: a block is one vector.
 
-A tile's pixels live on the stack, row by row. ``light`` is what is left of a ray; it turns negative when the ray has
-ended, so that one comparison tells both.
+A tile's pixels live on the stack. ``light`` is what is left of a ray; it turns negative when the ray has ended, so that
+one comparison tells both.
 """
 
 import numpy as np
 
 from kernels.constants import ALPHA_MIN, TILE, TRANSMITTANCE_MIN
 from kernels.cpu import frame as fr
+from kernels.cpu.blocks import MASKS, PIXELS, PLANE, SIDE, place_of, reach
 from kernels.cpu.lanes import load, load_int, store, store_int
-from kernels.cpu.memory import compiled, doubles, floats, ints, prefetch, stack, words
+from kernels.cpu.memory import (
+    allocate,
+    compiled,
+    doubles,
+    floats,
+    ints,
+    lowest_bit,
+    prefetch,
+    release,
+    stack,
+    words,
+)
 from kernels.cpu.simd import (
     BYTES,
+    LANES,
     any_lane,
     exp2,
     fma,
-    lane_numbers,
-    largest,
-    maximum,
+    lane_columns,
+    lane_rows,
     minimum,
     minus_abs,
     select,
@@ -26,10 +38,7 @@ from kernels.cpu.simd import (
     splat_int,
 )
 
-PIXELS = TILE * TILE
-PLANE = TILE * BYTES  # bytes of one number for each pixel of a tile
 _STATE = 6 * PLANE
-_LOOK = 16  # Gaussians composited between two looks whether every ray of the tile has ended
 
 
 @compiled
@@ -43,8 +52,14 @@ def tile_of(frame, item):
 
 
 @compiled
+def extra_of(frame, image):
+    """Address of the extra channels of an image's first Gaussian."""
+    return frame[fr.EXTRA] + 4 * (image // frame[fr.VIEWS] * frame[fr.GAUSSIANS] * frame[fr.EXTRA_CHANNELS])
+
+
+@compiled
 def composite(frame, item):
-    """Blend one tile's Gaussians, near to far, and write its pixels."""
+    """Blend one tile's Gaussians, near to far, and write its pixels. False when there is no memory."""
     slot, image, left, top, columns, rows = tile_of(frame, item)
     settings = doubles(frame[fr.SETTINGS], fr.NUM_SETTINGS)
     alpha_min, alpha_max = splat(ALPHA_MIN), splat(settings[fr.ALPHA_MAX])
@@ -53,33 +68,53 @@ def composite(frame, item):
     size = starts[1] - starts[0]
     entries = ints(frame[fr.ENTRIES] + 4 * starts[0], size)
     records = frame[fr.RECORDS] + fr.RECORD * slot * frame[fr.PADDED]
+    channels, extra = frame[fr.EXTRA_CHANNELS], extra_of(frame, image)
     nothing = splat(0.0)
-    pixel_x = lane_numbers() + (np.float32(left) + np.float32(0.5))
+    masks = stack(MASKS)
+    mask_of = ints(masks, LANES)
 
     light_at = stack(_STATE)
     red_at, green_at, blue_at = light_at + PLANE, light_at + 2 * PLANE, light_at + 3 * PLANE
     depth_at, stop_at = light_at + 4 * PLANE, light_at + 5 * PLANE
-    for y in range(0, PLANE, BYTES):
+    extra_at = allocate(channels * PLANE) if channels > 0 else light_at
+    if extra_at == 0:
+        return False
+    alive = 0
+    for block in range(SIDE * SIDE):
+        y = BYTES * block
         # Pixels outside the image have no light, or they would keep the tile busy.
-        store(light_at + y, select(lane_numbers() < np.float32(columns), 1.0, -1.0))
-        store(red_at + y, nothing)
-        store(green_at + y, nothing)
-        store(blue_at + y, nothing)
-        store(depth_at + y, nothing)
+        inside = lane_columns() < np.float32(columns - block % SIDE * SIDE)
+        inside = inside & (lane_rows() < np.float32(rows - block // SIDE * SIDE))
+        if any_lane(inside):
+            alive |= 1 << block
+        store(light_at + y, select(inside, 1.0, -1.0))
+        for plane in range(1, 5):
+            store(light_at + plane * PLANE + y, nothing)
+        for channel in range(channels):
+            store(extra_at + channel * PLANE + y, nothing)
         store_int(stop_at + y, splat_int(size))
 
     for i in range(size):
-        if i % _LOOK == 0 and i > 0 and _ended(light_at, rows):
-            break
+        lane = i % LANES
+        if lane == 0:
+            if alive == 0:
+                break
+            reach(frame, slot, starts[0] + i, min(size - i, LANES), left, top, masks)
+        mask = mask_of[lane] & alive
+        if mask == 0:
+            continue
         prefetch(records + fr.RECORD * entries[min(i + 4, size - 1)])
-        at = records + fr.RECORD * entries[i]
-        g, whole = floats(at, 16), ints(at, 16)
-        dx = pixel_x - g[0]
-        for row in range(max(whole[10] - top, 0), min(whole[11] - top, rows)):
-            y = BYTES * row
-            dy = np.float32(top + row) + np.float32(0.5) - g[1]
-            off = dx - g[3] * dy
-            alpha = minimum(exp2(fma(g[2] * off, off, g[5] + g[4] * dy * dy)), alpha_max)
+        g = floats(records + fr.RECORD * entries[i], 16)
+        mine = floats(extra + 4 * channels * entries[i], channels)
+        from_u = lane_columns() + (np.float32(left) + np.float32(0.5) - g[0])
+        from_v = lane_rows() + (np.float32(top) + np.float32(0.5) - g[1])
+        while mask != 0:
+            block = lowest_bit(mask)
+            mask &= mask - 1
+            y = BYTES * block
+            dy = from_v + np.float32(block // SIDE * SIDE)
+            off = from_u + np.float32(block % SIDE * SIDE) - g[3] * dy
+            alpha = minimum(exp2(fma(g[2] * off, off, fma(g[4] * dy, dy, g[5]))), alpha_max)
             alpha = select(alpha >= alpha_min, alpha, nothing)
             light = load(light_at + y)
             weight = alpha * light
@@ -87,26 +122,40 @@ def composite(frame, item):
             if any_lane(ends & (light > nothing)):
                 now = ends & (light > nothing)
                 store_int(stop_at + y, select_int(now, splat_int(i), load_int(stop_at + y)))
+                if not any_lane((light > nothing) & (light - weight >= light_min)):
+                    alive &= ~(1 << block)
             weight = select(ends, nothing, weight)
             store(light_at + y, select(ends, minus_abs(light), light - weight))
             store(red_at + y, fma(weight, g[6], load(red_at + y)))
             store(green_at + y, fma(weight, g[7], load(green_at + y)))
             store(blue_at + y, fma(weight, g[8], load(blue_at + y)))
             store(depth_at + y, fma(weight, g[9], load(depth_at + y)))
+            for channel in range(channels):
+                at = extra_at + channel * PLANE + y
+                store(at, fma(weight, mine[channel], load(at)))
+    _write(frame, image, left, top, columns, rows, light_at, extra_at)
+    if channels > 0:
+        release(extra_at)
+    return True
 
-    # Out of the tile, over the background
-    width, height = frame[fr.WIDTH], frame[fr.HEIGHT]
+
+@compiled
+def _write(frame, image, left, top, columns, rows, light_at, extra_at):
+    """A tile's planes to the image, over the background."""
+    width, height, channels = frame[fr.WIDTH], frame[fr.HEIGHT], frame[fr.EXTRA_CHANNELS]
     back = floats(frame[fr.BACKGROUND] + 12 * image, 3)
-    planes, stops = floats(light_at, 5 * PIXELS), ints(stop_at, PIXELS)
+    planes, stops = floats(light_at, 5 * PIXELS), ints(light_at + 5 * PLANE, PIXELS)
+    extras = floats(extra_at, channels * PIXELS)
     pixels, before = height * width, image * height * width
     image_out = floats(frame[fr.IMAGE] + 12 * before, 3 * pixels)
     alpha_out = floats(frame[fr.ALPHA] + 4 * before, pixels)
     depth_out = floats(frame[fr.DEPTH] + 4 * before, pixels)
     light_out = floats(frame[fr.LIGHT] + 4 * before, pixels)
     stop_out = ints(frame[fr.STOP] + 4 * before, pixels)
+    extra_out = floats(frame[fr.EXTRA_IMAGE] + 4 * channels * before, channels * pixels)
     for row in range(rows):
         for column in range(columns):
-            of, to = TILE * row + column, (top + row) * width + left + column
+            of, to = place_of(row, column), (top + row) * width + left + column
             rest = abs(planes[of])
             for channel in range(3):
                 image_out[3 * to + channel] = planes[(1 + channel) * PIXELS + of] + rest * back[channel]
@@ -114,12 +163,5 @@ def composite(frame, item):
             depth_out[to] = planes[4 * PIXELS + of]
             light_out[to] = rest
             stop_out[to] = stops[of]
-
-
-@compiled
-def _ended(light_at, rows):
-    """Whether no ray of the tile has light left."""
-    most = load(light_at)
-    for row in range(1, rows):
-        most = maximum(most, load(light_at + BYTES * row))
-    return largest(most) <= np.float32(0.0)
+            for channel in range(channels):
+                extra_out[channels * to + channel] = extras[channel * PIXELS + of]

@@ -9,53 +9,110 @@ What a Gaussian gets from a tile is one record of sums over its pixels, of v = d
 exponent), of distances t = dx − s·dy and dy from its centre, and of weights:
 
     0 Σv   1 Σv·t   2 Σv·t²   3 Σv·t·dy   4 Σv·dy   5 Σv·dy²   6 7 8 Σw·d_image   9 Σw·d_depth
+    10 Σ|v·ka·t|   11 Σ|v·(kr·dy − ka·s·t)|: with absgrad, 2·log 2 times which are the magnitudes by u and v
+
+and a second one, of Σw·d_extra, where there are extra channels.
 """
 
 import numpy as np
 
-from kernels.constants import ALPHA_MIN, TILE
+from kernels.constants import ALPHA_MIN
 from kernels.cpu import frame as fr
+from kernels.cpu.blocks import MASKS, PIXELS, PLANE, SIDE, place_of, reach
 from kernels.cpu.lanes import lane_sums, load, load_int, store
-from kernels.cpu.memory import compiled, doubles, flags, floats, ints, prefetch, stack, words
-from kernels.cpu.simd import BYTES, exp2, fma, lane_numbers, less_int, minimum, select, splat, splat_int
-from kernels.cpu.tiles import PIXELS, PLANE, tile_of
+from kernels.cpu.memory import (
+    allocate,
+    compiled,
+    doubles,
+    flags,
+    floats,
+    ints,
+    lowest_bit,
+    prefetch,
+    release,
+    stack,
+    words,
+)
+from kernels.cpu.simd import (
+    BYTES,
+    LANES,
+    absolute,
+    exp2,
+    fma,
+    lane_columns,
+    lane_rows,
+    less_int,
+    minimum,
+    select,
+    splat,
+    splat_int,
+    sum_lanes,
+)
+from kernels.cpu.tiles import extra_of, tile_of
 
 _STATE = 7 * PLANE
+_LASTS = 8 * SIDE * SIDE  # bytes
 
 
 @compiled
 def composite_back(frame, item):
-    """Records of sums for one tile's entries, and the tile's part of the background's gradient."""
+    """Records of sums for one tile's entries, and the tile's part of the background's gradient.
+
+    False when there is no memory.
+    """
     slot, image, left, top, columns, rows = tile_of(frame, item)
     settings = doubles(frame[fr.SETTINGS], fr.NUM_SETTINGS)
     alpha_min, alpha_max = splat(ALPHA_MIN), splat(settings[fr.ALPHA_MAX])
+    absgrad = settings[fr.ABSGRAD] != 0
     starts = words(frame[fr.STARTS] + 8 * item, 2)
     first, size = starts[0], starts[1] - starts[0]
     entries = ints(frame[fr.ENTRIES] + 4 * first, size)
     sums = frame[fr.SUMS] + fr.RECORD * first
     used = flags(frame[fr.USED] + first, size)
     records = frame[fr.RECORDS] + fr.RECORD * slot * frame[fr.PADDED]
+    channels, extra = frame[fr.EXTRA_CHANNELS], extra_of(frame, image)
     nothing, one = splat(0.0), splat(1.0)
-    pixel_x = lane_numbers() + (np.float32(left) + np.float32(0.5))
+    masks = stack(MASKS)
+    mask_of = ints(masks, LANES)
+    lasts = stack(_LASTS)
+    last_of = words(lasts, SIDE * SIDE)
 
     light_at = stack(_STATE)
     behind_at, red_at, green_at = light_at + PLANE, light_at + 2 * PLANE, light_at + 3 * PLANE
     blue_at, depth_at, stop_at = light_at + 4 * PLANE, light_at + 5 * PLANE, light_at + 6 * PLANE
-    last = _load_tile(frame, item, image, left, top, columns, rows, light_at)
-    used[:last] = 1
-    used[last:] = 0
+    # Cotangents of the extra channels, and behind them a vector of sums for each
+    extra_at = allocate(channels * (PLANE + BYTES)) if channels > 0 else light_at
+    if extra_at == 0:
+        return False
+    extra_sums = extra_at + channels * PLANE
+    last = _load_tile(frame, item, image, left, top, columns, rows, light_at, extra_at, last_of)
+    used[:] = 0
     for i in range(last - 1, -1, -1):
+        lane = i % LANES
+        if lane == LANES - 1 or i == last - 1:
+            reach(frame, slot, first + i - lane, lane + 1, left, top, masks)
+        mask = mask_of[lane]
+        if mask == 0:
+            continue
         prefetch(records + fr.RECORD * entries[max(i - 8, 0)])
-        at = records + fr.RECORD * entries[i]
-        g, whole = floats(at, 16), ints(at, 16)
-        dx = pixel_x - g[0]
+        g = floats(records + fr.RECORD * entries[i], 16)
+        mine = floats(extra + 4 * channels * entries[i], channels)
+        from_u = lane_columns() + (np.float32(left) + np.float32(0.5) - g[0])
+        from_v = lane_rows() + (np.float32(top) + np.float32(0.5) - g[1])
         v0, v1, v2, v3, v4, v5 = nothing, nothing, nothing, nothing, nothing, nothing
-        w0, w1, w2, w3 = nothing, nothing, nothing, nothing
-        for row in range(max(whole[10] - top, 0), min(whole[11] - top, rows)):
-            y = BYTES * row
-            dy = np.float32(top + row) + np.float32(0.5) - g[1]
-            off = dx - g[3] * dy
-            raw = exp2(fma(g[2] * off, off, g[5] + g[4] * dy * dy))
+        w0, w1, w2, w3, by_u, by_v = nothing, nothing, nothing, nothing, nothing, nothing
+        for channel in range(channels):
+            store(extra_sums + BYTES * channel, nothing)
+        while mask != 0:
+            block = lowest_bit(mask)
+            mask &= mask - 1
+            if i >= last_of[block]:
+                continue
+            used[i] = 1
+            y = BYTES * block
+            dy = from_v + np.float32(block // SIDE * SIDE)
+            off = from_u + np.float32(block % SIDE * SIDE) - g[3] * dy
+            raw = exp2(fma(g[2] * off, off, fma(g[4] * dy, dy, g[5])))
             drawn = (raw >= alpha_min) & less_int(splat_int(i), load_int(stop_at + y))
             alpha = select(drawn, minimum(raw, alpha_max), nothing)
             growth = one / (one - alpha)
@@ -69,6 +126,11 @@ def composite_back(frame, item):
                 load(depth_at + y),
             )
             c = fma(d_red, g[6], fma(d_green, g[7], fma(d_blue, g[8], d_depth * g[9])))
+            for channel in range(channels):
+                d_extra = load(extra_at + channel * PLANE + y)
+                c = fma(d_extra, mine[channel], c)
+                at = extra_sums + BYTES * channel
+                store(at, fma(weight, d_extra, load(at)))
             d_alpha = light * c - behind * growth
             store(light_at + y, light)
             store(behind_at + y, fma(weight, c, behind))
@@ -79,46 +141,67 @@ def composite_back(frame, item):
             v1 = v1 + vt
             v2 = fma(vt, off, v2)
             v3 = fma(vt, dy, v3)
-            v4 = fma(v, dy, v4)
-            v5 = fma(v, dy * dy, v5)
+            vdy = v * dy
+            v4 = v4 + vdy
+            v5 = fma(vdy, dy, v5)
             w0 = fma(weight, d_red, w0)
             w1 = fma(weight, d_green, w1)
             w2 = fma(weight, d_blue, w2)
             w3 = fma(weight, d_depth, w3)
-        total = lane_sums(
-            (v0, v1, v2, v3, v4, v5, w0, w1, w2, w3, nothing, nothing, nothing, nothing, nothing, nothing)
-        )
+            if absgrad:
+                by_u = by_u + absolute(vt * g[2])
+                by_v = by_v + absolute(vdy * g[4] - vt * (g[2] * g[3]))
+        total = lane_sums((v0, v1, v2, v3, v4, v5, w0, w1, w2, w3, by_u, by_v, nothing, nothing, nothing, nothing))
         store(sums + fr.RECORD * i, total)
+        if channels > 0:
+            whole = floats(frame[fr.EXTRA_SUMS] + 4 * channels * (first + i), channels)
+            for channel in range(channels):
+                whole[channel] = sum_lanes(load(extra_sums + BYTES * channel))
+    if channels > 0:
+        release(extra_at)
+    return True
 
 
 @compiled
-def _load_tile(frame, item, image, left, top, columns, rows, light_at):
-    """Fill a tile's planes: light left, Σ behind (so far the background), cotangents, stops. Returns the last stop."""
-    width, height = frame[fr.WIDTH], frame[fr.HEIGHT]
+def _load_tile(frame, item, image, left, top, columns, rows, light_at, extra_at, last_of):
+    """Fill a tile's planes: light left, Σ behind (so far the background), cotangents, stops.
+
+    The last stop of each block goes to ``last_of``; returns that of the tile.
+    """
+    width, height, channels = frame[fr.WIDTH], frame[fr.HEIGHT], frame[fr.EXTRA_CHANNELS]
     back = floats(frame[fr.BACKGROUND] + 12 * image, 3)
     pixels, before = height * width, image * height * width
     d_image = floats(frame[fr.D_IMAGE] + 12 * before, 3 * pixels)
     d_alpha = floats(frame[fr.D_ALPHA] + 4 * before, pixels)
     d_depth = floats(frame[fr.D_DEPTH] + 4 * before, pixels)
+    d_extra = floats(frame[fr.D_EXTRA_IMAGE] + 4 * channels * before, channels * pixels)
     light = floats(frame[fr.LIGHT] + 4 * before, pixels)
     stop = ints(frame[fr.STOP] + 4 * before, pixels)
     planes, stops = floats(light_at, 6 * PIXELS), ints(light_at + 6 * PLANE, PIXELS)
-    for i in range(6 * PIXELS):
-        planes[i] = 0.0
-    for i in range(PIXELS):
-        stops[i] = 0
+    extras = floats(extra_at, channels * PIXELS)
+    if columns < SIDE * SIDE or rows < SIDE * SIDE:
+        for i in range(6 * PIXELS):
+            planes[i] = 0.0
+        for i in range(PIXELS):
+            stops[i] = 0
+        for i in range(channels * PIXELS):
+            extras[i] = 0.0
+    last_of[:] = 0
     last = 0
     red, green, blue = np.float32(0.0), np.float32(0.0), np.float32(0.0)
     for row in range(rows):
         for column in range(columns):
-            to, of = TILE * row + column, (top + row) * width + left + column
+            to, of = place_of(row, column), (top + row) * width + left + column
             rest = light[of]
             planes[to] = rest
             r, g, b = d_image[3 * of], d_image[3 * of + 1], d_image[3 * of + 2]
             planes[PIXELS + to] = rest * (r * back[0] + g * back[1] + b * back[2] - d_alpha[of])
             planes[2 * PIXELS + to], planes[3 * PIXELS + to], planes[4 * PIXELS + to] = r, g, b
             planes[5 * PIXELS + to] = d_depth[of]
+            for channel in range(channels):
+                extras[channel * PIXELS + to] = d_extra[channels * of + channel]
             stops[to] = stop[of]
+            last_of[to // LANES] = max(last_of[to // LANES], stop[of])
             last = max(last, stop[of])
             red, green, blue = red + rest * r, green + rest * g, blue + rest * b
     parts = floats(frame[fr.BACKGROUND_SUMS] + 12 * item, 3)

@@ -78,7 +78,8 @@ def near_edges(gaussians: Gaussians, camera: Camera, settings: Settings) -> Arra
     flat = jax.tree.map(lambda x: x.reshape(math.prod(batch), *x.shape[len(batch) :]), (gaussians, camera))
     background = jnp.zeros((*flat[1].intrinsics.shape[:2], 3))
     colors = jnp.zeros_like(flat[0].means)[:, None]
-    scene = Scene(*flat[0][:4], colors, *flat[1], background)
+    offset, extra = jnp.zeros((*background.shape[:2], 0, 2)), jnp.zeros((colors.shape[0], colors.shape[2], 0))
+    scene = Scene(*flat[0][:4], colors, *flat[1], background, offset, extra)
     splats = projection.project(scene, settings)
     order = jnp.argsort(jnp.where(splats.drawn, splats.depth, jnp.inf), -1)
 

@@ -1,4 +1,4 @@
-"""The room's own order: no import circles, functions' imports included, and only NumPy and JAX but for the CPU."""
+"""The room's own order: no import circles, imports inside functions included; implementations below the door."""
 
 import ast
 import graphlib

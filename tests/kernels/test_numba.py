@@ -123,3 +123,26 @@ def test_machine_code_is_kept_where_it_can_be(monkeypatch, tmp_path):
 
     monkeypatch.setattr(Path, "touch", nowhere)
     assert numba_cpu._cache_folder("") is None
+
+
+@pytest.mark.slow
+def test_two_processes_compile_and_the_second_run_loads(tmp_path):
+    """The way back is compiled beside; afterwards everything is in the cache, and nothing is compiled again."""
+    program = "import tests.kernels.test_numba as t; t.loss(*t.small()).block_until_ready(); print('done')"
+    root = Path(__file__).resolve().parents[2]
+    env = os.environ | {"PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu", "NUMBA_CACHE_DIR": str(tmp_path)}
+    for turn in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=env, cwd=root, capture_output=True, text=True, timeout=600
+        )
+        assert done.stdout == "done\n", done.stderr[-2000:]
+        files = {path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb[ic]")}
+        indices = sorted(name.split(".")[1].split("-")[0] for name in files if name.endswith(".nbi"))
+        assert indices == ["rasterize", "run_backward_items", "run_forward_items"]
+        if turn == 0:
+            first = files
+    assert files == first
+
+
+def small():
+    return random_gaussians(jax.random.key(0), count=5), look()

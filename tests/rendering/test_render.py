@@ -89,3 +89,24 @@ def test_gradients_reach_gaussians_and_camera():
     for leaf in jax.tree.leaves(gradients):
         assert jnp.isfinite(leaf).all()
         assert jnp.abs(leaf).max() > 1e-6
+
+
+def test_what_the_rasteriser_tells_arrives():
+    """Skipped, radii, extra channels, colours of each view, pictures as background."""
+    gaussians, camera = scene(), cameras((0, 0), (30, 10))
+    bad = replace(gaussians, mean=gaussians.mean.at[1, 3, 0].set(jnp.nan))
+    extra = jax.random.uniform(jax.random.key(4), (2, 20, 5))
+    picture = jax.random.uniform(jax.random.key(5), (2, SIZE, SIZE, 3))
+    seen = render(bad, camera, size=SIZE, background=picture, extra=extra)
+    np.testing.assert_array_equal(seen.skipped, [0, 1])
+    assert seen.radii.shape == (2, 20)
+    assert int(seen.radii[1, 3]) == 0 < int(seen.radii.max())
+    assert seen.extra.shape == (2, SIZE, SIZE, 5)
+    black = render(bad, camera, size=SIZE, background=(0, 0, 0))
+    np.testing.assert_allclose(seen.image, black.image + (1 - black.alpha[..., None]) * picture, atol=1e-6)
+    assert black.extra is None
+    views = Camera(*(jnp.stack([x, x], 1) for x in (camera.cam_from_world, camera.intrinsics)))
+    each = jnp.stack([gaussians.rgb, 1 - gaussians.rgb], 1)
+    both = render_views(gaussians, views, size=SIZE, background=WHITE, view_rgb=each)
+    other = render(replace(gaussians, rgb=1 - gaussians.rgb), camera, size=SIZE, background=WHITE)
+    np.testing.assert_allclose(both.image[:, 1], other.image, atol=1e-6)
