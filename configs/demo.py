@@ -10,7 +10,7 @@ def get_config() -> ConfigDict:
     c.personalize.invert_steps = 200
     c.personalize.tune_steps = 450
     c.train.hear_steps = 600
-    c.train.steps = 250
+    c.train.steps = 360
     c.log.images = 0
     c.log.checkpoint = 0
     return c

@@ -29,7 +29,7 @@ def get_config() -> ConfigDict:
     c.render = ConfigDict()
     c.render.implementation = placeholder(str)  # rasteriser; unset: the fastest for this machine
     c.render.capacity = placeholder(int)  # intersections that fit, for implementations with a static bound
-    c.render.smoothing = 0.6  # frames; deviation of the Gaussian that smooths coefficients in time
+    c.render.smoothing = 0.4  # frames; deviation of the Gaussian that smooths coefficients in time
 
     c.loss = ConfigDict()
     c.loss.l1 = 1.0

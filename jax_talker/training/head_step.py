@@ -44,6 +44,7 @@ class HeadWeights:
     camera: float = 1e-3  # training.cameras.size_of
     smooth: float = 1e-3  # squared change of coefficients between successive frames
     size: float = 1e-4  # squared coefficients
+    still: float = 2e-3  # length of expression coefficients that sound led to: brows rest when it tells nothing
     rest: float = 1e-2  # squared lip coefficients of silence: a mouth that hears nothing rests
     locality: float = 0.03  # how strongly a tuned generator stays itself away from the person
     level: float = 0.03  # how much sound's level is varied, as LogMel's numbers (0.01 is 1 dB)
@@ -107,6 +108,7 @@ def make_head_step(
                 "camera": weights.camera * cameras.size_of(params["camera"]),
                 "smooth": weights.smooth * ((both[0::2] - both[1::2]) ** 2).sum(-1).mean(),
                 "size": weights.size * (both**2).sum(-1).mean(),
+                "still": weights.still * control.hear * _distance(coefficients.expression, head),
                 "rest": weights.rest * control.hear * (quiet**2).sum(-1).mean() / head.talker.gain**2,
             }
             if "deformation" in params:
@@ -164,18 +166,22 @@ def make_hearing_step(
             key = state.step_key()
             heard, quiet = _coefficients(head, params, frames, frames, jnp.ones(()), key, level)
             seen = jax.lax.stop_gradient(head.seen(params, frames.expression, frames.lips))
-            # Distances, not squares: what sound does not tell then stays at rest (the median) instead of half raised.
-            off = [
-                jnp.sqrt(((h - s) ** 2).sum(-1) / head.talker.gain**2 + NEAR**2).mean()
-                for h, s in zip(heard, seen, strict=True)
-            ]
+            lips = ((heard.lips - seen.lips) ** 2).sum(-1).mean() / head.talker.gain**2
+            # Distances, not squares, and half as strongly to rest: brows that sound does not tell of then stay where
+            # they mostly are instead of half raised.
+            expression = _distance(heard.expression - seen.expression, head) + 0.5 * _distance(heard.expression, head)
             away = (quiet**2).sum(-1).mean() / head.talker.gain**2
-            measured = {"expression": off[0], "lips": off[1], "rest": away}
-            return off[0] + off[1] + 0.1 * away, measured
+            measured = {"expression": expression, "lips": lips, "rest": away}
+            return expression + lips + 0.1 * away, measured
 
         return descend(state, optimiser, objective, rate)
 
     return step
+
+
+def _distance(coefficients: Float[Array, "B K"], head: TalkingHead) -> Float[Array, ""]:
+    """Mean length, in typical walks."""
+    return jnp.sqrt((coefficients**2).sum(-1) / head.talker.gain**2 + NEAR**2).mean()
 
 
 def latent_spread(prior: Prior, variables: Variables, key: Array, samples: int = 256) -> Float[Array, ""]:
