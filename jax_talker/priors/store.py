@@ -33,7 +33,7 @@ DTYPES = ("float32", "float16")
 CONFIG, PARAMS, CARD = "config.json", "params.safetensors", "README.md"
 # All that may lie in a folder that is replaced: a prior, a person's latents, which fit no other generator, and what
 # file managers leave.
-FILES = (CONFIG, PARAMS, CARD, "anchor.safetensors", ".DS_Store", "Thumbs.db", "desktop.ini")
+FILES = (CONFIG, PARAMS, CARD, "person.safetensors", "anchor.safetensors", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 def load(path_or_name: str | Path, *, compute: str = "float32") -> tuple[Prior, Variables]:
