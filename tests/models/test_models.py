@@ -1,4 +1,4 @@
-"""Audio adapter, navigator and deformation field, by what they promise."""
+"""Audio adapter, navigator and talker, by what they promise."""
 
 import jax
 import jax.numpy as jnp
@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from jax_talker.models.audio_adapter import AudioAdapter, AudioAttNet, AudioNet
-from jax_talker.models.deformation import DeformationField, positional_encoding
-from jax_talker.models.navigator import Bases, Coefficients, orthonormal, walk
+from jax_talker.models.deformation import positional_encoding
+from jax_talker.models.navigator import EXPRESSION_CHANNEL, Bases, Coefficients, orthonormal, walk
 from jax_talker.models.talker import Talker
-from jax_talker.types import Gaussians
 
 F, L, D = 13, 6, 16
 
@@ -22,7 +21,7 @@ def normal(seed, *shape):
 def talker():
     model = Talker(num_ws=L, w_dim=D, expressions=4, lips=5, audio_features=8, hidden=(16,))
     audio = normal(0, 2, model.reach, 16, F)
-    params = model.init(jax.random.key(1), jnp.zeros((L, D)), audio, jnp.zeros(2), audio)
+    params = model.init(jax.random.key(1), jnp.zeros((L, D)), audio, jnp.zeros(2), normal(7, 2, 3), normal(8, 2, 6))
     return model, params
 
 
@@ -102,9 +101,10 @@ def test_untrained_talker_rests_at_the_anchor(talker):
     model, params = talker
     anchor = normal(3, L, D)
     audio = normal(4, 2, model.reach, 16, F)
-    latent, coefficients = model.apply(params, anchor, audio, jnp.ones(2), audio)
-    np.testing.assert_array_equal(latent.w, jnp.broadcast_to(anchor, (2, L, D)))
+    coefficients = model.apply(params, audio, jnp.ones(2), audio, method=Talker.heard)
     assert not jnp.concatenate(coefficients, -1).any()
+    latent = model.apply(params, anchor, coefficients, method=Talker.walk)
+    np.testing.assert_array_equal(latent.w, jnp.broadcast_to(anchor, (2, L, D)))
 
 
 def test_branches_hear_only_what_is_theirs(talker):
@@ -112,10 +112,9 @@ def test_branches_hear_only_what_is_theirs(talker):
     model, params = talker
     params = jax.tree.map(lambda x: x + 0.1 * normal(9, *x.shape), params)  # away from the zero start
     one, two = normal(5, 2, model.reach, 16, F), normal(6, 2, model.reach, 16, F)
-    anchor = jnp.zeros((L, D))
 
     def coefficients(expression_audio, blink, lip_audio):
-        return model.apply(params, anchor, expression_audio, blink, lip_audio)[1]
+        return model.apply(params, expression_audio, blink, lip_audio, method=Talker.heard)
 
     base = coefficients(one, jnp.zeros(2), one)
     blink = coefficients(one, jnp.ones(2), one)
@@ -129,31 +128,26 @@ def test_branches_hear_only_what_is_theirs(talker):
     assert isinstance(model.apply(params, method=Talker.bases), Bases)
 
 
-def some_gaussians(n=7):
-    return Gaussians(
-        mean=0.2 * normal(0, 2, n, 3),
-        quat=normal(1, 2, n, 4),
-        scale=jnp.exp(normal(2, 2, n, 3) - 4),
-        opacity=jax.nn.sigmoid(normal(3, 2, n)),
-        rgb=jax.nn.sigmoid(normal(4, 2, n, 3)),
-    )
+def test_expression_does_not_turn_the_adapter(talker):
+    """It hears through a narrow channel; the adapter learns from lips alone."""
+    model, params = talker
+    params = jax.tree.map(lambda x: x + 0.1 * normal(9, *x.shape), params)
+    audio, noise = normal(5, 2, model.reach, 16, F), normal(6, 2, EXPRESSION_CHANNEL)
+
+    def loud(params, which):
+        heard = model.apply(params, audio, jnp.zeros(2), audio, noise, method=Talker.heard)
+        return (heard[which] ** 2).sum()
+
+    adapter = [jax.tree.leaves(jax.grad(loud)(params, k)["params"]["adapter"]) for k in (0, 1)]
+    assert all(not g.any() for g in adapter[0])
+    assert all(g.any() for g in adapter[1])
 
 
-def test_deformation_starts_as_the_identity_and_then_moves_within_reach():
-    field, gaussians = DeformationField(), some_gaussians()
-    motion, rotation = normal(5, 2, 9), jnp.broadcast_to(jnp.eye(3), (2, 3, 3))
-    params = field.init(jax.random.key(0), gaussians, motion, rotation)
-    still = field.apply(params, gaussians, motion, rotation)
-    for a, b in zip(jax.tree.leaves(still), jax.tree.leaves(gaussians), strict=True):
-        np.testing.assert_array_equal(a, b)
-    params = jax.tree.map(lambda x: x + 0.5 * normal(8, *x.shape), params)
-    moved = field.apply(params, gaussians, motion, rotation)
-    shift = jnp.abs(moved.mean - gaussians.mean)
-    assert 1e-4 < shift.max() <= field.reach + 1e-6
-    np.testing.assert_array_equal(moved.opacity, gaussians.opacity)
-    assert (moved.scale > 0).all()
-    other = field.apply(params, gaussians, motion + 1, rotation)
-    assert jnp.abs(other.mean - moved.mean).max() > 1e-5  # it listens to the motion
+def test_seen_motion_goes_along_directions_of_its_own(talker):
+    model, params = talker
+    found = model.apply(params, jnp.eye(3), jnp.zeros((3, 6)), method=Talker.seen)
+    np.testing.assert_allclose(found.expression, jnp.eye(3, 4) / 3, atol=1e-7)
+    assert not found.lips.any()
 
 
 def test_positional_encoding_is_nerfs():

@@ -34,7 +34,8 @@ def make_frames():
         size = (len(indices), SIZE, SIZE)
         rng = np.random.default_rng(seed)
         pool = rng.random((64, SIZE, SIZE, 3)).astype(np.float32)
-        audio = rng.standard_normal((64, 16, 5)).astype(np.float32)
+        audio = rng.random((64, 16, 5)).astype(np.float32)  # as LogMel's: 0 is silence
+        motion = rng.standard_normal((64, 7)).astype(np.float32)
         upper, lower = np.zeros(size, np.float32), np.zeros(size, np.float32)
         upper[:, 2:10, 4:20] = 1
         lower[:, 12:20, 6:18] = 1
@@ -44,9 +45,12 @@ def make_frames():
             upper=jnp.asarray(upper),
             lower=jnp.asarray(lower),
             head=jnp.ones(size),
+            valid=jnp.ones(size),
             label=jnp.asarray(labels),
             audio=jnp.asarray(audio[indices[:, None] + np.arange(reach)]),
             blink=jnp.asarray(indices / 64, jnp.float32),
+            expression=jnp.asarray(motion[indices, :3]),
+            lips=jnp.asarray(motion[indices, 3:]),
             index=jnp.asarray(indices, jnp.int32),
         )
 

@@ -1,4 +1,4 @@
-"""Refined cameras: what a motion of the head does to labels and pictures, and that gradients find it."""
+"""Corrected cameras: what a motion of the head does to labels and pictures, and that a run finds it."""
 
 import json
 import os
@@ -7,7 +7,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -19,15 +18,11 @@ from jax_talker.data.clip import checksums
 from jax_talker.data.clip.clip import open_clip
 from jax_talker.procedural import filming
 from jax_talker.rendering import render
-from jax_talker.training import personalize_step
-from jax_talker.training.cameras import SHIFT_UNIT, TURN_UNIT, move_labels, size_of
-from jax_talker.training.objective import ImageLoss
-from jax_talker.training.state import adam, create
+from jax_talker.training.cameras import move_labels, size_of
 from jax_talker.types import Gaussians, Latent
 
 LABELS = jnp.asarray(geometry.make_label(np.stack([geometry.orbit(y, p) for y, p in ((0, 0), (20, 5), (-15, -8))])))
 ROOT = Path(__file__).resolve().parents[2]
-STEPS = 120
 MOTION = jnp.array([0.03, -0.05, 0.02, 0.01, -0.008, 0.02])
 
 
@@ -70,40 +65,6 @@ def test_size_counts_degrees_and_millimetres_alike():
     np.testing.assert_allclose(size_of(jnp.array([0.05] * 3 + [0.02] * 3)), 1, rtol=1e-6)
 
 
-@pytest.fixture(scope="module")
-def inversion(small_prior):
-    """Compiled once for both offsets."""
-    prior, _ = small_prior
-    optimiser = adam(5e-3, STEPS, warmup=0.05, floor=0.02)
-    weights = personalize_step.InversionWeights()
-    step = personalize_step.make_inversion_step(prior, optimiser, ImageLoss(1.0, 0.2), weights, spread=1.0)
-    return optimiser, jax.jit(step)
-
-
-@pytest.mark.parametrize("offset", [(0, 0.035, 0, 0, 0, 0), (0.035, 0, 0, 0.01, 0, 0)], ids=["yaw", "pitch and shift"])
-def test_gradients_find_labels_that_are_off(small_prior, make_frames, inversion, offset):
-    """Pictures of the prior's own heads, labels 2° off: most of it is recovered while latents are fitted."""
-    prior, variables = small_prior
-    optimiser, step = inversion
-    offset = jnp.array(offset, jnp.float32)
-    w = prior.mean_latent(variables)[None] + 0.5 * jax.random.normal(jax.random.key(2), (3, prior.num_ws, prior.w_dim))
-    gaussians = prior.gaussians(variables, Latent(w))
-    seen = render(gaussians, prior.camera(LABELS, 24), size=24, background=prior.background)
-    # Labels are such that moving the head back by the offset makes them right, to first order.
-    off = move_labels(LABELS, -offset)
-    frames = replace(make_frames([0, 5, 9]), image=seen.image, head=seen.alpha, label=off)
-    anchor = w.mean(0)
-    cameras = {"shared": jnp.zeros(6), "own": jnp.zeros((3, 6))}
-    state = create({"anchor": anchor, "residual": w - anchor[None], "camera": cameras}, optimiser, 0)
-    for _ in range(STEPS):
-        state, _ = step(state, variables, frames, jnp.arange(3))
-    camera = state.params["camera"]
-    found = camera["shared"] + camera["own"].mean(0)
-    units = jnp.array([TURN_UNIT] * 3 + [SHIFT_UNIT] * 3)
-    left = jnp.linalg.norm((found - offset) / units) / jnp.linalg.norm(offset / units)
-    assert left < 0.4, (found, left)  # 1 where nothing is found
-
-
 @pytest.mark.slow
 def test_a_clip_whose_labels_are_off_is_put_right(tmp_path):
     """A procedural person's clip, labels turned by 2°, the bundled prior: as ``personalize`` does it, minutes on a CPU.
@@ -115,12 +76,12 @@ def test_a_clip_whose_labels_are_off_is_put_right(tmp_path):
     clip = open_clip(tmp_path / "clip")
     off = np.asarray(move_labels(jnp.asarray(clip.arrays["label"]), jnp.array([0, 0.035, 0, 0, 0, 0])))
     relabel(clip, off)
-    personalize = {"frames": 8, "tune_steps": 1, "refine_cameras": True, "camera_rate": 6e-3}
+    personalize = {"tune_steps": 1, "camera_rate": 6e-3}
     command = [sys.executable, "-m", "jax_talker.personalize", "--config", "configs/demo.py"]
     command += [f"--config.data.clip={clip.root}", f"--workdir={tmp_path / 'run'}"]
     command += [f"--config.personalize.{name}={value}" for name, value in personalize.items()]
     subprocess.run(command, check=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=1800)
-    camera = load_file(tmp_path / "run" / "personal" / "anchor.safetensors")["camera"]
+    camera = load_file(tmp_path / "run" / "personal" / "person.safetensors")["params/camera"]
     found = np.asarray(move_labels(jnp.asarray(off), jnp.asarray(camera)))
     was, now = (x[:, :16].reshape(-1, 4, 4)[:, :3, :3] for x in (clip.arrays["label"], found))
     left = Rotation.from_matrix(now @ was.swapaxes(1, 2)).as_rotvec(degrees=True).mean(0)

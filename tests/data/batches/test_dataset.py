@@ -5,13 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jax_talker.data.batches.dataset import ClipFrames, FrameStore, batches, neighbourhoods, split
-from jax_talker.data.batches.selection import choose_frames, expression_features
+from jax_talker.data.batches.dataset import ClipFrames, FrameStore, neighbourhoods, split
+from jax_talker.data.batches.motion_features import MotionFeatures
 from jax_talker.data.clip.clip import open_clip
 from jax_talker.data.clip.clip_writer import ClipWriter
 from jax_talker.errors import UserError
 
 SIZE, FRAMES, REACH = 8, 22, 4
+NUMBERS = np.arange(FRAMES, dtype=np.float32)[:, None]
+MOTION = MotionFeatures(np.concatenate([NUMBERS, 2 * NUMBERS], 1), 3 * NUMBERS, np.arange(2))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def clip(tmp_path_factory):
 @pytest.fixture
 def frames(clip):
     windows = np.arange(FRAMES, dtype=np.float32)[:, None, None] * np.ones((1, 16, 3), np.float32) + 1
-    return ClipFrames(clip, windows, REACH)
+    return ClipFrames(clip, windows, REACH, MOTION)
 
 
 def test_split_is_the_contiguous_tail():
@@ -79,39 +81,53 @@ def test_frames_carry_what_the_clip_holds(frames, clip):
     np.testing.assert_array_equal(batch.index, [3, 7])
 
 
-def test_pairs_are_couples_and_share_or_swap(frames):
+def test_frames_without_pictures_are_the_same_frames(frames):
+    seen, heard = frames.frames(np.array([3, 7])), frames.heard_only(np.array([3, 7]))
+    for name in ("label", "audio", "blink", "expression", "lips", "index"):
+        np.testing.assert_array_equal(getattr(seen, name), getattr(heard, name))
+    np.testing.assert_array_equal(seen.expression, [[3, 6], [7, 14]])
+    assert heard.image.shape == (2, 0, 0, 3)
+    assert seen.valid.min() == 1  # a clip that says nothing of it was filmed everywhere
+
+
+def test_pairs_are_couples_and_the_last_are_crossed(frames):
     train = np.arange(15)
-    taken = [next(frames.pairs(train, 6, 0.5, seed=1, step=k)) for k in range(40)]
-    i = np.concatenate([np.asarray(a.index).reshape(-1, 2) for a, _ in taken])
-    j = np.concatenate([np.asarray(b.index).reshape(-1, 2) for _, b in taken])
-    np.testing.assert_array_equal(i[:, 1], i[:, 0] + 1)
-    np.testing.assert_array_equal(j[:, 1], j[:, 0] + 1)
+    taken = [next(frames.pairs(train, 6, 1, seed=1, step=k)) for k in range(40)]
+    i = np.stack([np.asarray(a.index).reshape(3, 2) for a, _ in taken])
+    j = np.stack([np.asarray(b.index).reshape(3, 2) for _, b in taken])
+    np.testing.assert_array_equal(i[..., 1], i[..., 0] + 1)
+    np.testing.assert_array_equal(j[..., 1], j[..., 0] + 1)
     assert max(i.max(), j.max()) <= 14  # nothing of the held-out tail
-    swapped = (i[:, 0] != j[:, 0]).mean()
-    assert 0.3 < swapped < 0.65  # half of them, but for chance and for j that happen to equal i
-    same = next(frames.pairs(train, 6, 0.0, seed=1))
-    np.testing.assert_array_equal(same[0].index, same[1].index)
-    with pytest.raises(ValueError, match="must be even"):
-        next(frames.pairs(train, 5, 0.5, seed=1))
+    np.testing.assert_array_equal(i[:, :2], j[:, :2])
+    assert (i[:, 2] != j[:, 2]).any(1).mean() > 0.8  # but for j that happen to equal i
+    for batch, cross in ((5, 1), (4, 3)):
+        with pytest.raises(UserError, match="couples"):
+            next(frames.pairs(train, batch, cross, seed=1))
+
+
+def test_pairs_are_drawn_by_weight(frames):
+    weights = np.ones(FRAMES, np.float32)
+    weights[4] = 0  # neither of its couples is ever drawn
+    weights[9:11] = 5
+    first = np.concatenate(
+        [
+            np.asarray(next(frames.pairs(np.arange(15), 8, 1, seed=1, step=k, weights=weights))[0].index)[::2]
+            for k in range(60)
+        ]
+    )
+    assert not set(first.tolist()) & {3, 4}
+    assert (first == 9).mean() > 0.4  # 25 of 25 + 2·5 + 9
 
 
 def test_pairs_resume_where_they_stopped(frames):
     train = np.arange(15)
-    running = frames.pairs(train, 4, 0.5, seed=2)
+    running = frames.pairs(train, 4, 1, seed=2)
     third = [next(running) for _ in range(3)][2]
-    resumed = next(frames.pairs(train, 4, 0.5, seed=2, step=2))
+    resumed = next(frames.pairs(train, 4, 1, seed=2, step=2))
     for a, b in zip(third, resumed, strict=True):
         np.testing.assert_array_equal(a.index, b.index)
-    other = next(frames.pairs(train, 4, 0.5, seed=3, step=2))
+    other = next(frames.pairs(train, 4, 1, seed=3, step=2))
     assert (np.asarray(other[0].index) != np.asarray(third[0].index)).any()
-
-
-def test_batches_cover_everything_once_at_one_size(frames):
-    parts = list(batches(frames, np.arange(3, 10), 3))
-    assert [count for _, count in parts] == [3, 3, 1]
-    assert all(len(batch.index) == 3 for batch, _ in parts)
-    covered = np.concatenate([np.asarray(batch.index)[:count] for batch, count in parts])
-    np.testing.assert_array_equal(covered, np.arange(3, 10))
 
 
 def test_store_reads_each_frame_once(clip, monkeypatch):
@@ -136,11 +152,11 @@ def test_store_keeps_what_fits_and_reads_the_rest_each_time(clip, monkeypatch):
 
 def test_pairs_and_sound_do_not_cross_a_join(clip):
     joined = replace(clip, source={"joins": [5, 9]})
-    frames = ClipFrames(joined, np.zeros((FRAMES, 16, 1), np.float32), REACH)
+    frames = ClipFrames(joined, np.zeros((FRAMES, 16, 1), np.float32), REACH, MOTION)
     windows = np.ones((FRAMES, 16, 1), np.float32)
-    heard = ClipFrames(joined, windows, REACH).frames(np.array([4, 5])).audio[..., 0, 0]
+    heard = ClipFrames(joined, windows, REACH, MOTION).frames(np.array([4, 5])).audio[..., 0, 0]
     np.testing.assert_array_equal(heard, [[1, 1, 1, 0], [0, 0, 1, 1]])  # no sound of another recording
-    pairs = [next(frames.pairs(np.arange(15), 8, 0.5, seed=1, step=k)) for k in range(40)]
+    pairs = [next(frames.pairs(np.arange(15), 8, 2, seed=1, step=k)) for k in range(40)]
     for side in (0, 1):
         first = np.concatenate([np.asarray(pair[side].index)[::2] for pair in pairs])
         assert not set(first.tolist()) & {4, 8}
@@ -149,21 +165,4 @@ def test_pairs_and_sound_do_not_cross_a_join(clip):
 
 def test_windows_must_fit_the_clip(clip):
     with pytest.raises(ValueError, match="3 audio windows for 22 frames"):
-        ClipFrames(clip, np.zeros((3, 16, 2), np.float32), REACH)
-
-
-def test_chosen_frames_differ_most(clip):
-    candidates = np.arange(FRAMES)
-    chosen = choose_frames(clip.arrays, candidates, 5)
-    assert len(set(chosen.tolist())) == 5
-    assert (np.diff(chosen) > 0).all()
-    features = expression_features(clip.arrays)
-
-    def spread(indices):
-        d = np.linalg.norm(features[indices][:, None] - features[indices][None], axis=-1)
-        return d[~np.eye(len(indices), dtype=bool)].min()
-
-    rng = np.random.default_rng(0)
-    random = [spread(rng.choice(FRAMES, 5, replace=False)) for _ in range(50)]
-    assert spread(chosen) > np.percentile(random, 90)
-    assert len(choose_frames(clip.arrays, np.arange(3), 9)) == 3
+        ClipFrames(clip, np.zeros((3, 16, 2), np.float32), REACH, MOTION)

@@ -1,0 +1,84 @@
+"""Motion features against what a procedural head really did, and which frames are drawn how often."""
+
+import numpy as np
+import pytest
+
+from jax_talker import geometry
+from jax_talker.data.batches.motion_features import motion_features
+from jax_talker.data.batches.selection import frame_weights, good_frames
+from jax_talker.procedural import filming
+
+JAW, WIDTH, BLINK, BROW = 0, 1, 3, 5  # columns of what a procedural head did
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    clip = filming.write_clip(tmp_path_factory.mktemp("scene") / "clip", filming.make_scene(3, 8), size=32, source={})
+    return clip.arrays
+
+
+def explained(found, truth):
+    """Share of the truth's variance that a linear map of the features explains."""
+    design = np.column_stack([found, np.ones(len(found))])
+    off = truth - design @ np.linalg.lstsq(design, truth, rcond=None)[0]
+    return 1 - off.var() / truth.var()
+
+
+def test_features_are_what_the_face_did(scene):
+    found, truth = motion_features(scene, np.arange(180)), scene["motion"]
+    for column in (JAW, WIDTH):
+        assert explained(found.lips, truth[:, column]) > 0.8
+    for column in (BLINK, BROW):
+        assert explained(found.expression, truth[:, column]) > 0.8
+    # Lips do not tell of brows, which go their own way; what little there is is chance in eight seconds.
+    assert explained(found.lips, truth[:, BROW]) < 0.5
+
+
+def test_features_are_zero_at_rest_and_in_units(scene):
+    found = motion_features(scene, np.arange(180))
+    assert np.abs(np.median(found.lips[found.resting], 0)).max() < 1e-6
+    assert found.lips[:180, 0].std() == pytest.approx(1, rel=1e-3)
+    truth = scene["motion"]
+    assert truth[found.resting, JAW].mean() < 0.6 * truth[:180, JAW].mean()
+    assert truth[found.resting, BLINK].max() < 0.3
+
+
+def test_features_do_not_follow_the_heads_pose(scene):
+    """The same face turned by another movement of the head: nearly the same numbers."""
+    found = motion_features(scene, np.arange(180))
+    yaw = np.degrees(np.arctan2(scene["label"][:, 3], scene["label"][:, 11]))
+    for column in (found.lips[:, 0], found.expression[:, 0]):
+        assert abs(np.corrcoef(column, yaw)[0, 1]) < 0.3
+
+
+def test_a_face_that_does_not_move_has_no_motion(scene):
+    still = {**scene, "landmarks": np.repeat(scene["landmarks"][:1], 40, 0), "blink": np.zeros(40)}
+    still["label"] = scene["label"][:40]
+    found = motion_features(still, np.arange(30))
+    assert np.isfinite(found.lips).all()
+    assert np.abs(found.lips).max() < 1e-3
+
+
+def labels(yaw):
+    return geometry.make_label(np.stack([geometry.orbit(y, 0) for y in yaw]))
+
+
+def test_rare_poses_are_drawn_more_often():
+    yaw = np.array([0.0] * 90 + [25.0] * 10 + [0.0] * 10)
+    weights = frame_weights({"label": labels(yaw)}, np.arange(100))
+    assert weights[95] == pytest.approx(3 * weights[0])  # the root of nine
+    assert not weights[100:].any()  # held out
+
+
+def test_bad_frames_are_not_drawn_unless_all_are():
+    arrays = {
+        "label": labels(np.zeros(40)),
+        "fit_error": np.where(np.arange(40) == 3, 5.0, 1.0),
+        "stat_sharpness": np.where(np.arange(40) == 7, np.nan, 0.5),
+        "confidence": np.where(np.arange(40) == 9, 0.1, 0.9),
+    }
+    train = np.arange(40)
+    np.testing.assert_array_equal(np.flatnonzero(~good_frames(arrays, train)), [3, 7, 9])
+    np.testing.assert_array_equal(np.flatnonzero(frame_weights(arrays, train) == 0), [3, 7, 9])
+    hopeless = {**arrays, "confidence": np.full(40, 0.1)}
+    assert (frame_weights(hopeless, train) > 0).all()

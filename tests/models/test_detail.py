@@ -1,0 +1,140 @@
+"""A person's own detail and the deformation field, by what they promise."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jax_talker.geometry import rotation_from_quat
+from jax_talker.models import detail
+from jax_talker.models.deformation import POSE_RANGE, Blendshapes, DeformationField, Motion, pose_of
+from jax_talker.types import Gaussians
+
+N = 7
+
+
+def normal(seed, *shape):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+@pytest.fixture
+def gaussians():
+    return Gaussians(
+        mean=0.2 * normal(0, 2, N, 3),
+        quat=normal(1, 2, N, 4),
+        scale=jnp.exp(normal(2, 2, N, 3) - 4),
+        opacity=jax.nn.sigmoid(normal(3, 2, N)),
+        rgb=jax.nn.sigmoid(normal(4, 2, N, 3)),
+    )
+
+
+def residual(count, seed=5):
+    return {name: normal(seed + k, count, size) for k, (name, size) in enumerate(detail.SIZES.items())}
+
+
+def same(a, b, **tolerance):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, **tolerance)
+
+
+def test_nothing_changes_nothing(gaussians):
+    found = detail.add_detail(gaussians, detail.as_they_are(N), detail.nothing(N))
+    same(found, gaussians, atol=1e-6)  # float32: opacities through logits and back
+
+
+def test_what_is_unseen_neither_changes_nor_learns(gaussians):
+    layout = replace(detail.as_they_are(N), seen=jnp.ones(N).at[2].set(0))
+
+    def total(residual):
+        found = detail.add_detail(gaussians, layout, residual)
+        return sum((x**2).sum() for x in jax.tree.leaves(found)), found
+
+    gradient, found = jax.grad(total, has_aux=True)(residual(N))
+    same(jax.tree.map(lambda x: x[:, 2], found), jax.tree.map(lambda x: x[:, 2], gaussians), atol=1e-6)
+    assert jnp.abs(found.mean - gaussians.mean)[:, 3].max() > 1e-3
+    for name, g in gradient.items():
+        assert not g[2].any(), name
+        assert g[3].any(), name
+
+
+def test_divided_gaussians_lie_around_their_parents(gaussians):
+    layout = detail.divided(detail.as_they_are(N), gaussians.scale[0], jnp.array([1, 4]))
+    assert len(layout.parent) == N + 2 * 3
+    assert sorted(np.bincount(np.asarray(layout.parent), minlength=N).tolist()) == [1] * (N - 2) + [4, 4]
+    found = detail.add_detail(gaussians, layout, detail.nothing(len(layout.parent)))
+    for parent in (1, 4):
+        mine = np.flatnonzero(np.asarray(layout.parent) == parent)
+        for batch in (0, 1):
+            children = np.asarray(found.mean[batch, mine])
+            np.testing.assert_allclose(children.mean(0), gaussians.mean[batch, parent], atol=1e-6)
+            axes = np.asarray(rotation_from_quat(gaussians.quat[batch, parent]))
+            local = (children - children.mean(0)) @ axes / np.asarray(gaussians.scale[batch, parent])
+            np.testing.assert_allclose(
+                np.abs(local).sum(1), 1.2, atol=1e-3
+            )  # 0.6 along two of its axes, turned with it
+            assert np.linalg.matrix_rank(local, tol=1e-2) == 2
+        assert (found.scale[0, mine] <= gaussians.scale[0, parent] + 1e-9).all()
+
+
+def test_detail_needs_colours_that_it_can_change(gaussians):
+    harmonics = replace(gaussians, rgb=None, sh=jnp.zeros((2, N, 1, 3)))
+    with pytest.raises(ValueError, match="rgb"):
+        detail.add_detail(harmonics, detail.as_they_are(N), detail.nothing(N))
+
+
+def test_size_is_in_usual_units():
+    one = {name: jnp.full((N, size), detail.USUAL[name] / detail.UNITS[name]) for name, size in detail.SIZES.items()}
+    np.testing.assert_allclose(detail.size_of(one), sum(detail.SIZES.values()), rtol=1e-6)
+    assert detail.size_of(detail.nothing(N)) == 0
+
+
+FORMS = {"blendshapes": Blendshapes(N, 2, 3), "field": DeformationField(hidden=(8,))}
+HELD = jnp.broadcast_to(jnp.diag(jnp.array([1.0, -1.0, -1.0])), (2, 3, 3))
+
+
+@pytest.fixture(params=FORMS)
+def field(request, gaussians):
+    """(a form, its fresh parameters, perturbed ones)"""
+    form = FORMS[request.param]
+    params = form.init(
+        jax.random.key(0), gaussians, Motion(normal(5, 2, 4), normal(6, 2, 5), HELD), detail.as_they_are(N)
+    )
+    return form, params, jax.tree.map(lambda x: x + 0.3 * normal(8, *x.shape), params)
+
+
+def test_a_field_starts_as_the_identity(field, gaussians):
+    form, fresh, alive = field
+    motion = Motion(normal(5, 2, 4), normal(6, 2, 5), HELD)
+    same(form.apply(fresh, gaussians, motion, detail.as_they_are(N)), gaussians, atol=1e-6)
+    moved = form.apply(alive, gaussians, motion, detail.as_they_are(N))
+    for name in ("mean", "scale", "quat", "opacity", "rgb"):
+        assert jnp.abs(getattr(moved, name) - getattr(gaussians, name)).max() > 1e-4, name
+
+
+def test_a_field_obeys_the_masks(field, gaussians):
+    """Lips do not touch what only expression may move, nor the reverse, nor either what is unseen."""
+    form, _, alive = field
+    layout = detail.as_they_are(N)
+    layout = replace(
+        layout, upper=layout.upper.at[0].set(1), lower=layout.lower.at[1].set(1), seen=layout.seen.at[2].set(0)
+    )
+    show = lambda e, p: form.apply(alive, gaussians, Motion(e, p, HELD), layout)  # noqa: E731
+    expression, lips = normal(5, 2, 4), normal(6, 2, 5)
+    base, spoken, frowned = show(expression, lips), show(expression, -lips), show(-expression, lips)
+    changed = lambda a, b: np.asarray(jnp.abs(a.mean - b.mean).max((0, 2)) > 1e-7)  # noqa: E731
+    np.testing.assert_array_equal(changed(base, spoken)[:4], [False, True, False, True])
+    np.testing.assert_array_equal(changed(base, frowned)[:4], [True, False, False, True])
+    same(jax.tree.map(lambda x: x[:, 2], base), jax.tree.map(lambda x: x[:, 2], gaussians), atol=1e-6)
+
+
+def test_the_pose_counts_and_is_bounded(field, gaussians):
+    form, _, alive = field
+    turned = lambda yaw: HELD.at[:, 0, 2].set(yaw)  # noqa: E731
+    show = lambda held: form.apply(  # noqa: E731
+        alive, gaussians, Motion(normal(5, 2, 4), normal(6, 2, 5), held), detail.as_they_are(N)
+    )
+    assert jnp.abs(show(turned(0.2)).mean - show(HELD).mean).max() > 1e-5
+    same(show(turned(POSE_RANGE)), show(turned(0.9)), atol=1e-7)
+    assert not pose_of(HELD).any()

@@ -1,0 +1,225 @@
+"""The step of personalising and navigating, by what it must and must not depend on."""
+
+import functools
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jax_talker.models import detail
+from jax_talker.models.deformation import Blendshapes, DeformationField
+from jax_talker.models.talker import Talker
+from jax_talker.training import cameras, head_step
+from jax_talker.training.head_step import Control, HeadWeights
+from jax_talker.training.objective import ImageLoss
+from jax_talker.training.state import cosine, create, direction
+from jax_talker.training.talking_head import Fixed, TalkingHead
+from jax_talker.types import Latent
+
+OPTIMISER = direction()
+LOSS = ImageLoss(1.0, 0.2)
+LEVEL = HeadWeights(level=0.0, lower=1.0)  # the same sound each time
+
+
+@pytest.fixture(scope="module")
+def head(small_prior):
+    prior, _ = small_prior
+    talker = Talker(prior.num_ws, prior.w_dim, expressions=3, lips=4, audio_features=6, hidden=(8,))
+    return TalkingHead(prior, talker, Blendshapes(prior.num_gaussians, 3, 4))
+
+
+@pytest.fixture(scope="module")
+def fixed(small_prior):
+    prior, variables = small_prior
+    return Fixed(variables, detail.as_they_are(prior.num_gaussians))
+
+
+def perturbed(params, seed=5):
+    """Parameters away from the zero start, so that every path is alive."""
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    return tree.unflatten([x + 0.1 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)])
+
+
+@pytest.fixture(scope="module")
+def started(head, fixed, make_frames):
+    frames = make_frames([4, 5], head.talker.reach)
+    return head.init(jax.random.key(1), head.prior.mean_latent(fixed.variables), fixed.layout, frames)
+
+
+@functools.cache
+def compiled(head, cross, through=True, weights=LEVEL):
+    """Compiled once for all tests that use it."""
+    step = head_step.make_head_step(head, OPTIMISER, LOSS, weights, spread=1.0, cross=cross, through=through)
+    return jax.jit(step)
+
+
+def control(params, rate=0.0, hear=1.0, focus=1.0, **rates):
+    return Control({n: jnp.float32(rates.get(n, rate)) for n in params}, jnp.float32(hear), jnp.float32(focus))
+
+
+def measure(head, fixed, params, i, j, cross, **options):
+    state = create(params, OPTIMISER, 0)
+    after, measured = compiled(head, cross)(state, fixed, i, j, control(params, **options))
+    return after, jax.device_get(measured)
+
+
+def test_camera_i_answers_for_the_upper_face_and_camera_j_for_the_lower(head, fixed, started, make_frames):
+    params = perturbed(started)
+    i, j = (make_frames(n, head.talker.reach) for n in ([4, 5], [30, 31]))
+    loss = lambda i, j: measure(head, fixed, params, i, j, 1)[1]["image"]  # noqa: E731
+    base = loss(i, j)
+    below, above = 1 - i.upper[..., None], 1 - j.lower[..., None]
+    np.testing.assert_allclose(base, loss(replace(i, image=i.image * (1 - below)), j), rtol=1e-5)
+    np.testing.assert_allclose(base, loss(i, replace(j, image=j.image * (1 - above))), rtol=1e-5)
+    assert abs(base - loss(replace(i, image=1 - i.image), j)) > 1e-4
+    assert abs(base - loss(i, replace(j, image=1 - j.image))) > 1e-4
+    assert abs(base - loss(i, replace(j, label=i.label))) > 1e-6
+
+
+def test_what_was_not_filmed_has_no_loss(head, fixed, started, make_frames):
+    params = perturbed(started)
+    i = make_frames([4, 5], head.talker.reach)
+    hidden = replace(i, valid=i.valid.at[:, :, :8].set(0))
+    other = replace(hidden, image=hidden.image.at[:, :, :8].set(0.5), head=hidden.head.at[:, :, :8].set(0))
+    one, two = (measure(head, fixed, params, x, x, 0)[1] for x in (hidden, other))
+    np.testing.assert_allclose(one["loss"], two["loss"], rtol=1e-6)
+    assert abs(one["loss"] - measure(head, fixed, params, i, i, 0)[1]["loss"]) > 1e-4
+
+
+def test_who_leads(head, fixed, started, make_frames):
+    """hear = 0: motion features and no sound; hear = 1: sound and no motion features."""
+    params = perturbed(started)
+    i = make_frames([4, 5], head.talker.reach)
+    loud, moved = replace(i, audio=i.audio[::-1], blink=1 - i.blink), replace(i, lips=-i.lips)
+    for hear, matters, ignored in ((1.0, loud, moved), (0.0, moved, loud)):
+        base, same, changed = (
+            measure(head, fixed, params, x, x, 0, hear=hear)[1]["image"] for x in (i, ignored, matters)
+        )
+        np.testing.assert_allclose(base, same, rtol=1e-6)
+        assert abs(base - changed) > 1e-6
+
+
+def test_a_rate_of_zero_stands_still_and_a_stage_learns(head, fixed, started, make_frames):
+    i = make_frames([4, 5, 20, 21], head.talker.reach)
+    state, losses = create(started, OPTIMISER, 0), []
+    step = compiled(head, 0, False)
+    for n in range(40):
+        rate = 0.03 * cosine(n, 40)
+        state, measured = step(state, fixed, i, i, control(started, hear=0.0, detail=rate, deformation=rate))
+        losses.append(float(measured["image"]))
+    assert losses[-1] < losses[0] - 0.02
+    for name in ("anchor", "camera", "talker"):
+        for before, after in zip(jax.tree.leaves(started[name]), jax.tree.leaves(state.params[name]), strict=True):
+            np.testing.assert_array_equal(before, after)
+
+
+def test_without_the_generator_nothing_behind_it_has_a_gradient(head, fixed, started, make_frames):
+    i = make_frames([4, 5], head.talker.reach)
+    params = perturbed(started)
+    weights = replace(LEVEL, anchor=0.0, delta=0.0)
+    state = create(params, OPTIMISER, 0)
+    stopped, _ = compiled(head, 0, False, weights)(state, fixed, i, i, control(params, hear=0.0, anchor=1.0))
+    np.testing.assert_array_equal(stopped.params["anchor"], params["anchor"])
+    through, _ = compiled(head, 0, True, weights)(state, fixed, i, i, control(params, hear=0.0, anchor=1.0))
+    assert jnp.abs(through.params["anchor"] - params["anchor"]).max() > 0.1
+
+
+def test_smoothness_is_between_successive_frames(head, fixed, started, make_frames):
+    params = perturbed(started)
+    still, moving = (make_frames(n, head.talker.reach) for n in ([4, 4], [4, 40]))
+    assert measure(head, fixed, params, still, still, 0, hear=0.0)[1]["smooth"] < 1e-9
+    assert measure(head, fixed, params, moving, moving, 0, hear=0.0)[1]["smooth"] > 1e-6
+
+
+@pytest.mark.parametrize("form", ["blendshapes", "field"])
+def test_the_deformation_starts_as_nothing(head, fixed, started, make_frames, form):
+    i = make_frames([4, 5], head.talker.reach)
+    deforming = head if form == "blendshapes" else replace(head, deformation=DeformationField(hidden=(8,)))
+    plain = replace(head, deformation=None)
+    params = deforming.init(jax.random.key(1), started["anchor"], fixed.layout, i)
+    shown = [
+        jax.jit(lambda p, h=h: h.show(p, fixed, h.seen(p, i.expression, i.lips), i.label, i.label, 24).image)(params)
+        for h in (deforming, plain)
+    ]
+    np.testing.assert_allclose(shown[0], shown[1], atol=1e-5)  # float32: logits of opacities and back
+
+
+@pytest.mark.slow  # compiles the generator's own gradient
+def test_a_tuned_generator_starts_without_a_locality_cost_and_then_has_one(head, fixed, started, make_frames):
+    i = make_frames([4, 5], head.talker.reach)
+    params = {**started, "generator": fixed.variables["params"]}
+    step = jax.jit(head_step.make_head_step(head, OPTIMISER, LOSS, LEVEL, spread=1.0, cross=0))
+    state, records = create(params, OPTIMISER, 0), []
+    for _ in range(15):
+        state, measured = step(state, fixed, i, i, control(params, hear=0.0, generator=5e-3))
+        records.append(jax.device_get(measured))
+    assert records[0]["locality"] < 1e-8
+    assert records[-1]["locality"] > 1e-8
+    assert records[-1]["image"] < records[0]["image"] - 1e-3
+
+
+@pytest.mark.parametrize("offset", [(0, 0.035, 0, 0, 0, 0), (0.035, 0, 0, 0.01, 0, 0)], ids=["yaw", "pitch and shift"])
+def test_gradients_find_labels_that_are_off(head, fixed, started, make_frames, offset):
+    """Pictures of the head itself, labels 2° off: most of it is found."""
+    offset = jnp.array(offset, jnp.float32)
+    frames = make_frames([0, 5, 9, 12], head.talker.reach)
+    coefficients = head.seen(started, frames.expression, frames.lips)
+    seen = head.show(started, fixed, coefficients, frames.label, frames.label, 24)
+    # Labels are such that moving the head back by the offset makes them right, to first order.
+    off = replace(frames, image=seen.image, head=seen.alpha, label=cameras.move_labels(frames.label, -offset))
+    step, state = compiled(head, 0), create(started, OPTIMISER, 0)
+    for n in range(100):
+        rate = 5e-3 * cosine(n, 100, floor=0.02)
+        state, _ = step(state, fixed, off, off, control(started, hear=0.0, focus=0.0, camera=rate))
+    units = jnp.array([cameras.TURN_UNIT] * 3 + [cameras.SHIFT_UNIT] * 3)
+    left = jnp.linalg.norm((state.params["camera"] - offset) / units) / jnp.linalg.norm(offset / units)
+    assert left < 0.4, left  # 1 where nothing is found
+
+
+def test_encoders_learn_from_what_landmarks_show(head, started, make_frames):
+    """Lips come near; expression that only sound could tell does not, and silence rests."""
+    frames = make_frames(np.arange(24), head.talker.reach)
+    step = jax.jit(head_step.make_hearing_step(head, OPTIMISER, 0.0))
+    state, records = create(started["talker"], OPTIMISER, 0), []
+    for n in range(150):
+        state, measured = step(state, frames, jnp.float32(5e-3 * cosine(n, 150)))
+        records.append(jax.device_get(measured))
+    assert records[-1]["lips"] < 0.3 * records[0]["lips"]
+    assert records[-1]["rest"] < 0.3 * max(r["rest"] for r in records)
+    for name in ("seen_lips", "seen_expression"):
+        np.testing.assert_array_equal(
+            state.params["navigator"][name]["kernel"], started["talker"]["navigator"][name]["kernel"]
+        )
+
+
+def test_varied_levels_leave_silence_silent(head, started, make_frames):
+    i = make_frames([4, 5], head.talker.reach)
+    silent = replace(i, audio=jnp.zeros_like(i.audio))
+    for frames, varies in ((silent, False), (i, True)):
+        lips = [
+            head_step._coefficients(head, perturbed(started), frames, frames, jnp.ones(()), jax.random.key(k), 0.3)[
+                0
+            ].lips
+            for k in (0, 1)
+        ]
+        assert bool(jnp.abs(lips[0] - lips[1]).max() > 1e-6) is varies
+
+
+def test_cosine_rises_to_one_and_falls_to_its_floor():
+    shares = [cosine(n, 100, warmup=0.1, floor=0.05) for n in range(100)]
+    assert max(shares) == pytest.approx(1.0)
+    assert int(np.argmax(shares)) == 10
+    assert shares[0] == pytest.approx(1 / 11)
+    assert shares[-1] == pytest.approx(0.05, abs=1e-3)
+
+
+def test_attribute_distance_is_zero_for_the_same_gaussians_and_ignores_the_quaternions_sign(small_prior):
+    prior, variables = small_prior
+    gaussians = prior.gaussians(variables, Latent(prior.mean_latent(variables)[None]))
+    assert head_step.attribute_distance(gaussians, gaussians) < 1e-6
+    assert head_step.attribute_distance(gaussians, replace(gaussians, quat=-gaussians.quat)) < 1e-6
+    moved = replace(gaussians, mean=gaussians.mean + 0.02)
+    np.testing.assert_allclose(head_step.attribute_distance(gaussians, moved), 1, rtol=1e-4)

@@ -1,0 +1,37 @@
+"""The prior's training step."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jax_talker.training import prior_step
+from jax_talker.training.objective import ImageLoss
+from jax_talker.training.state import adam
+
+LOSS = ImageLoss(1.0, 0.2)
+
+
+def test_prior_step_learns_and_averages(small_prior, make_frames):
+    prior, variables = small_prior
+    optimiser = adam(1e-2, 60, warmup=0.0)
+    step = jax.jit(prior_step.make_prior_step(prior, optimiser, LOSS, prior_step.PriorWeights(), size=24))
+    frames = make_frames([0, 3, 7, 9])
+    batch = {
+        "z": jax.random.normal(jax.random.key(0), (2, prior.z_dim)),
+        "label": frames.label.reshape(2, 2, 25),
+        "image": frames.image.reshape(2, 2, 24, 24, 3),
+        "alpha": jnp.ones((2, 2, 24, 24)),
+    }
+    state, losses = prior_step.initial_state(variables, optimiser, 0), []
+    for _ in range(30):
+        state, measured = step(state, batch)
+        losses.append(float(measured["loss"]))
+    assert losses[-1] < losses[0] - 1e-2
+    kept = prior_step.averaged(state.params)
+    assert jnp.abs(kept["buffers"]["w_avg"]).max() > 0
+    np.testing.assert_array_equal(kept["buffers"]["base_position"], variables["buffers"]["base_position"])
+    between = [
+        float(jnp.abs(a - b).max())
+        for a, b in zip(jax.tree.leaves(kept["params"]), jax.tree.leaves(state.params["live"]), strict=True)
+    ]
+    assert max(between) > 0  # an average lags behind
