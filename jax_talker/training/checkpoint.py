@@ -24,7 +24,10 @@ class Checkpoints:
         self.folder = Path(folder).resolve()
         options = ocp.CheckpointManagerOptions(preservation_policy=ocp.checkpoint_managers.LatestN(keep))
         handlers = {"state": ocp.StandardCheckpointHandler(), "config": ocp.JsonCheckpointHandler()}
-        self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
+        try:
+            self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
+        except OSError as error:  # a folder that is not there yet, where nothing can be written
+            raise UserError(f"{self.folder}: cannot write there ({error.strerror})") from None
         self._kept: int | None = None  # step of the state that was saved or restored last
 
     def __enter__(self) -> "Checkpoints":
@@ -58,17 +61,24 @@ class Checkpoints:
     def restore(self, like: TrainState, step: int | None = None) -> tuple[TrainState, dict[str, Any]]:
         """The newest state (or that of ``step``) and its configuration.
 
-        ``like`` gives structure, shapes, dtypes and devices; a difference is a UserError naming the leaves.
+        ``like`` gives structure, shapes, dtypes and devices; a difference is a UserError naming the leaves, damage one
+        naming the folder.
         """
         step = self.latest() if step is None else step
         if step is None:
             raise UserError(f"{self.folder}: no checkpoint to resume from")
         target = _as_dict(like)
-        self._check(target, step)
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), target)
-        restored = self._manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(shapes), config=ocp.args.JsonRestore())
-        )
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(shapes), config=ocp.args.JsonRestore())
+        try:
+            self._check(target, step)
+            restored = self._manager.restore(step, args=args)
+        except UserError:
+            raise
+        except Exception as error:  # Orbax passes on whatever it met, from JSONDecodeError to a plain Exception
+            older = [s for s in self._manager.all_steps() if s < step]
+            remedy = f"delete it to go on from step {max(older)}" if older else "no older one is here; start anew"
+            raise UserError(f"{self.folder}/{step}: damaged ({str(error).splitlines()[0]:.80}); {remedy}") from error
         state = restored["state"]
         self._kept = step
         return TrainState(**state | {"key": jax.random.wrap_key_data(state["key"])}), restored["config"]

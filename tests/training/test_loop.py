@@ -1,6 +1,7 @@
 """State, loop and checkpoints on a toy problem: resuming repeats an unbroken run, bad steps are not applied."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -273,6 +274,30 @@ def test_a_log_without_records_leaves_nothing(tmp_path):
     with Log(tmp_path) as log:
         log.say("refused")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("part", ["config/metadata", "state/_METADATA", "state/manifest.ocdbt", "state/d/*"])
+@pytest.mark.parametrize("harm", ["cut off", "gone"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_good(tmp_path, part, harm):
+    with Checkpoints(tmp_path) as checkpoints:
+        for step in (2, 4):
+            checkpoints.save(at(step, 1.0), {})
+    for path in (tmp_path / "4").glob(part):
+        content = path.read_bytes()
+        path.unlink()
+        if harm == "cut off":
+            path.write_bytes(content[: len(content) // 2])
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError, match=r"/4: damaged \(.*delete it .* step 2"):
+        checkpoints.restore(at(0, 0.0))
+    shutil.rmtree(tmp_path / "4")
+    with Checkpoints(tmp_path) as checkpoints:
+        assert int(checkpoints.restore(at(0, 0.0))[0].step) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a place where nobody may write")
+def test_checkpoints_where_nothing_can_be_written_are_one_line():
+    with pytest.raises(UserError, match="cannot write there"):
+        Checkpoints("/proc/self/checkpoints")
 
 
 def test_no_checkpoint_is_said(tmp_path):
