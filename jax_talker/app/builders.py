@@ -73,7 +73,7 @@ def talking_head(config: Any, prior: Prior, num_gaussians: int, gain: float) -> 
     """The talker on top of a prior, for a person of so many Gaussians."""
     m = config.model
     forms = {
-        "blendshapes": lambda: Blendshapes(num_gaussians, m.expression_shapes, m.lip_shapes),
+        "blendshapes": lambda: Blendshapes(num_gaussians, m.expression_shapes, m.lip_shapes, m.pose),
         "field": DeformationField,
         "none": lambda: None,
     }

@@ -44,12 +44,15 @@ def _split(changes: Float[Array, "*b C"]) -> dict[str, Array]:
 class Blendshapes(nn.Module):
     """Each Gaussian has its own linear answer to a few mixed coefficients.
 
-    ``expressions`` and ``lips`` count the mixtures of the talker's coefficients; the mixing is learnt, too.
+    ``expressions`` and ``lips`` count the mixtures of the talker's coefficients; the mixing is learnt, too. ``pose``
+    lets the head's pose move every Gaussian as well. That can make hair follow the head, but it also explains parallax,
+    so that depth stays wrong where one camera alone looks: true side views lose (docs/method.md).
     """
 
     num_gaussians: int
     expressions: int = 8
     lips: int = 12
+    pose: bool = False
 
     @nn.compact
     def __call__(self, gaussians: Gaussians, motion: Motion, layout: Layout) -> Gaussians:
@@ -67,9 +70,10 @@ class Blendshapes(nn.Module):
             mixed("mix_expression", motion.expression, self.expressions), shapes("expression", self.expressions)
         )
         lower = answer(mixed("mix_lips", motion.lips, self.lips), shapes("lips", self.lips))
-        pose = pose_of(motion.held)
-        held = answer(pose, shapes("pose", pose.shape[-1]))
-        free = (1 - layout.lower)[None, :, None] * upper + (1 - layout.upper)[None, :, None] * lower + held
+        free = (1 - layout.lower)[None, :, None] * upper + (1 - layout.upper)[None, :, None] * lower
+        if self.pose:
+            pose = pose_of(motion.held)
+            free = free + answer(pose, shapes("pose", pose.shape[-1]))
         return change(gaussians, _split(layout.seen[None, :, None] * free))
 
 

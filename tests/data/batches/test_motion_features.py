@@ -6,6 +6,7 @@ import pytest
 from jax_talker import geometry
 from jax_talker.data.batches.motion_features import motion_features
 from jax_talker.data.batches.selection import frame_weights, good_frames
+from jax_talker.data.clip.clip import open_clip
 from jax_talker.procedural import filming
 
 JAW, WIDTH, BLINK, BROW = 0, 1, 3, 5  # columns of what a procedural head did
@@ -13,8 +14,9 @@ JAW, WIDTH, BLINK, BROW = 0, 1, 3, 5  # columns of what a procedural head did
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
-    clip = filming.write_clip(tmp_path_factory.mktemp("scene") / "clip", filming.make_scene(3, 8), size=32, source={})
-    return clip.arrays
+    root = tmp_path_factory.mktemp("scene") / "clip"
+    filming.write_clip(root, filming.make_scene(3, 8), size=32, source={})
+    return open_clip(root).arrays
 
 
 def explained(found, truth):
