@@ -127,8 +127,9 @@ def check_shapes(
         images = [] if size is None else [(*poses[:-2], *size, 3)]
         fits = [(3,), (*poses[:-2], 3), *images]
         if background.shape not in fits:
-            told = " or ".join(str(list(shape)) for shape in fits)
-            raise ValueError(f"background must be {told}, got {background.shape}")
+            told = " or ".join(str(list(shape)) for shape in fits[:2])
+            picture = "".join(f"; a picture is {list(shape)}" for shape in images)
+            raise ValueError(f"background must be {told}, got {background.shape}{picture}")
     if offset is not None and offset.shape != (*batch, views, count, 2):
         raise ValueError(f"means2d_offset must be {[*batch, views, count, 2]}, got {offset.shape}")
     if extra is not None and (extra.ndim != len(batch) + 2 or extra.shape[:-1] != (*batch, count)):

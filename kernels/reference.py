@@ -14,6 +14,7 @@ from jax import Array, lax
 
 from kernels.constants import ALPHA_MIN, TRANSMITTANCE_MIN
 from kernels.projection import Splats, project
+from kernels.sharding import vary_over, varying_axes
 from kernels.types import Composited, Scene, Settings
 
 
@@ -49,6 +50,7 @@ def _render(splats: Splats, background: Array, settings: Settings) -> tuple[Arra
     channels = splats.extra.shape[-1]
     start = (jnp.ones(shape, dtype), jnp.ones(shape, bool), jnp.zeros((*shape, 3), dtype), jnp.zeros(shape, dtype))
     start = (*start, jnp.zeros((*shape, channels), dtype))
+    start = vary_over(start, varying_axes(jax.tree.leaves((splats, background))))
 
     @jax.checkpoint
     def blend_chunk(rays, splats):

@@ -185,8 +185,8 @@ def _forward(features: Array, bins: Bins, settings: Settings, lanes: int) -> tup
     )
     start = vary_over(start, varying_axes([features, *bins]))
     _, _, (light, stop, *sums) = lax.while_loop(lambda state: (state[0].tile < tiles).any(), step, start)
-    extra = jnp.stack(sums[4:], -1) if sums[4:] else jnp.zeros((*light.shape, 0))
-    return Canvas(jnp.stack(sums[:3], -1), sums[3], light, extra), stop
+    blended = jnp.stack(sums, -1)
+    return Canvas(blended[..., :3], sums[3], light, blended[..., 4:]), stop
 
 
 def _inside(settings: Settings, tiles: int) -> Array:

@@ -153,7 +153,7 @@ def test_wrong_shapes_are_named():
         render(means2d_offset=offset[:, 0])
     with pytest.raises(ValueError, match=r"extra must be \[2, 40\] \+ \[E\]"):
         render(extra=extra[:, :3])
-    with pytest.raises(ValueError, match=r"\[2, 2, 20, 24, 3\], got \(2, 2, 24, 20, 3\)"):
+    with pytest.raises(ValueError, match=r"got \(2, 2, 24, 20, 3\); a picture is \[2, 2, 20, 24, 3\]"):
         render(background=jnp.zeros((2, 2, 24, 20, 3)))
     with pytest.raises(ValueError, match=r"colors must be \[2, 40, 3\] or \[2, 2, 40, 3\]"):
         unchecked(gaussians._replace(colors=jnp.zeros((2, 3, 40, 3))), camera, **SIZE)

@@ -20,7 +20,7 @@ def random_cloud(count, alive, seed=0):
     cloud = Cloud(
         mean=jnp.asarray(rng.standard_normal((count, 3)), jnp.float32),
         quat=jnp.asarray(rng.standard_normal((count, 4)), jnp.float32),
-        log_scale=jnp.asarray(np.log(rng.uniform(0.01, 0.6, (count, 3))), jnp.float32),
+        log_scale=jnp.asarray(rng.uniform(np.log(0.01), np.log(0.3), (count, 3)), jnp.float32),
         opacity_logit=jnp.asarray(np.where(there, rng.uniform(-4, 3, count), -20), jnp.float32),
         rest={"rgb": jnp.asarray(rng.uniform(size=(count, 3)), jnp.float32)},
         alive=jnp.asarray(there),
@@ -34,11 +34,10 @@ def random_cloud(count, alive, seed=0):
 
 def twin(control, noise, cloud, seen, moments, prune_large):
     """One by one, as the papers have it; ``noise`` [N, 3] is what sampling drew."""
-    cloud, seen, moments = jax.tree.map(lambda leaf: np.array(leaf), (cloud, seen, moments))
     names = ("mean", "quat", "log_scale", "opacity_logit")
-    leaves = {name: getattr(cloud, name) for name in names} | {"rgb": cloud.rest["rgb"]}
-    alive = cloud.alive
-    gradient = seen.gradient / np.maximum(seen.images, 1).astype(np.float32)
+    leaves = {name: np.array(getattr(cloud, name)) for name in names} | {"rgb": np.array(cloud.rest["rgb"])}
+    alive, moments = np.array(cloud.alive), {name: np.array(leaf) for name, leaf in moments.items()}
+    gradient = np.array(seen.gradient) / np.maximum(np.array(seen.images), 1).astype(np.float32)
     wanted = [i for i in np.flatnonzero(alive) if gradient[i] >= control.min_gradient]
     wanted.sort(key=lambda i: (-gradient[i], i))
     free = list(np.flatnonzero(~alive))
