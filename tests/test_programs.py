@@ -26,10 +26,9 @@ from jax_talker.procedural import filming
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 32
 SMALL = [  # a run of seconds: what is tested is that everything fits together
-    "--config.personalize.frames=3",
-    "--config.personalize.batch=2",
     "--config.personalize.invert_steps=3",
     "--config.personalize.tune_steps=3",
+    "--config.train.hear_steps=3",
     "--config.train.steps=4",
     "--config.train.batch=2",
     "--config.log.scalars=2",
@@ -98,7 +97,7 @@ def run(clip, small):
     folder = clip.parent / "run"
     flags = ["--config", "configs/quickstart.py", f"--config.data.clip={clip}", "--workdir", folder, *small]
     succeeds("personalize", *flags)
-    assert (folder / "personal" / "anchor.safetensors").is_file()
+    assert (folder / "personal" / "person.safetensors").is_file()
     assert not (folder / "checkpoints" / "navigate").exists()
     succeeds("train", *flags)
     return folder
@@ -116,7 +115,7 @@ def test_train_writes_what_it_promises(run):
     assert json.loads((run / "config.json").read_text())["train"]["steps"] == 4
     assert (run / "checkpoints" / "navigate" / "4").is_dir()
     stages = {json.loads(line)["stage"] for line in (run / "scalars.jsonl").read_text().splitlines()}
-    assert stages == {"invert", "tune", "navigate"}
+    assert stages == {"invert", "tune", "hear", "navigate"}
 
 
 def test_train_resumes_and_refuses_to_overwrite(run, clip, small):
@@ -160,17 +159,16 @@ def test_held_out_frames_beside_the_truth_and_their_scores(run, clip, tmp_path):
     for name, camera in {None: own, "yaw_+20": own.view("yaw_+20")}.items():
         truth = np.stack([camera.image(index) for index in range(40)]) / 255
         lower = np.stack([camera.masks(index)[..., 1] for index in range(36, 40)]) / 255
-        values = {yardstick: scores[yardstick] if name is None else scores[yardstick]["views"][name]
-                  for yardstick in ("model", "anchor_only", "mean_frame")}  # fmt: skip
+        values = scores if name is None else scores["views"][name]
         mean = np.broadcast_to(truth[:36].mean(0), truth[36:].shape)
-        np.testing.assert_allclose(values["mean_frame"]["psnr"], psnr(mean, truth[36:]), atol=1e-3)
-        np.testing.assert_allclose(values["mean_frame"]["psnr_mouth"], psnr(mean, truth[36:], lower), atol=1e-3)
+        np.testing.assert_allclose(values["mean_frame"]["whole"]["psnr"], psnr(mean, truth[36:]), atol=1e-3)
+        np.testing.assert_allclose(values["mean_frame"]["lower"]["psnr"], psnr(mean, truth[36:], lower), atol=1e-3)
         if name is None:  # H.264 at 30 dB and more hardly shows beside an untrained head's 10 dB
-            np.testing.assert_allclose(values["model"]["psnr"], psnr(shown, truth[36:]), atol=0.5)
-            np.testing.assert_allclose(values["model"]["psnr_mouth"], psnr(shown, truth[36:], lower), atol=1.0)
-        assert values["model"]["psnr"] != values["anchor_only"]["psnr"]
+            np.testing.assert_allclose(values["model"]["whole"]["psnr"], psnr(shown, truth[36:]), atol=0.5)
+            np.testing.assert_allclose(values["model"]["lower"]["psnr"], psnr(shown, truth[36:], lower), atol=1.0)
+        assert values["model"]["whole"]["psnr"] != values["anchor_only"]["whole"]["psnr"]
         # A few steps have hardly moved the head: what separates the two yardsticks is who is shown.
-        assert abs(values["model"]["psnr"] - values["anchor_only"]["psnr"]) < 1
+        assert abs(values["model"]["whole"]["psnr"] - values["anchor_only"]["whole"]["psnr"]) < 1
         assert values["mean_frame"]["ssim"] > values["model"]["ssim"] > 0
 
 
@@ -184,10 +182,10 @@ def psnr(pred, target, mask=None):
 def test_scores_that_do_not_exist_are_null(tmp_path):
     """A side camera that never sees the mouth: JSON knows no NaN."""
     evaluating.write_metrics(
-        tmp_path / "m.json", {"model": {"views": {"left_60": {"psnr": 20.0, "psnr_mouth": np.nan}}}}
+        tmp_path / "m.json", {"views": {"left_60": {"model": {"lower": {"psnr": np.nan, "ssim": 0.5}}}}}
     )
     stored = json.loads((tmp_path / "m.json").read_text(), parse_constant=pytest.fail)
-    assert stored["model"]["views"]["left_60"] == {"psnr": 20.0, "psnr_mouth": None}
+    assert stored["views"]["left_60"]["model"]["lower"] == {"psnr": None, "ssim": 0.5}
 
 
 def test_bad_input_is_one_clear_line(run, clip, tmp_path):
@@ -256,7 +254,7 @@ def test_mead_from_tars_to_scores(tmp_path, prior):
     assert "train: 40 frames, 20 held out" in trained.stdout + trained.stderr
     scored = succeeds("evaluate", "--run", folder)
     scores = json.loads((folder / "metrics.json").read_text(), parse_constant=pytest.fail)
-    assert list(scores["model"]["views"]) == ["top", "left_30"]
+    assert list(scores["views"]) == ["top", "left_30"]
     assert scores["frames"] == 20
     assert "left_30" in scored.stdout
     succeeds("render", "--run", folder, "--audio", "test", "--camera", "clip", "--out", tmp_path / "test.mp4")

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 
 from jax_talker.app import run_inputs
-from jax_talker.app.run_folder import Personal, RunFolder
+from jax_talker.app.person import Person, load_person
+from jax_talker.app.run_folder import RunFolder
 from jax_talker.app.run_inputs import Input
 from jax_talker.data.batches.dataset import split
 from jax_talker.data.clip.clip import open_clip
 from jax_talker.data.clip.clip_writer import ClipWriter
 from jax_talker.errors import UserError
+from jax_talker.models.detail import as_they_are, nothing
 from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.state import adam, create
 
@@ -52,7 +54,8 @@ def save(folder, stage, step=2):
 def personalise(folder):
     folder.personal.mkdir()
     (folder.personal / "config.json").write_text("{}")
-    folder.save_anchor(Personal(np.zeros((1, 2), np.float32), np.zeros((1, 1, 2), np.float32), np.zeros(1)))
+    params = {"anchor": jnp.zeros((1, 2)), "camera": jnp.zeros(6), "detail": nothing(3)}
+    Person(params, as_they_are(3), 0.5).save(folder.personal)
 
 
 def everything(folder):
@@ -297,3 +300,18 @@ def test_capacity_is_remembered_and_only_grows(folder):
     folder.save_capacity(4096)
     folder.save_capacity(1024)
     assert folder.capacity() == 4096
+
+
+def test_a_person_is_kept_whole(tmp_path):
+    folder = RunFolder(tmp_path)
+    personalise(folder)
+    found = load_person(folder.personal)
+    assert found.gain == 0.5
+    assert set(found.params) == {"anchor", "camera", "detail"}
+    np.testing.assert_array_equal(found.layout.parent, [0, 1, 2])
+    (folder.personal / "person.safetensors").write_bytes(b"half")
+    with pytest.raises(UserError, match="damaged"):
+        load_person(folder.personal)
+    (folder.personal / "person.safetensors").unlink()
+    with pytest.raises(UserError, match="not personalised, or an earlier version did it"):
+        load_person(folder.personal)
