@@ -150,7 +150,7 @@ def test_held_out_frames_beside_the_truth_and_their_scores(run, clip, tmp_path):
     assert len(frames) == 4  # an eleventh of 40
     assert frames[0].shape == (SIZE, 2 * SIZE, 3)
     done = succeeds("evaluate", "--run", run, cwd=tmp_path)
-    assert "PSNR mouth" in done.stdout
+    assert "nearest_pose" in done.stdout
     assert (run / "curves.png").stat().st_size > 1000
     scores = json.loads((run / "metrics.json").read_text())
     assert scores["frames"] == 4
@@ -169,7 +169,12 @@ def test_held_out_frames_beside_the_truth_and_their_scores(run, clip, tmp_path):
         assert values["model"]["whole"]["psnr"] != values["anchor_only"]["whole"]["psnr"]
         # A few steps have hardly moved the head: what separates the two yardsticks is who is shown.
         assert abs(values["model"]["whole"]["psnr"] - values["anchor_only"]["whole"]["psnr"]) < 1
-        assert values["mean_frame"]["ssim"] > values["model"]["ssim"] > 0
+        assert values["mean_frame"]["whole"]["ssim"] > values["model"]["whole"]["ssim"] > 0
+        labels = [camera.arrays["label"][36:], own.arrays["label"][:36]]
+        held_out, trained = (x[:, :16].reshape(-1, 4, 4)[:, :3, :3] for x in labels)
+        nearest = [np.argmax([np.trace(a.T @ b) for b in trained]) for a in held_out]
+        copies = np.stack([own.image(int(index)) for index in nearest]) / 255
+        np.testing.assert_allclose(values["nearest_pose"]["whole"]["psnr"], psnr(copies, truth[36:]), atol=1e-3)
 
 
 def psnr(pred, target, mask=None):

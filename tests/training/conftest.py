@@ -25,7 +25,7 @@ def small_prior():
     return prior, prior.init(jax.random.key(0), baked)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_frames():
     """frames(indices, reach, seed): images, masks and sound that differ from frame to frame."""
 
