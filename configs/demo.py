@@ -8,7 +8,7 @@ from configs import quickstart
 def get_config() -> ConfigDict:
     c = quickstart.get_config()
     c.personalize.invert_steps = 200
-    c.personalize.tune_steps = 450
+    c.personalize.tune_steps = 700
     c.train.hear_steps = 600
     c.train.steps = 360
     c.log.images = 0

@@ -58,6 +58,9 @@ SMOOTH = flags.DEFINE_float(
 )
 POSE = flags.DEFINE_string("pose", DEFAULT.pose, "landmarks: fit head poses to them; matrix: take MediaPipe's own")
 MATTE = flags.DEFINE_string("matte", DEFAULT.matte, "auto, none, or a folder of alpha pictures or a video of them")
+MATTE_MODEL = flags.DEFINE_string(
+    "matte_model", None, "one of MediaPipe's selfie segmenters (.tflite), by which --matte=auto finds the head"
+)
 PARSING = flags.DEFINE_string(
     "parsing", None, "face parser for pixel-wise masks: what python -m converters bisenet wrote"
 )
@@ -82,7 +85,7 @@ GOES_WITH = {
     **dict.fromkeys(("identity", "views", "emotions", "levels", "leave_out"), ("--mead",)),
     **dict.fromkeys(("camera",), ("--procedural",)),
     **dict.fromkeys(("duration", "landmarks", "landmark_model", "focal", "smooth", "pose"), FILMED),
-    **dict.fromkeys(("matte", "parsing", "blink", "workers"), FILMED),
+    **dict.fromkeys(("matte", "matte_model", "parsing", "blink", "workers"), FILMED),
     **dict.fromkeys(("size", "overwrite"), (*FILMED, "--procedural")),
 }
 
@@ -168,6 +171,7 @@ def options() -> Options:
         smooth=SMOOTH.value,
         pose=POSE.value,
         matte=MATTE.value,
+        matte_model=MATTE_MODEL.value,
         parsing=PARSING.value,
         blink=BLINK.value,
         overwrite=OVERWRITE.value,

@@ -50,7 +50,7 @@ MAY_IMPORT = {
 ONE_IMPORTER = {
     "orbax": ("jax_talker/training/checkpoint.py",),
     "ml_collections": ("configs/",),
-    "mediapipe": ("jax_talker/data/track/landmarkers/mediapipe.py",),
+    "mediapipe": ("jax_talker/data/track/landmarkers/mediapipe.py", "jax_talker/data/cut/segmenter.py"),
     "face_alignment": ("jax_talker/data/track/landmarkers/face_alignment.py",),
     # face-alignment's networks are torch's; benchmarks/ measures gsplat and the ports, and is no room
     "torch": ("converters/", "jax_talker/data/track/landmarkers/face_alignment.py"),

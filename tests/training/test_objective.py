@@ -15,7 +15,7 @@ def pictures(seed, count=1):
 
 
 def test_what_is_right_inside_the_mask_costs_nothing():
-    """Whatever lies outside, also a pixel beside the border: no window sees it (it cost 0.05 when windows came first)."""
+    """Whatever lies outside, also beside the border: no window sees it (it cost 0.05 when windows came first)."""
     truth, other = pictures(0), pictures(1)
     mask = jnp.zeros((1, 24, 24)).at[:, :10].set(1.0)
     right = jnp.where(mask[..., None] > 0, truth, other)

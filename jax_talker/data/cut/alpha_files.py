@@ -106,7 +106,7 @@ class OwnAlpha(AlphaFiles):
 
     def cutter(self) -> Cutter:
         def cut(looked: np.ndarray, view: HeadView, seen: np.ndarray) -> Float32[np.ndarray, "S S"]:
-            return _cut_alpha(looked, view, seen) * neck_fade(view, self._scheme, len(seen), self._focal)
+            return _cut_alpha(looked, view, seen) * neck_fade(view, len(seen), self._focal)
 
         return cut
 

@@ -40,8 +40,7 @@ P = FacePart
 ABOVE = (P.LEFT_BROW, P.RIGHT_BROW, P.LEFT_EYE, P.RIGHT_EYE, P.NOSE)
 BELOW = (P.MOUTH, P.UPPER_LIP, P.LOWER_LIP)
 FACE = (P.SKIN, P.GLASSES, *ABOVE, *BELOW)  # ears belong to the head, not to what speech and expression move
-HAIR, MOUTH, NECK = (P.HAIR,), BELOW, (P.NECK, P.NECKLACE)
-HEAD = (*FACE, P.LEFT_EAR, P.RIGHT_EAR, P.EARRING, P.HAIR, P.HAT, *NECK)
+HEAD = (*FACE, P.LEFT_EAR, P.RIGHT_EAR, P.EARRING, P.HAIR, P.HAT, P.NECK, P.NECKLACE)
 
 
 def among(parts: UInt8[np.ndarray, "S S"], wanted: tuple[FacePart, ...]) -> Bool[np.ndarray, "S S"]:

@@ -22,17 +22,16 @@ from typing import Any, Protocol, runtime_checkable
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
-from scipy.ndimage import gaussian_filter
 
 from jax_talker import geometry
 from jax_talker.data.camera.crop import Crop
 from jax_talker.data.cut.background import Motion, Plate, SourceGrid
+from jax_talker.data.cut.colour_histogram import BINS, colour_bins, histogram
 from jax_talker.data.cut.masks import filled
 from jax_talker.data.cut.random_walk import edge_weights, random_walk
 from jax_talker.data.track.landmarks import LandmarkScheme
 
 SIZE, CONTEXT = 160, 1.25  # px and crop sides of the square in which a head is cut out
-BINS = 24  # of the colour histograms, per channel
 ROUNDS = 6  # of learning
 HOLE = 0.005  # of the square; smaller gaps inside a head are closed
 THIN = 7  # px; nothing of a head is thinner but single strands, and those are beyond this method
@@ -40,7 +39,6 @@ UNSURE, SURE = 0.06, 3.0  # pull of evidence and of certainty, against neighbour
 MEMORY_COLOUR = 6.0  # Lab; a pixel that changed less than this keeps the previous frame's answer in mind
 COLOUR_TRUST = 0.8  # neighbouring pixels' colours are not independent
 PLATE_TRUST = 0.85
-RARE = 3e-6  # share of a histogram that a colour never seen has
 # World units (the eyes are 0.168 apart): how far hair may be from the face's outline, and how the neck ends.
 HAIR, HAIR_SOFT, BACKGROUND_FROM, FACE_INSIDE = 0.15, 0.05, 0.34, 0.015
 COVERED = 0.03  # from the face's outline: nearer, no background shows
@@ -54,6 +52,7 @@ class HeadView:
     crop: Crop
     landmarks: Float[np.ndarray, "P 2"]  # px of the source
     up: Float[np.ndarray, " 2"]  # the head's up direction in the picture, unit length
+    chin: float  # how far below the crop's centre the chin gets at most in this clip (lowest_chin), sides of the crop
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ class HeadMatte:
             weights = [s.inside * (t if turn == 0 else 1) for s, t in zip(samples, trusted, strict=True)]
             self._learn_colours(samples, guesses, weights)
             walks = [self._walk(s) for s in samples]
-            guesses = [_smoothstep(0.3, 0.7, w) for w in walks]
+            guesses = [smoothstep(0.3, 0.7, w) for w in walks]
             self._plate = Plate(grid, labs, crops, [s.clear(w) for s, w in zip(samples, walks, strict=True)])
 
     def look(self, index: int, picture: UInt8[np.ndarray, "H W 3"], view: HeadView) -> "Looked":
@@ -151,33 +150,30 @@ class HeadMatte:
 
     def _fine(self, walk: np.ndarray, shape: tuple[int, ...], view: HeadView, seen: np.ndarray) -> np.ndarray:
         size = len(seen)
-        alpha = np.maximum(_smoothstep(0.35, 0.65, walk) * _solid(walk), _holes(walk))
+        alpha = np.maximum(smoothstep(0.35, 0.65, walk) * _solid(walk), _holes(walk))
         middle = Crop(np.full(2, SIZE / 2), SIZE / CONTEXT)
         fine = middle.cut(np.round(alpha * 255).astype(np.uint8)[..., None], size)[..., 0] / np.float32(255)
-        fine = np.clip(guided(seen, fine), 0, 1) * neck_fade(view, self._scheme, size, self._focal)
+        fine = np.clip(guided(seen, fine), 0, 1) * neck_fade(view, size, self._focal)
         return (fine * view.crop.inside(shape, size)).astype(np.float32)
 
     def _sample(self, wide: np.ndarray, shape: tuple[int, ...], view: HeadView) -> "_Sample":
         crop = view.crop.widened(CONTEXT)
         lab = cv2.cvtColor(wide, cv2.COLOR_RGB2LAB)
         return _Sample(
-            lab.astype(np.float32), _bins(lab), self._place(view, crop, SIZE), crop.inside(shape, SIZE), crop
+            lab.astype(np.float32), colour_bins(lab), self._place(view, crop, SIZE), crop.inside(shape, SIZE), crop
         )
 
     def _place(self, view: HeadView, crop: Crop, size: int) -> _Place:
         face = filled(self._scheme.outline(crop.to_crop(view.landmarks, size)), size)
         away = cv2.distanceTransform(1 - face, cv2.DIST_L2, 5) - cv2.distanceTransform(face, cv2.DIST_L2, 5)
-        down, aside = _down_and_aside(view, crop, self._scheme, size, self._focal)
+        down, aside = below_chin(view, crop, size, self._focal), _aside(view, crop, self._scheme, size, self._focal)
         return _Place(away * np.float32(_pixel(view, crop, size, self._focal)), aside, down)
 
     def _learn_colours(self, samples: "list[_Sample]", heads: list[np.ndarray], weights: list[np.ndarray]) -> None:
         bins = np.concatenate([s.bins.ravel() for s in samples])
         head = np.concatenate([h.ravel() for h in heads])
         weight = np.concatenate([w.ravel() for w in weights])
-        self._head, self._rest = (
-            gaussian_filter(np.bincount(bins, w, BINS**3).reshape(BINS, BINS, BINS), 0.8).ravel() / w.sum() + RARE
-            for w in (head * weight, (1 - head) * weight)
-        )
+        self._head, self._rest = (histogram(bins, w) for w in (head * weight, (1 - head) * weight))
 
     def _walk(self, sample: "_Sample", before: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:
         head, rest = self._head[sample.bins], self._rest[sample.bins]
@@ -200,12 +196,35 @@ class HeadMatte:
         return random_walk(across, down, to_one.astype(np.float32), to_zero.astype(np.float32))
 
 
-def neck_fade(
-    view: HeadView, scheme: LandmarkScheme, size: int, focal: float = geometry.FOCAL
-) -> Float32[np.ndarray, "{size} {size}"]:
+def lowest_chin(
+    crops: Sequence[Crop],
+    landmarks: Float[np.ndarray, "T P 2"],
+    up: Float[np.ndarray, "T 2"],
+    scheme: LandmarkScheme,
+) -> float:
+    """How far the chin gets below the crop's centre, along the head, in sides of the crop: in 2 % of the frames it is
+    lower. ``landmarks`` are px of the source, ``up`` as in HeadView."""
+    side, centre = np.array([c.side for c in crops]), np.array([c.centre for c in crops])
+    below = -((scheme.named(landmarks, "chin") - centre) * up).sum(-1) / side
+    return float(np.percentile(below, 98))
+
+
+def below_chin(
+    view: HeadView, crop: Crop, size: int, focal: float = geometry.FOCAL
+) -> Float[np.ndarray, "{size} {size}"]:
+    """How far each pixel of ``crop`` is below the lowest place of the chin, along the head, in world units.
+
+    It goes with the rigid head, not with the jaw: a neck that ends elsewhere whenever the mouth opens would flicker.
+    """
+    offset, unit = view.crop.centre - crop.centre, _pixel(view, crop, size, focal)
+    place = (np.arange(size) + 0.5 - size / 2) * unit
+    x, y = (place - offset[axis] / crop.side * size * unit for axis in (0, 1))
+    return -(x * view.up[0])[None, :] - (y * view.up[1])[:, None] - view.chin * geometry.RADIUS / focal
+
+
+def neck_fade(view: HeadView, size: int, focal: float = geometry.FOCAL) -> Float32[np.ndarray, "{size} {size}"]:
     """1 in the head, falling to 0 below the chin: heads on white have no torso, and long hair ends with the neck."""
-    down, _ = _down_and_aside(view, view.crop, scheme, size, focal)
-    return (1 - _smoothstep(FADE_FROM, FADE_TO, down)).astype(np.float32)
+    return (1 - smoothstep(FADE_FROM, FADE_TO, below_chin(view, view.crop, size, focal))).astype(np.float32)
 
 
 def on_white(picture: UInt8[np.ndarray, "S S 3"], alpha: Float32[np.ndarray, "S S"]) -> UInt8[np.ndarray, "S S 3"]:
@@ -252,17 +271,12 @@ class _Sample:
         return clear & (self.inside > 0.5) & (self.place.away > 0.03) & (self.place.below_chin < -0.02)
 
 
-def _down_and_aside(
-    view: HeadView, crop: Crop, scheme: LandmarkScheme, size: int, focal: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """How far each pixel is below the chin and beside the middle of the eyes, in the head's own directions."""
-    landmarks = crop.to_crop(view.landmarks, size)
-    eyes, chin = scheme.anchors(landmarks)[:2].mean(0), scheme.named(landmarks, "chin")
+def _aside(view: HeadView, crop: Crop, scheme: LandmarkScheme, size: int, focal: float) -> np.ndarray:
+    """How far each pixel is beside the middle of the eyes, across the head."""
+    eyes = scheme.anchors(crop.to_crop(view.landmarks, size))[:2].mean(0)
     unit, (up_x, up_y) = _pixel(view, crop, size, focal), view.up
     place = (np.arange(size) + 0.5).astype(np.float32)
-    down = -((place - chin[0]) * (up_x * unit))[None, :] - ((place - chin[1]) * (up_y * unit))[:, None]
-    aside = -((place - eyes[0]) * (up_y * unit))[None, :] + ((place - eyes[1]) * (up_x * unit))[:, None]
-    return down, aside
+    return -((place - eyes[0]) * (up_y * unit))[None, :] + ((place - eyes[1]) * (up_x * unit))[:, None]
 
 
 def _pixel(view: HeadView, crop: Crop, size: int, focal: float) -> float:
@@ -273,14 +287,9 @@ def _pixel(view: HeadView, crop: Crop, size: int, focal: float) -> float:
 def _head_shape(place: _Place) -> np.ndarray:
     """Log odds of being head by place alone."""
     near = np.clip((HAIR - place.away) / HAIR_SOFT, -4, 3)
-    under = _smoothstep(-0.05, 0.03, place.below_chin)
-    neck = 1 - _smoothstep(NECK_WIDTH, NECK_SOFT, np.abs(place.aside))
+    under = smoothstep(-0.05, 0.03, place.below_chin)
+    neck = 1 - smoothstep(NECK_WIDTH, NECK_SOFT, np.abs(place.aside))
     return near * (1 - under) + under * (3 * neck - 2)
-
-
-def _bins(lab: np.ndarray) -> np.ndarray:
-    level = (lab.astype(np.int32) * BINS) >> 8
-    return (level[..., 0] * BINS + level[..., 1]) * BINS + level[..., 2]
 
 
 def _solid(walk: np.ndarray) -> np.ndarray:
@@ -326,7 +335,8 @@ def guided(
     return mean(slope) * guide + mean(m_alpha - slope * m_guide)
 
 
-def _smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
+def smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
+    """0 below ``low``, 1 beyond ``high``, smooth between."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 

@@ -13,7 +13,7 @@ from jax_talker.data.camera.pose import HeadTrack, track_head, world_landmarks
 from jax_talker.data.clip.clip import FPS
 from jax_talker.data.clip.findings import Finding
 from jax_talker.data.cut.cutting import Heads
-from jax_talker.data.cut.matte import HeadView
+from jax_talker.data.cut.matte import HeadView, lowest_chin
 from jax_talker.data.preparation.options import Options
 from jax_talker.data.track.blink import blink_from_openness, eye_openness, read_openface_blink
 from jax_talker.data.track.faces import Face, box_of, sides_of
@@ -40,11 +40,11 @@ class CameraTrack:
 
     def heads(self) -> Heads:
         """For cutting them out."""
-        views = []
-        for t in range(self.frames):
-            up = self.head.cam_from_world[t, :2, 1]
-            crop = Crop(self.head.centre[t], float(self.head.side[t]))
-            views.append(HeadView(crop, self.points[t], up / np.linalg.norm(up)))
+        up = self.head.cam_from_world[:, :2, 1]
+        up = up / np.linalg.norm(up, axis=1, keepdims=True)
+        crops = [Crop(centre, float(side)) for centre, side in zip(self.head.centre, self.head.side, strict=True)]
+        chin = lowest_chin(crops, self.points, up, self.scheme)
+        views = [HeadView(*frame, chin) for frame in zip(crops, self.points, up, strict=True)]
         return Heads(self.first, views, self.arrays["landmarks"].astype(np.float64), self.scheme)
 
 

@@ -15,7 +15,7 @@ SMALLEST_SIZE = 32  # px
 MATTES = ("auto", "none")
 POSES = ("landmarks", "matrix")
 NAMED_LANDMARKERS = ("auto", "mediapipe", "face-alignment")  # whatever folders of these names there may be
-RESULT = 2  # raised when the same recording and options give another clip than before: old work is not continued then
+RESULT = 3  # raised when the same recording and options give another clip than before: old work is not continued then
 KEY_LENGTH = 16  # hexadecimal digits of a job's key: it names folders
 
 
@@ -30,6 +30,7 @@ class Options:
     smooth: float = 1.0  # frames; width of the temporal filter on crop and pose
     pose: str = "landmarks"  # what head poses are fitted to; "matrix": take MediaPipe's rotations as they are
     matte: str = "auto"  # auto, none, or a folder of alpha pictures or a video of them
+    matte_model: str | Path | None = None  # MediaPipe's selfie segmenter, for ``matte`` auto
     parsing: str | Path | None = None  # a converted face parser
     blink: str | Path | None = None  # an OpenFace CSV instead of eyelid landmarks
     overwrite: bool = False
@@ -47,13 +48,18 @@ class Options:
             raise UserError(f"{self.blink}: no such OpenFace CSV")
         if self.matte not in MATTES and not Path(self.matte).exists():
             raise UserError(f"--matte={self.matte}: neither {' nor '.join(MATTES)} nor a folder or video of alphas")
+        if self.matte_model is not None and self.matte != "auto":
+            raise UserError(f"--matte-model goes with --matte=auto, not with --matte={self.matte}")
+        if self.matte_model is not None and not Path(self.matte_model).is_file():
+            raise UserError(f"--matte-model={self.matte_model}: no such file")
 
     def job(self, description: object, sources: Iterable[Path]) -> str:
         """A key that changes with the options, with ``description``, and with any file that is read: its name, size and
         time of change (a folder's are its files')."""
         landmarks = None if self.landmarks in NAMED_LANDMARKERS else self.landmarks
         matte = None if self.matte in MATTES else self.matte
-        given = [Path(p) for p in (landmarks, self.landmark_model, matte, self.parsing, self.blink) if p is not None]
+        read = (landmarks, self.landmark_model, matte, self.matte_model, self.parsing, self.blink)
+        given = [Path(p) for p in read if p is not None]
         files = [path for path in given if path.exists()]
         files = [file for path in (*sources, *files) for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
         numbers = {name: getattr(self, name) for name in ("size", "focal", "smooth", "pose")}

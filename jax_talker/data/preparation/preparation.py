@@ -5,6 +5,7 @@ crops follow; for the colours that the matte learns; and to cut out the heads. W
 unfinished folder, and the same command goes on there after an interruption.
 """
 
+import contextlib
 import functools
 import os
 from collections.abc import Iterable, Mapping
@@ -27,6 +28,8 @@ from jax_talker.data.clip.findings import Finding, Severity
 from jax_talker.data.cut.alpha_files import AlphaFiles, NoMatte, OwnAlpha
 from jax_talker.data.cut.cutting import CutOptions, Parser, cut_out, shown_picture
 from jax_talker.data.cut.matte import HeadMatte, Matte
+from jax_talker.data.cut.person_matte import PersonMatte
+from jax_talker.data.cut.segmenter import Segmenter
 from jax_talker.data.preparation.camera import CameraTrack, track_front, track_sides
 from jax_talker.data.preparation.options import MATTES, NAMED_LANDMARKERS, Options
 from jax_talker.data.read.audio import num_video_frames
@@ -238,26 +241,28 @@ class _Work:
 
     def cut_out(self, camera: CameraTrack) -> dict[str, np.ndarray]:
         """Write frames and masks; returns what was measured in them."""
-        parsed = self._parser is not None and self._options.matte == "auto"
-        matte = NoMatte() if parsed and self.footage.alpha_path is None else self._matte(camera)
-        return cut_out(
-            self._writer,
-            self.footage,
-            camera.heads(),
-            CutOptions(self._options.size, self._options.focal, matte, self._parser, parser_alpha=parsed),
-            view=self._view,
-            shown=set(self._worth_showing(camera)),
-            workers=self._workers,
-            bar=self._bar,
-        )
+        options = self._options
+        parsed = self._parser is not None and options.matte == "auto" and options.matte_model is None
+        with contextlib.ExitStack() as opened:
+            matte = NoMatte() if parsed and self.footage.alpha_path is None else self._matte(camera, opened)
+            return cut_out(
+                self._writer,
+                self.footage,
+                camera.heads(),
+                CutOptions(options.size, options.focal, matte, self._parser, parser_alpha=parsed),
+                view=self._view,
+                shown=set(self._worth_showing(camera)),
+                workers=self._workers,
+                bar=self._bar,
+            )
 
-    def _matte(self, camera: CameraTrack) -> Matte:
+    def _matte(self, camera: CameraTrack, opened: contextlib.ExitStack) -> Matte:
         options = self._options
         if options.matte == "none":
             return NoMatte()
         if options.matte != "auto":
             return AlphaFiles(options.matte, frames=len(self._found.faces), start=self.footage.start)
-        if (path := self.footage.alpha_path) is not None:
+        if options.matte_model is None and (path := self.footage.alpha_path) is not None:
             frames, start = len(self._found.faces), self.footage.start
             return OwnAlpha(path, frames=frames, start=start, scheme=camera.scheme, focal=options.focal)
         wanted = np.unique(np.linspace(0, camera.frames - 1, MATTE_SAMPLES).astype(int)).tolist()
@@ -268,7 +273,10 @@ class _Work:
                 pictures.append(picture)
             if index == wanted[-1]:
                 break
-        return HeadMatte(pictures, [views[i] for i in wanted], camera.scheme, options.focal)
+        learnt = pictures, [views[i] for i in wanted], camera.scheme, options.focal
+        if options.matte_model is None:
+            return HeadMatte(*learnt)
+        return PersonMatte(opened.enter_context(Segmenter(options.matte_model)), *learnt)
 
     def _worth_showing(self, camera: CameraTrack) -> list[int]:
         if self._view:
@@ -308,6 +316,7 @@ class _Work:
             "landmark_scheme": camera.scheme.name,
             "expression_names": list(self._found.score_names),
             "matte": name(options.matte, ""),
+            "matte_model": name(options.matte_model, ""),
             "parsing": name(options.parsing, "none"),
             "blink": name(options.blink, "eyelid landmarks"),
             "focal": options.focal,

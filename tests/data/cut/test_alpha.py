@@ -22,7 +22,7 @@ CODECS = {
     "VP9": ("libvpx-vp9", "webm", "yuva420p", {"crf": "10", "b": "0", "deadline": "realtime", "cpu-used": "8"}),
 }
 SIZE, FRAMES = 96, 12
-VIEW = HeadView(Crop(np.full(2, 48.0), 64.0), np.zeros((68, 2)), np.array([0.0, -1.0]))
+VIEW = HeadView(Crop(np.full(2, 48.0), 64.0), np.zeros((68, 2)), np.array([0.0, -1.0]), 0.37)
 
 
 def disc(index, size=SIZE):

@@ -9,7 +9,7 @@ import pytest
 
 from jax_talker.data.camera.crop import Crop
 from jax_talker.data.cut.alpha_files import AlphaFiles, NoMatte, in_order
-from jax_talker.data.cut.matte import HeadMatte, HeadView, on_white
+from jax_talker.data.cut.matte import HeadMatte, HeadView, lowest_chin, on_white
 from jax_talker.data.read.video import write_video
 from jax_talker.data.track.landmarks import IBUG
 from jax_talker.errors import UserError
@@ -26,7 +26,8 @@ def clip(drawn_head):
 def views(clip):
     up = clip.cam_from_world[:, :2, 1]
     up = up / np.linalg.norm(up, axis=1, keepdims=True)
-    return [HeadView(*view) for view in zip(clip.crops, clip.landmarks, up, strict=True)]
+    chin = lowest_chin(clip.crops, clip.landmarks, up, IBUG)
+    return [HeadView(*view, chin) for view in zip(clip.crops, clip.landmarks, up, strict=True)]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_a_piece_hardly_depends_on_where_it_begins(clip, views, alphas):
 
 def test_nothing_is_seen_beyond_the_source(clip, views):
     t, far = 3, Crop(views[3].crop.centre, views[3].crop.side * 3)
-    view = HeadView(far, views[t].landmarks, views[t].up)
+    view = HeadView(far, views[t].landmarks, views[t].up, views[t].chin / 3)
     outside = far.inside(clip.frames[t].shape, SIZE) == 0
     assert outside.mean() > 0.3
     assert cut_one(HeadMatte(clip.frames[:2], views[:2], IBUG), t, clip.frames[t], view)[outside].max() == 0

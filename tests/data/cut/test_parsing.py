@@ -10,8 +10,8 @@ from jax_talker import geometry
 from jax_talker.data.camera.crop import Crop
 from jax_talker.data.cut.face_parts import FACE, HEAD, FacePart, among
 from jax_talker.data.cut.masks import region_masks
-from jax_talker.data.cut.matte import HeadMatte, HeadView, neck_fade
-from jax_talker.data.cut.parsing import head_alpha, parsed_masks
+from jax_talker.data.cut.matte import HeadMatte, HeadView, lowest_chin, neck_fade
+from jax_talker.data.cut.parsing import head_alpha
 from jax_talker.data.track.landmarks import IBUG
 from jax_talker.procedural import filming
 from jax_talker.procedural.face import GRID
@@ -85,7 +85,8 @@ def shoot(seed, yaw, pitch):
     points = project(to_world(head.face.vertices(motion)[VERTICES]), label, SIZE)[0]
     # One pixel of noise at 512², the size at which clips are prepared by default.
     points = points + rng.normal(0, SIZE / 512, points.shape)
-    view = HeadView(Crop(np.full(2, SIZE / 2), float(SIZE)), points, UP)
+    crop = Crop(np.full(2, SIZE / 2), float(SIZE))
+    view = HeadView(crop, points, UP, lowest_chin([crop], points[None], UP[None], IBUG))
     return Shot(
         seen.clip(0, 255).astype(np.uint8),
         masks[..., 0] > 0,
@@ -132,12 +133,12 @@ def test_parsing_gives_them_pixel_by_pixel(shots):
 
 def test_the_head_is_cut_out_by_its_parts(shots):
     for shot in shots.values():
-        want = shot.alpha * neck_fade(shot.view, IBUG, SIZE)
+        want = shot.alpha * neck_fade(shot.view, SIZE)
         for parts in (shot.parts, shot.blunt_parts):
             assert overlap(head_alpha(parts, shot.seen, shot.view, IBUG), want) > 0.98  # measured 0.986
     finer = [
-        np.abs(head_alpha(s.blunt_parts, s.seen, s.view, IBUG) - s.alpha * neck_fade(s.view, IBUG, SIZE)).mean()
-        / np.abs((among(s.blunt_parts, HEAD) - s.alpha) * neck_fade(s.view, IBUG, SIZE)).mean()
+        np.abs(head_alpha(s.blunt_parts, s.seen, s.view, IBUG) - s.alpha * neck_fade(s.view, SIZE)).mean()
+        / np.abs((among(s.blunt_parts, HEAD) - s.alpha) * neck_fade(s.view, SIZE)).mean()
         for s in shots.values()
     ]
     assert np.mean(finer) < 0.75, "the picture's edge is better than the network's"  # measured 0.64
@@ -151,7 +152,7 @@ def test_the_matte_without_a_network(seed):
     head, labels = Head(scene.person), filming.labels(scene, 0, 0)
     small = rng.uniform(60, 200, 3) + rng.uniform(-40, 40, (7, 9, 1)) + rng.uniform(-8, 8, (7, 9, 3))
     wall = cv2.resize(small, (480, 400), interpolation=cv2.INTER_CUBIC).clip(0, 255)
-    pictures, views, alphas = [], [], []
+    pictures, found, alphas = [], [], []
     for t in range(0, 100, 5):
         image, alpha = render(head.mesh(scene.motions[t]), labels[t], SIZE)
         corner = np.round([240 + 25 * np.sin(t / 9), 200 + 6 * np.cos(t / 13)]).astype(int) - SIZE // 2
@@ -161,26 +162,16 @@ def test_the_matte_without_a_network(seed):
         points = to_world(head.face.vertices(scene.motions[t])[VERTICES])
         points = project(points, labels[t], SIZE)[0] + corner + rng.normal(0, SIZE / 512, (68, 2))
         up = np.linalg.inv(labels[t][:16].reshape(4, 4).astype(float))[:2, 1]
-        views.append(HeadView(Crop(corner + SIZE / 2, float(SIZE)), points, up / np.linalg.norm(up)))
+        found.append((Crop(corner + SIZE / 2, float(SIZE)), points, up / np.linalg.norm(up)))
         alphas.append(alpha)
+    crops, points, ups = zip(*found, strict=True)
+    chin = lowest_chin(crops, np.stack(points), np.stack(ups), IBUG)
+    views = [HeadView(*view, chin) for view in found]
     matte = HeadMatte(pictures, views, IBUG)
     cut = matte.cutter()
     for picture, view, alpha in zip(pictures, views, alphas, strict=True):
-        found = cut(matte.look(0, picture, view), view, view.crop.cut(picture, SIZE))
-        assert overlap(found, alpha * neck_fade(view, IBUG, SIZE)) > 0.9
-
-
-def test_all_masks_of_a_frame(shots):
-    shot = shots[0, 0, 0]
-    masks = parsed_masks(shot.parts, shot.seen, shot.view, IBUG)
-    assert (masks.upper.astype(int) + masks.lower).max() <= 256  # never twice (rounding apart)
-    for part, want in ((masks.hair, (FacePart.HAIR,)), (masks.mouth, (FacePart.MOUTH,))):
-        true = among(shot.parts, want)
-        assert part[true].mean() > 200
-    assert (masks.mouth[masks.lower == 0] == 0).mean() > 0.99
-    for mask in (masks.hair, masks.mouth, masks.neck):
-        assert (mask <= masks.head).all()
-    assert masks.neck[-1].max() < 255  # it fades
+        cut_out = cut(matte.look(0, picture, view), view, view.crop.cut(picture, SIZE))
+        assert overlap(cut_out, alpha * neck_fade(view, SIZE)) > 0.9
 
 
 def test_what_covers_the_face_is_not_supervised_as_face(shots):

@@ -67,7 +67,7 @@ class MediaPipeLandmarker:
             output_facial_transformation_matrixes=True,
         )
         try:
-            with _native_stderr_silenced():
+            with native_stderr_silenced():
                 self._landmarker = vision.FaceLandmarker.create_from_options(options)
                 self._detect(np.zeros((64, 64, 3), np.uint8))  # the first call is the one that chatters
         except OSError as error:
@@ -112,7 +112,7 @@ class MediaPipeLandmarker:
 
 
 @contextmanager
-def _native_stderr_silenced() -> Iterator[None]:
+def native_stderr_silenced() -> Iterator[None]:
     """Hide what C++ code writes to file descriptor 2; Python's exceptions still say what went wrong."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
