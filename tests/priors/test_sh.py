@@ -21,7 +21,7 @@ def test_a_colour_is_the_rasterisers():
         coefficients = jnp.asarray(rng.standard_normal((1, 50, count, 3)), jnp.float32)
         pose = jnp.eye(4).at[:3, 3].set(jnp.asarray([0.1, -0.2, 4.0]))
         seen = kernel_harmonics.view_colors(coefficients, means, pose[None, None])[0, 0]
-        offset = means[0] - jnp.asarray([-0.1, 0.2, -4.0])
+        offset = means[0] - jnp.asarray([[-0.1, 0.2, -4.0]])
         direction = offset / jnp.linalg.norm(offset, axis=-1, keepdims=True)
         np.testing.assert_allclose(sh.colour(coefficients[0], direction), seen, atol=1e-5)
 
