@@ -16,6 +16,7 @@ from jax_talker.app.head_trainer import HeadTrainer, Stage
 from jax_talker.app.person import Person, load_person
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.app.speaking import Speaker
+from jax_talker.errors import UserError
 from jax_talker.training.cameras import move_labels
 from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.head_step import make_hearing_step
@@ -67,7 +68,24 @@ def _reopened(config: Any, folder: RunFolder, log: Log) -> tuple[Person, HeadTra
     trainer = HeadTrainer(
         config, folder, log, prior, variables, frames, split, num_gaussians=count, gain=person.gain, spread=1.0
     )
+    _check_fits(trainer, person, folder)
     return person, trainer
+
+
+def _check_fits(trainer: HeadTrainer, person: Person, folder: RunFolder) -> None:
+    """UserError where the configuration asks for another head than the one that the person was learnt with."""
+    anchor, some = person.params["anchor"], trainer.frames.heard_only(trainer.split.train[:2])
+    fresh = jax.eval_shape(trainer.head.init, jax.random.key(0), anchor, person.layout, some)
+    wanted, have = (
+        {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+        for tree in (fresh, person.params)
+    )
+    wrong = sorted(name for name in wanted.keys() | have.keys() if wanted.get(name) != have.get(name))
+    if wrong:
+        raise UserError(
+            f"{folder.personal}: the person does not fit this configuration ({len(wrong)} arrays: {wrong[0]} is "
+            f"{have.get(wrong[0])}, wanted {wanted.get(wrong[0])}); use the one it was made with, or another --workdir"
+        )
 
 
 def _hear(trainer: HeadTrainer, talker: Any, resume: bool) -> Any:
