@@ -7,6 +7,7 @@ together with the bases and the deformation field (``navigate``).
 from dataclasses import replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
