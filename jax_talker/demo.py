@@ -45,7 +45,7 @@ def main() -> None:
         shutil.copy(clip.root / "contact_sheet.png", folder.root)
         config.data.clip = str(clip.root)
         inputs = [run_inputs.clip_input(clip), run_inputs.prior_input(config.prior.path)]
-        with folder.begun(config.to_dict(), inputs, [*personalizing.STAGES, navigating.STAGE], resume=False):
+        with folder.begun(config.to_dict(), inputs, [*personalizing.STAGES, *navigating.STAGES], resume=False):
             begun = personalizing.personalize(config, folder, log, resume=False)
             speaker = navigating.train(config, folder, log, resume=False, begun=begun)
 

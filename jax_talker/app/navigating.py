@@ -27,6 +27,7 @@ from jax_talker.training.state import TrainState, cosine, create, direction
 from jax_talker.training.talking_head import Fixed, Params
 
 STAGE, HEARING = "navigate", "hear"
+STAGES = [HEARING, STAGE]
 HEARING_BATCH = 16
 
 
