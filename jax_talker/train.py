@@ -46,7 +46,7 @@ def main() -> None:
         if not personalised:  # afterwards the prior itself is needed no more
             inputs.append(run_inputs.prior_input(config.prior.path))
         behind, ahead = (personalizing.STAGES, []) if personalised else ([], personalizing.STAGES)
-        stages = [*ahead, navigating.STAGE]
+        stages = [*ahead, *navigating.STAGES]
         begun = folder.begun(config.to_dict(), inputs, stages, resume=RESUME.value, behind=behind)
         with begun as warnings, Log(folder.root) as log:
             for line in [*warnings, f"computing on {describe()}"]:
