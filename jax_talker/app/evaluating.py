@@ -113,10 +113,16 @@ def _mean(*parts: np.ndarray) -> float:
 
 
 def _mean_frame(frames: ClipFrames, indices: np.ndarray) -> np.ndarray:
-    total = np.zeros((frames.clip.size, frames.clip.size, 3))
+    """The mean [H, W, 3] of what was filmed at each pixel; white where nothing ever was."""
+    size = frames.clip.size
+    total, filmed = np.zeros((size, size, 3)), np.zeros((size, size, 1))
     for start in range(0, len(indices), 64):
-        total += frames.store.images(indices[start : start + 64]).astype(np.float64).sum(0)
-    return (total / len(indices) / 255).astype(np.float32)
+        part = indices[start : start + 64]
+        weight = frames.store.valid(part).astype(np.float64)[..., None] / 255
+        total += (weight * frames.store.images(part)).sum(0)
+        filmed += weight.sum(0)
+    mean = total / np.maximum(filmed, 1e-9) / 255
+    return np.where(filmed > 0, mean, 1.0).astype(np.float32)
 
 
 def write_metrics(path: str | Path, scores: dict[str, Any]) -> None:

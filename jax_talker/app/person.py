@@ -52,5 +52,5 @@ def load_person(folder: Path) -> Person:
         raise UserError(
             f"{path}: missing, so this run is not personalised, or an earlier version did it; train in a new --workdir"
         ) from None
-    except (safetensors.SafetensorError, KeyError, TypeError) as error:
+    except (safetensors.SafetensorError, OSError, KeyError, TypeError) as error:
         raise UserError(f"{path}: damaged ({error}); personalise again in another --workdir") from None

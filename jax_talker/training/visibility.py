@@ -43,7 +43,12 @@ def _weights(prior: Prior, gaussians: Gaussians, frames: FrameBatch) -> Float[Ar
 
     A picture is linear in colours, so these sums are the gradient of (masked) sums of its channels.
     """
-    return _weights_of(prior, gaussians, frames.label, jnp.stack([frames.valid, frames.upper, frames.lower], -1))
+    return _weights_of(
+        prior,
+        gaussians,
+        frames.label,
+        jnp.stack([jnp.ones_like(frames.valid), frames.upper, frames.lower], -1) * frames.valid[..., None],
+    )
 
 
 def _weights_of(prior: Prior, gaussians: Gaussians, label: Array, masks: Array) -> Float[Array, "M 3"]:

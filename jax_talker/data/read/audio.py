@@ -54,7 +54,9 @@ FAINTEST_DB = -70.0  # a recording in which nothing is louder stays as it is: si
 
 
 def normalised(sound: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, " samples"]:
-    """``sound`` with its speech at ``LEVEL_DB``, however loud it was recorded; silence stays silent."""
+    """``sound`` with its speech at ``LEVEL_DB``, however loud it was recorded; silence stays silent, nothing nothing."""
+    if not len(sound):
+        return sound
     block = SAMPLE_RATE // 20
     padded = np.pad(sound, (0, -len(sound) % block)).reshape(-1, block)
     power = (padded.astype(np.float64) ** 2).mean(1)
