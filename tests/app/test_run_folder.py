@@ -313,5 +313,9 @@ def test_a_person_is_kept_whole(tmp_path):
     with pytest.raises(UserError, match="damaged"):
         load_person(folder.personal)
     (folder.personal / "person.safetensors").unlink()
+    (folder.personal / "person.safetensors").mkdir()
+    with pytest.raises(UserError, match="damaged"):
+        load_person(folder.personal)
+    (folder.personal / "person.safetensors").rmdir()
     with pytest.raises(UserError, match="not personalised, or an earlier version did it"):
         load_person(folder.personal)

@@ -54,7 +54,7 @@ FAINTEST_DB = -70.0  # a recording in which nothing is louder stays as it is: si
 
 
 def normalised(sound: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, " samples"]:
-    """``sound`` with its speech at ``LEVEL_DB``, however loud it was recorded; silence stays silent, nothing nothing."""
+    """``sound`` with its speech at ``LEVEL_DB``, however loud it was recorded; silence stays silent."""
     if not len(sound):
         return sound
     block = SAMPLE_RATE // 20

@@ -1,0 +1,56 @@
+"""Who is seen and whose part of the face it is, on a hand-made scene."""
+
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+
+from jax_talker.models import detail
+from jax_talker.training import visibility
+from jax_talker.types import Gaussians
+
+BELOW, ABOVE, WALL, BEHIND, OUTSIDE = range(5)
+
+
+def weights(small_prior, frames):
+    """Layout of five Gaussians before, behind and beside three opaque walls."""
+    walls = [[0, 0, -0.02 * k] for k in range(3)]
+    mean = jnp.array([[0, -0.12, 0.2], [0, 0.12, 0.2], walls[0], [0, 0, -0.3], [3.0, 0, 0], walls[1], walls[2]])
+    small, wide = [0.02] * 3, [0.6, 0.6, 0.01]
+    scale = jnp.array([small, small, wide, [0.05] * 3, [0.05] * 3, wide, wide])
+    quat = jnp.zeros((7, 4)).at[:, 0].set(1)
+    scene = Gaussians(mean[None], quat[None], scale[None], jnp.full((1, 7), 0.999), rgb=jnp.ones((1, 7, 3)))
+    total = sum(visibility._weights(small_prior[0], scene, f) for f in frames)
+    return np.asarray(total)
+
+
+def halves(frames):
+    """Frames whose upper half is the upper face."""
+    top = jnp.zeros_like(frames.upper).at[:, : frames.upper.shape[1] // 2].set(1)
+    return replace(frames, upper=top, lower=1 - top)
+
+
+def test_blending_weights_say_who_is_seen_and_where(small_prior, make_frames):
+    found = weights(small_prior, [halves(make_frames([0, 1]))])
+    seen = found[:, 0]
+    assert seen[[BELOW, ABOVE, WALL]].min() > 1
+    assert seen[[BEHIND, OUTSIDE]].max() < 1e-3
+    upper, lower = (found[:, k] / np.maximum(seen, 1e-6) for k in (1, 2))
+    assert lower[BELOW] > 0.9 > 0.1 > upper[BELOW]
+    assert upper[ABOVE] > 0.9 > 0.1 > lower[ABOVE]
+
+
+def test_what_was_not_filmed_sees_nobody(small_prior, make_frames):
+    """Nor are the face's masks counted there, or a Gaussian would belong to the face more than it is seen."""
+    frames = halves(make_frames([0, 1]))
+    assert not weights(small_prior, [replace(frames, valid=0 * frames.valid)]).any()
+
+
+def test_a_layout_is_between_zero_and_one(small_prior, make_frames):
+    prior, variables = small_prior
+    layout = detail.as_they_are(prior.num_gaussians)
+    frames = halves(make_frames([0, 1]))
+    found = visibility.layout_seen(prior, variables, prior.mean_latent(variables), layout, [frames, frames])
+    for name in ("seen", "upper", "lower"):
+        assert 0 <= getattr(found, name).min() <= getattr(found, name).max() <= 1 + 1e-5, name
+    assert found.seen.max() > 0.9
