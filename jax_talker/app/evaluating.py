@@ -16,6 +16,7 @@ import matplotlib.figure
 import numpy as np
 
 from jax_talker.app import builders
+from jax_talker.app.leakage import leakage
 from jax_talker.app.speaking import Speaker
 from jax_talker.app.talking import batches_of, spoken
 from jax_talker.data.batches.dataset import ClipFrames
@@ -32,7 +33,8 @@ Scores = dict[str, dict[str, dict[str, float]]]  # yardstick → region → psnr
 
 def evaluate(config: Any, speaker: Speaker, clip: Clip) -> dict[str, Any]:
     """Scores by yardstick and region (psnr in dB, ssim) of the held-out frames; ``views`` has those of further cameras,
-    ``training`` the model's of frames that it learnt from. What was not filmed (Clip.valid) does not count.
+    ``training`` the model's of frames that it learnt from, ``leakage`` how far lips move the upper face and expression
+    the lower one. What was not filmed (Clip.valid) does not count.
     """
     split = builders.clip_split(config, clip)
     own = speaker.with_corrected_cameras(clip)
@@ -47,6 +49,7 @@ def evaluate(config: Any, speaker: Speaker, clip: Clip) -> dict[str, Any]:
         **pictures.score(frames, split.test, "evaluate"),
         "views": views,
         "training": pictures.score(frames, some, "training frames")["model"],
+        "leakage": leakage(speaker, frames, some),
         "frames": len(split.test),
         "training_frames": len(split.train),
         "size": clip.size,
@@ -151,7 +154,15 @@ def table(scores: dict[str, Any]) -> str:
 
     for camera, found in {"own camera": scores, **scores["views"]}.items():
         lines += [line(camera, name, found[name]) for name in YARDSTICKS]
-    return "\n".join([*lines, line("training", "model", scores["training"])])
+    leaked = scores["leakage"]
+    return "\n".join(
+        [
+            *lines,
+            line("training", "model", scores["training"]),
+            f"lips move the upper face by {leaked['lips_in_upper_percent']:.1f} % of what they move the lower one, "
+            f"expression the lower by {leaked['expression_in_lower_percent']:.1f} % of the upper",
+        ]
+    )
 
 
 def draw_curves(workdir: str | Path, path: str | Path) -> None:

@@ -70,9 +70,10 @@ def test_the_table_names_everything():
     region = {"psnr": 30.0, "ssim": 0.9}
     scores = {name: dict.fromkeys(evaluating.REGIONS, region) for name in evaluating.YARDSTICKS}
     whole = {"views": {"left": scores}, "training": scores["model"], "frames": 10, "training_frames": 20, "size": 24}
+    whole["leakage"] = {"lips_in_upper_percent": 12.34, "expression_in_lower_percent": 5.67}
     table = evaluating.table({**scores, **whole})
-    for word in (*evaluating.REGIONS, *evaluating.YARDSTICKS, "left", "training"):
+    for word in (*evaluating.REGIONS, *evaluating.YARDSTICKS, "left", "training", "12.3 %", "5.7 %"):
         assert word in table
-    assert len(table.splitlines()) == 2 + 2 * len(evaluating.YARDSTICKS) + 1
+    assert len(table.splitlines()) == 2 + 2 * len(evaluating.YARDSTICKS) + 2
     assert jnp.isnan(evaluating._mean(np.array([np.nan])))
     assert evaluating._mean(np.array([np.nan, 2.0]), np.array([4.0])) == 3

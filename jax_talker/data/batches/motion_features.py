@@ -14,12 +14,13 @@ from jax_talker.data.track.landmarks import LandmarkScheme, scheme_of
 
 UPPER_COMPONENTS, LOWER_COMPONENTS = 6, 10
 LEAST = 0.03  # of the first component's deviation: below it a component is the landmarks' noise
-RESTING = 0.3  # share of frames among which the resting face is sought: the mouth least open, the eyes most
+RESTING = 0.3  # share of frames among which the resting mouth is sought: the mouth least open, the eyes most
+OPEN = 0.8  # share of frames, those whose eyes are most open, whose median says how brows and lids usually are
 
 
 @dataclass(frozen=True)
 class MotionFeatures:
-    """Upper- and lower-face motion; zero in both is the canonical face: eyes open, mouth at rest.
+    """Upper- and lower-face motion; zero in both is the canonical face: eyes open, brows as mostly, mouth at rest.
 
     Columns are principal components in units of the first one's standard deviation over the training frames.
     """
@@ -44,8 +45,10 @@ def motion_features(arrays: Mapping[str, np.ndarray], train: np.ndarray) -> Moti
         gaze = np.asarray(arrays["gaze"], np.float64)
         eyes += list((gaze / np.maximum(gaze[train].std(0), 1.0)).T)
     expression = np.concatenate([upper, np.stack(eyes, 1)], 1)
-    expression, lower = ((f - np.median(f[resting], 0)).astype(np.float32) for f in (expression, lower))
-    return MotionFeatures(expression, lower, resting)
+    # Brows do not know of the mouth: the few frames at rest would tell less of them than all with open eyes.
+    expression -= np.median(expression[_open(blink, train)], 0)
+    lower = lower - np.median(lower[resting], 0)
+    return MotionFeatures(expression.astype(np.float32), lower.astype(np.float32), resting)
 
 
 def _still(points: np.ndarray, label: np.ndarray, scheme: LandmarkScheme, train: np.ndarray) -> np.ndarray:
@@ -81,6 +84,11 @@ def _resting(open_mouth: np.ndarray, blink: np.ndarray, train: np.ndarray) -> np
     rank = lambda x: np.argsort(np.argsort(x[train])) / len(train)  # noqa: E731
     worst = np.maximum(rank(open_mouth), rank(blink))
     return train[worst <= max(RESTING, np.sort(worst)[min(4, len(worst) - 1)])]
+
+
+def _open(blink: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Training frames without those whose eyes are most closed."""
+    return train[blink[train] <= np.quantile(blink[train], OPEN)]
 
 
 def _area(contour: np.ndarray) -> np.ndarray:

@@ -43,6 +43,9 @@ def test_features_are_zero_at_rest_and_in_units(scene):
     truth = scene["motion"]
     assert truth[found.resting, JAW].mean() < 0.6 * truth[:180, JAW].mean()
     assert truth[found.resting, BLINK].max() < 0.3
+    # Brows are canonical where they mostly are while the eyes are open, whatever the mouth does.
+    open_eyes = np.arange(180)[scene["blink"][:180] <= np.quantile(scene["blink"][:180], 0.8)]
+    assert np.abs(np.median(found.expression[open_eyes], 0)).max() < 1e-6
 
 
 def test_features_do_not_follow_the_heads_pose(scene):
