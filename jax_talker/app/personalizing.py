@@ -5,6 +5,7 @@ directions of W+ that this motion follows. ``tune`` adds the person's own detail
 the generator's weights where ``config.personalize.tune_rate`` says so.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -42,8 +43,13 @@ person's anchor, detail, motion and deformation field. Licence and origin are th
 """
 
 
-def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tuple[Person, HeadTrainer]:
-    """Run both stages and write ``folder.personal``; returns the person, and the trainer to go on with."""
+def personalize(
+    config: Any, folder: RunFolder, log: Log, *, resume: bool, then: Sequence[Stage] = ()
+) -> tuple[Person, HeadTrainer]:
+    """Run both stages and write ``folder.personal``; returns the person, and the trainer to go on with.
+
+    The steps of the stages ``then`` are compiled together with these.
+    """
     c = config.personalize
     clip = builders.clip(config)
     prior, original = priors.load(config.prior.path, compute=config.prior.compute)
@@ -69,23 +75,14 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
         f"{trainer.loss_text}"
     )
     params = trainer.init(anchor, layout)
-    rates = {"anchor": c.invert_rate * spread, "talker": c.motion_rate, "camera": c.camera_rate}
-    # What landmarks show of the upper and of the lower face is apart already, so whole frames teach twice as much.
-    stage = Stage("invert", c.invert_steps, rates, hear=False, cross=0, focus=False)
-    params = trainer.run(stage, params, Fixed(original, layout), resume=resume)
-
+    tuned = {"generator": original["params"]} if c.tune_rate else {}
+    invert, tune = stages(config, spread)
+    if not resume:
+        ahead = [(invert, params), (tune, params | tuned), *((stage, params) for stage in then)]
+        trainer.compile_ahead(ahead, Fixed(original, layout))
+    params = trainer.run(invert, params, Fixed(original, layout), resume=resume)
     layout = _seen_layout(prior, original, params["anchor"], layout, frames, split.train)
-    if c.tune_rate:
-        params["generator"] = original["params"]
-    rates = {
-        "talker": c.motion_rate,
-        "camera": c.camera_rate,
-        "detail": c.detail_rate,
-        "deformation": c.deformation_rate,
-        "generator": c.tune_rate,
-    }
-    stage = Stage("tune", c.tune_steps, rates, hear=False, cross=0, through=bool(c.tune_rate))
-    params = trainer.run(stage, params, Fixed(original, layout), resume=resume)
+    params = trainer.run(tune, params | tuned, Fixed(original, layout), resume=resume)
 
     variables = {**original, "params": params.pop("generator", original["params"])}
     person = Person(params, layout, trainer.gain)
@@ -105,6 +102,22 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
     log.say(f"personalise: training frames reconstructed at {score:.2f} dB; wrote {folder.personal}")
     trainer.variables = variables
     return person, trainer
+
+
+def stages(config: Any, spread: float) -> tuple[Stage, Stage]:
+    """``invert`` and ``tune``; ``spread`` is the prior's unit of distance."""
+    c = config.personalize
+    rates = {"anchor": c.invert_rate * spread, "talker": c.motion_rate, "camera": c.camera_rate}
+    # What landmarks show of the upper and of the lower face is apart already, so whole frames teach twice as much.
+    invert = Stage("invert", c.invert_steps, rates, hear=False, cross=0, focus=False)
+    rates = {
+        "talker": c.motion_rate,
+        "camera": c.camera_rate,
+        "detail": c.detail_rate,
+        "deformation": c.deformation_rate,
+        "generator": c.tune_rate,
+    }
+    return invert, Stage("tune", c.tune_steps, rates, hear=False, cross=0, through=bool(c.tune_rate))
 
 
 def _first_layout(

@@ -63,18 +63,16 @@ def render(mesh: Mesh, label: np.ndarray, size: int, *, supersample: int = 3) ->
     """What the camera of an EG3D label sees: values [size, size, C] (0 where nothing is), coverage [size, size]."""
     fine = size * supersample
     pixels, depth = project(mesh.vertices, label, fine)
-    values = np.ascontiguousarray(mesh.values, np.float32)
-    image, hit = _rasterize(pixels.astype(np.float32), depth.astype(np.float32), mesh.faces, values, fine)
-    image = image.reshape(size, supersample, size, supersample, -1).mean((1, 3))
-    return image, hit.reshape(size, supersample, size, supersample).mean((1, 3), dtype=np.float32)
+    pixels, depth = pixels.astype(np.float32), depth.astype(np.float32)
+    front = _front_face(pixels, depth, mesh.faces, fine)
+    return _averaged(pixels, mesh.faces, np.ascontiguousarray(mesh.values, np.float32), front, size, supersample)
 
 
 @njit(nogil=True)
 @no_type_check
-def _rasterize(pixels, depth, faces, values, size):
-    channels = values.shape[1]
-    image = np.zeros((size, size, channels), np.float32)
-    hit = np.zeros((size, size), np.float32)
+def _front_face(pixels, depth, faces, size):
+    """The face that each fine pixel's centre (i + 0.5, j + 0.5) shows, −1 where there is none."""
+    front = np.full((size, size), np.int32(-1))
     nearest = np.full((size, size), np.float32(1e9))
     for f in range(len(faces)):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
@@ -84,7 +82,6 @@ def _rasterize(pixels, depth, faces, values, size):
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         if abs(area) < 1e-9:
             continue
-        # Pixel (i, j) is sampled at its centre (i + 0.5, j + 0.5).
         left = max(int(np.ceil(min(ax, bx, cx) - 0.5)), 0)
         right = min(int(np.floor(max(ax, bx, cx) - 0.5)), size - 1)
         top = max(int(np.ceil(min(ay, by, cy) - 0.5)), 0)
@@ -102,7 +99,34 @@ def _rasterize(pixels, depth, faces, values, size):
                 z = wa * depth[a] + wb * depth[b] + wc * depth[c]
                 if z < nearest[row, col]:
                     nearest[row, col] = z
-                    hit[row, col] = 1.0
-                    for k in range(channels):
-                        image[row, col, k] = wa * values[a, k] + wb * values[b, k] + wc * values[c, k]
+                    front[row, col] = f
+    return front
+
+
+@njit(nogil=True)
+@no_type_check
+def _averaged(pixels, faces, values, front, size, supersample):
+    """Interpolated values [size, size, C] and coverage [size, size], each the mean over a pixel's fine ones."""
+    channels = values.shape[1]
+    image = np.zeros((size, size, channels), np.float32)
+    hit = np.zeros((size, size), np.float32)
+    share = np.float32(1.0 / (supersample * supersample))
+    for row in range(size * supersample):
+        for col in range(size * supersample):
+            f = front[row, col]
+            if f < 0:
+                continue
+            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+            x, y = col + 0.5, row + 0.5
+            ax, ay = pixels[a, 0], pixels[a, 1]
+            bx, by = pixels[b, 0], pixels[b, 1]
+            cx, cy = pixels[c, 0], pixels[c, 1]
+            inverse = 1.0 / ((bx - ax) * (cy - ay) - (by - ay) * (cx - ax))
+            wa = ((bx - x) * (cy - y) - (by - y) * (cx - x)) * inverse
+            wb = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) * inverse
+            wc = 1.0 - wa - wb
+            i, j = row // supersample, col // supersample
+            hit[i, j] += share
+            for k in range(channels):
+                image[i, j, k] += share * (wa * values[a, k] + wb * values[b, k] + wc * values[c, k])
     return image, hit

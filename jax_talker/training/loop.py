@@ -1,6 +1,7 @@
 """The one training loop: every stage hands it a step and batches."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,7 @@ def run(
     skipped steps are said aloud, and a growing step gets more room. Diverged is raised when no gradient is finite any
     more; the state, to which none of those was applied, is saved first.
     """
+    started = time.monotonic()
     compiled = _compile(step)
     first = int(state.step)
     waiting: list[dict[str, jax.Array]] = []
@@ -60,6 +62,8 @@ def run(
     with log.bar(stage, first, steps) as bar:
         for number in range(first + 1, steps + 1):
             state, measured = compiled(state, next(batches))
+            if number == first + 1:
+                log.say(f"{stage}: first step after {time.monotonic() - started:.1f} s")
             waiting.append(measured)
             last = number == steps
             if last or _due(number, every.scalars or LOOK):
