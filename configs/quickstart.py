@@ -63,7 +63,7 @@ def get_config() -> ConfigDict:
     c.model.deformation = "blendshapes"  # "blendshapes", "field" (a network on position), or "none" (the paper)
     c.model.expression_shapes = 8  # blendshapes of the upper face
     c.model.lip_shapes = 12  # and of the lower one
-    c.model.pose = False  # whether blendshapes follow the head's pose as well; side views lose (docs/method.md)
+    c.model.pose = "none"  # what follows the head's pose: "none", "outside" (hair, neck) or "all" (docs/method.md)
 
     c.train = ConfigDict()
     c.train.hear_steps = 600  # of the encoders' regression on seen motion, without rendering

@@ -2,14 +2,14 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from jax_talker.data.batches.dataset import ClipFrames, Split, split
 from jax_talker.data.batches.motion_features import motion_features
 from jax_talker.data.clip.clip import Clip, open_clip
 from jax_talker.data.read.audio import FeatureExtractor, LogMel, frame_windows, normalised
 from jax_talker.errors import UserError
-from jax_talker.models.deformation import Blendshapes, DeformationField
+from jax_talker.models.deformation import Blendshapes, DeformationField, Follows
 from jax_talker.models.talker import Talker
 from jax_talker.networks import lpips
 from jax_talker.priors.base import Prior
@@ -79,6 +79,8 @@ def talking_head(config: Any, prior: Prior, num_gaussians: int, gain: float) -> 
     }
     if m.deformation not in forms:
         raise UserError(f"config.model.deformation: no form {m.deformation!r}; choose from {sorted(forms)}")
+    if m.pose not in get_args(Follows):
+        raise UserError(f"config.model.pose: {m.pose!r} is none of {', '.join(get_args(Follows))}")
     return TalkingHead(
         prior, _talker(config, prior.num_ws, prior.w_dim, gain), forms[m.deformation](), rasteriser(config)
     )

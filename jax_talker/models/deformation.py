@@ -8,7 +8,7 @@ does not touch what only lips may move, and the reverse (``Layout.upper``, ``Lay
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from jax_talker.models.detail import SIZES, Layout, change
 from jax_talker.types import Gaussians
 
 CHANNELS = sum(SIZES.values())
+Follows = Literal["none", "outside", "all"]
 POSE_RANGE = 0.4  # about 24°: beyond it the pose's influence no longer grows, for nothing was learnt there
 
 
@@ -45,14 +46,15 @@ class Blendshapes(nn.Module):
     """Each Gaussian has its own linear answer to a few mixed coefficients.
 
     ``expressions`` and ``lips`` count the mixtures of the talker's coefficients; the mixing is learnt, too. ``pose``
-    lets the head's pose move every Gaussian as well. That can make hair follow the head, but it also explains parallax,
-    so that depth stays wrong where one camera alone looks: true side views lose (docs/method.md).
+    lets the head's pose move Gaussians as well: none, those outside the face (hair and neck follow the head late and
+    differently), or all. It also explains parallax, so that depth stays wrong where one camera alone looks and true
+    side views lose (docs/method.md).
     """
 
     num_gaussians: int
     expressions: int = 8
     lips: int = 12
-    pose: bool = False
+    pose: Follows = "none"
 
     @nn.compact
     def __call__(self, gaussians: Gaussians, motion: Motion, layout: Layout) -> Gaussians:
@@ -71,9 +73,12 @@ class Blendshapes(nn.Module):
         )
         lower = answer(mixed("mix_lips", motion.lips, self.lips), shapes("lips", self.lips))
         free = (1 - layout.lower)[None, :, None] * upper + (1 - layout.upper)[None, :, None] * lower
-        if self.pose:
+        if self.pose != "none":
             pose = pose_of(motion.held)
-            free = free + answer(pose, shapes("pose", pose.shape[-1]))
+            face = (
+                jnp.clip(layout.upper + layout.lower, 0, 1) if self.pose == "outside" else jnp.zeros_like(layout.seen)
+            )
+            free = free + (1 - face)[None, :, None] * answer(pose, shapes("pose", pose.shape[-1]))
         return change(gaussians, _split(layout.seen[None, :, None] * free))
 
 

@@ -90,7 +90,7 @@ def test_size_is_in_usual_units():
     assert detail.size_of(detail.nothing(N)) == 0
 
 
-FORMS = {"blendshapes": Blendshapes(N, 2, 3, pose=True), "field": DeformationField(hidden=(8,))}
+FORMS = {"blendshapes": Blendshapes(N, 2, 3, pose="all"), "field": DeformationField(hidden=(8,))}
 HELD = jnp.broadcast_to(jnp.diag(jnp.array([1.0, -1.0, -1.0])), (2, 3, 3))
 
 
@@ -138,3 +138,15 @@ def test_the_pose_counts_and_is_bounded(field, gaussians):
     assert jnp.abs(show(turned(0.2)).mean - show(HELD).mean).max() > 1e-5
     same(show(turned(POSE_RANGE)), show(turned(0.9)), atol=1e-7)
     assert not pose_of(HELD).any()
+
+
+def test_the_pose_may_be_kept_out_of_the_face(gaussians):
+    form = Blendshapes(N, 2, 3, pose="outside")
+    still = Motion(jnp.zeros((2, 4)), jnp.zeros((2, 5)), HELD)
+    alive = jax.tree.map(
+        lambda x: x + 0.3, form.init(jax.random.key(0), gaussians, still, layout := detail.as_they_are(N))
+    )
+    layout = replace(layout, upper=layout.upper.at[0].set(1), lower=layout.lower.at[1].set(1))
+    turned = form.apply(alive, gaussians, still._replace(held=HELD.at[:, 0, 2].set(0.2)), layout)
+    moved = np.abs(turned.mean - gaussians.mean).max((0, 2)) > 1e-6
+    np.testing.assert_array_equal(moved[:4], [False, False, True, True])
