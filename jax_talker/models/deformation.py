@@ -18,7 +18,7 @@ from jax_talker.models.detail import SIZES, Layout, change
 from jax_talker.types import Gaussians
 
 CHANNELS = sum(SIZES.values())
-Follows = Literal["none", "outside", "all"]
+Follows = Literal["none", "outside", "shaded", "all"]
 POSE_RANGE = 0.4  # about 24°: beyond it the pose's influence no longer grows, for nothing was learnt there
 
 
@@ -75,10 +75,10 @@ class Blendshapes(nn.Module):
         free = (1 - layout.lower)[None, :, None] * upper + (1 - layout.upper)[None, :, None] * lower
         if self.pose != "none":
             pose = pose_of(motion.held)
-            face = (
-                jnp.clip(layout.upper + layout.lower, 0, 1) if self.pose == "outside" else jnp.zeros_like(layout.seen)
-            )
-            free = free + (1 - face)[None, :, None] * answer(pose, shapes("pose", pose.shape[-1]))
+            outside = 1 - jnp.clip(layout.upper + layout.lower, 0, 1)[:, None]
+            colour = jnp.concatenate([jnp.full(n, float(name == "rgb")) for name, n in SIZES.items()])[None]
+            follows = {"outside": outside, "shaded": jnp.maximum(outside, colour), "all": jnp.ones_like(outside)}
+            free = free + follows[self.pose][None] * answer(pose, shapes("pose", pose.shape[-1]))
         return change(gaussians, _split(layout.seen[None, :, None] * free))
 
 

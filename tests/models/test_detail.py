@@ -140,13 +140,20 @@ def test_the_pose_counts_and_is_bounded(field, gaussians):
     assert not pose_of(HELD).any()
 
 
-def test_the_pose_may_be_kept_out_of_the_face(gaussians):
-    form = Blendshapes(N, 2, 3, pose="outside")
+@pytest.mark.parametrize(("pose", "recoloured"), [("outside", False), ("shaded", True)])
+def test_the_pose_may_be_kept_out_of_the_face(gaussians, pose, recoloured):
+    """Only what lies outside the face moves; light that turns with the head may change colours everywhere."""
+    form = Blendshapes(N, 2, 3, pose=pose)
     still = Motion(jnp.zeros((2, 4)), jnp.zeros((2, 5)), HELD)
-    alive = jax.tree.map(
-        lambda x: x + 0.3, form.init(jax.random.key(0), gaussians, still, layout := detail.as_they_are(N))
-    )
+    layout = detail.as_they_are(N)
+    alive = jax.tree.map(lambda x: x + 0.3, form.init(jax.random.key(0), gaussians, still, layout))
     layout = replace(layout, upper=layout.upper.at[0].set(1), lower=layout.lower.at[1].set(1))
     turned = form.apply(alive, gaussians, still._replace(held=HELD.at[:, 0, 2].set(0.2)), layout)
-    moved = np.abs(turned.mean - gaussians.mean).max((0, 2)) > 1e-6
-    np.testing.assert_array_equal(moved[:4], [False, False, True, True])
+
+    def changed(name):
+        amount = np.abs(getattr(turned, name) - getattr(gaussians, name))
+        return amount.reshape(2, N, -1).max((0, 2)) > 1e-6
+
+    for name in ("mean", "scale", "quat", "opacity"):
+        np.testing.assert_array_equal(changed(name)[:4], [False, False, True, True], err_msg=name)
+    np.testing.assert_array_equal(changed("rgb")[:4], [recoloured, recoloured, True, True])
