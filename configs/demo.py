@@ -11,6 +11,7 @@ def get_config() -> ConfigDict:
     c.personalize.tune_steps = 700
     c.train.hear_steps = 600
     c.train.steps = 360
+    c.model.pose = "none"  # this person's light and hair turn with the head
     c.log.images = 0
     c.log.checkpoint = 0
     return c

@@ -63,7 +63,9 @@ def get_config() -> ConfigDict:
     c.model.deformation = "blendshapes"  # "blendshapes", "field" (a network on position), or "none" (the paper)
     c.model.expression_shapes = 8  # blendshapes of the upper face
     c.model.lip_shapes = 12  # and of the lower one
-    c.model.pose = "none"  # what follows the head's pose: "none", "outside" (hair, neck) or "all" (docs/method.md)
+    # What follows the head's pose: "none", "outside" (hair and neck move), "shaded" (and the face changes colour, for
+    # light does not turn with the head), or "all" (docs/method.md).
+    c.model.pose = "shaded"
 
     c.train = ConfigDict()
     c.train.hear_steps = 600  # of the encoders' regression on seen motion, without rendering
