@@ -59,7 +59,7 @@ def probe(path: str | Path) -> VideoInfo:
         stream = decoding.picture_stream(container, path)
         _, first = next(decoding.pictures(container, stream, path, Fraction(0)))
         height, width = decoding.upright(first, stream.sample_aspect_ratio).shape[:2]
-        duration = float(decoding.announced_seconds(stream) or 0)
+        duration = float(decoding.announced_seconds(stream, first) or 0)
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         frames = stream.frames or round(duration * rate)
         notes, has_sound = decoding.peculiarities(first), bool(container.streams.audio)
