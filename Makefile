@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 # Test files run side by side, this many at once (each takes up to 4 GiB); one file stays in one process.
 JOBS ?= 2
 
-.PHONY: demo test test-all lint clean gpu-check
+.PHONY: demo test test-slow test-all lint clean gpu-check
 .DEFAULT_GOAL := test
 
 $(VENV)/.core: pyproject.toml
@@ -29,8 +29,10 @@ demo: $(VENV)/.core
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-test-all: $(VENV)/.test
-	$(BIN)/python -m pytest -m "" -n $(JOBS) --dist loadfile --durations=25
+test-slow: $(VENV)/.test
+	$(BIN)/python -m pytest -m slow -n $(JOBS) --dist loadfile --durations=25
+
+test-all: test test-slow
 
 # On a machine with a GPU, with whatever is installed there (no network is needed, nothing is installed): the rasteriser's
 # GPU tests, and the bench against gsplat and splax (each where it is installed) on all scenes.
