@@ -51,7 +51,6 @@ def main() -> None:
         with begun as warnings, Log(folder.root) as log:
             for line in [*warnings, f"computing on {describe()}"]:
                 log.say(line)
-            config.render.capacity = max(config.render.capacity or 0, folder.capacity() or 0) or None
             begun = None if personalised else personalizing.personalize(config, folder, log, resume=RESUME.value)
             navigating.train(config, folder, log, resume=RESUME.value, begun=begun)
             log.say(f"trained; next: python -m jax_talker.render --run {folder.root} --audio speech.wav --out out.mp4")

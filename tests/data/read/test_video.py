@@ -254,6 +254,25 @@ def test_nothing_half_written_is_left(tmp_path, paint):
     assert files_in(tmp_path) == ["a.mp4"]
 
 
+@pytest.mark.parametrize("size", [(64, 48), (63, 47)])
+def test_any_browser_plays_what_is_written(tmp_path, beeps, size):
+    """H.264 of even size in 4:2:0, AAC, both from zero on, and the index in front, so that it plays while it loads."""
+    frames = [np.full((size[1], size[0], 3), 40 * k, np.uint8) for k in range(5)]
+    path = write_video(tmp_path / "a.mp4", frames, sound=beeps(0.2, [0.1]))
+    content = path.read_bytes()
+    assert content[4:8] == b"ftyp"
+    assert content.index(b"moov") < content.index(b"mdat")
+    with av.open(str(path)) as container:
+        (picture,), (sound,) = container.streams.video, container.streams.audio
+        assert picture.codec_context.name == "h264"
+        assert picture.profile in ("High", "Main", "Constrained Baseline")
+        assert picture.codec_context.pix_fmt == "yuv420p"
+        assert (picture.width, picture.height) == (64, 48)
+        assert (sound.codec_context.name, sound.profile) == ("aac", "LC")
+        assert picture.start_time * picture.time_base == sound.start_time * sound.time_base == 0
+        assert picture.average_rate == 25
+
+
 def test_metadata_is_kept(tmp_path, paint):
     path = write_video(tmp_path / "a.mp4", [paint(0)], metadata={"comment": "synthetic"})
     with av.open(str(path)) as container:
