@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 # Test files run side by side, this many at once (each takes up to 4 GiB); one file stays in one process.
 JOBS ?= 2
+# At the tests' sizes XLA's optimiser takes about twice the time that everything else takes.
+TESTED := XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .PHONY: demo test test-slow test-all lint clean gpu-check
 .DEFAULT_GOAL := test
@@ -27,10 +29,10 @@ demo: $(VENV)/.core
 	$(BIN)/python -m jax_talker.demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(TESTED)
 
 test-slow: $(VENV)/.test
-	$(BIN)/python -m pytest -m slow -n $(JOBS) --dist loadfile --durations=25
+	$(TESTED) -m slow --durations=25
 
 test-all: test test-slow
 

@@ -44,6 +44,8 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
         where = error.filename or "the disk"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             print(f"error: {where}: no space left; free some and start it again", file=sys.stderr)
+        elif error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            print(f"error: {str(where)[:60]}…: not the name of a file ({error.strerror})", file=sys.stderr)
         elif error.errno == errno.EROFS:
             print(f"error: {where}: cannot write there ({error.strerror})", file=sys.stderr)
         elif error.errno in (errno.EACCES, errno.EPERM) and error.filename:

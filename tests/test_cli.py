@@ -42,6 +42,7 @@ def test_any_terminal_will_do(encoding):
         (errno.EROFS, "error: there/a.mp4: cannot write there (Read-only file system)"),
         (errno.EACCES, "error: there/a.mp4: not allowed to read or write it (Permission denied)"),
         (errno.ENOSPC, "error: there/a.mp4: no space left; free some and start it again"),
+        (errno.ENAMETOOLONG, "error: there/a.mp4…: not the name of a file (File name too long)"),
     ],
 )
 def test_what_a_disk_refuses_is_one_line(capsys, number, says):

@@ -168,9 +168,12 @@ def write_video(
     return path
 
 
-def check_video_path(path: str | Path) -> Path:
-    """UserError unless ``write_video`` can write there: a suffix that it knows, in a folder that takes files."""
+def check_video_path(path: str | Path, *, given: str | Path | None = None) -> Path:
+    """UserError unless ``write_video`` can write there: a suffix that it knows, in a folder that takes files, and not
+    over the file ``given``."""
     path = Path(path)
+    if given is not None and path.exists() and Path(given).exists() and path.samefile(given):
+        raise UserError(f"{path}: is the file with the sound and would be overwritten; name another one to write")
     if path.suffix.lower() not in CONTAINERS:
         raise UserError(f"{path}: cannot write {path.suffix or 'a file without suffix'}; use one of {CONTAINERS}")
     if path.is_dir():

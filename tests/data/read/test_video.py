@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jax_talker.data.read.audio import load_sound
-from jax_talker.data.read.video import probe, read_frames, write_video
+from jax_talker.data.read.video import check_video_path, probe, read_frames, write_video
 from jax_talker.errors import UserError
 
 
@@ -142,6 +142,16 @@ def test_any_file_name_will_do_in_the_current_folder(tmp_path, monkeypatch, pain
     assert files_in(tmp_path) == [name]
     assert numbers(read_number, path) == numbers(read_number, name) == list(range(25))
     assert len(load_sound(name)) >= 16_000
+
+
+def test_the_given_file_is_not_written_over(tmp_path, paint):
+    path = write_video(tmp_path / "a.mp4", [paint(0)] * 2)
+    (tmp_path / "link.mp4").symlink_to(path)
+    for out in (path, tmp_path / "link.mp4", tmp_path / "." / "a.mp4"):
+        with pytest.raises(UserError, match="would be overwritten"):
+            check_video_path(out, given=path)
+    assert check_video_path(tmp_path / "b.mp4", given=path) == tmp_path / "b.mp4"
+    assert check_video_path(path, given="test") == path
 
 
 def test_links_are_written_through(tmp_path, paint):
