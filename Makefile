@@ -6,8 +6,10 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 # Test files run side by side, this many at once (each takes up to 4 GiB); one file stays in one process.
 JOBS ?= 2
+# At the tests' sizes XLA's optimiser takes about twice the time that everything else takes.
+TESTED := XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: demo test test-all lint clean gpu-check
+.PHONY: demo test test-slow test-all lint clean gpu-check
 .DEFAULT_GOAL := test
 
 $(VENV)/.core: pyproject.toml
@@ -27,10 +29,12 @@ demo: $(VENV)/.core
 	$(BIN)/python -m jax_talker.demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(TESTED)
 
-test-all: $(VENV)/.test
-	$(BIN)/python -m pytest -m "" -n $(JOBS) --dist loadfile --durations=25
+test-slow: $(VENV)/.test
+	$(TESTED) -m slow --durations=25
+
+test-all: test test-slow
 
 # On a machine with a GPU, with whatever is installed there (no network is needed, nothing is installed): the rasteriser's
 # GPU tests, and the bench against gsplat and splax (each where it is installed) on all scenes.

@@ -44,6 +44,8 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
         where = error.filename or "the disk"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             print(f"error: {where}: no space left; free some and start it again", file=sys.stderr)
+        elif error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            print(f"error: {str(where)[:60]}…: not the name of a file ({error.strerror})", file=sys.stderr)
         elif error.errno == errno.EROFS:
             print(f"error: {where}: cannot write there ({error.strerror})", file=sys.stderr)
         elif error.errno in (errno.EACCES, errno.EPERM) and error.filename:
@@ -62,8 +64,19 @@ def _parse(argv: list[str]) -> list[str]:
         return flags.FLAGS([argv[0], *map(_underscored, argv[1:])])
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         # ml_collections raises the plain ones: an unknown field, a value of the wrong type, an absent config file.
-        text = " ".join(str(error.args[0] if error.args else error).split())
-        raise UserError(f"{text} (see --help)") from None
+        raise UserError(f"{_what_is_wrong(error, argv)} (see --help)") from None
+
+
+def _what_is_wrong(error: Exception, argv: list[str]) -> str:
+    cause = error.args[0] if error.args else error
+    if isinstance(cause, KeyError):
+        cause = cause.args[0]
+    text = " ".join(str(cause).split())
+    if not isinstance(error, AttributeError | KeyError):
+        return text
+    given = [argument.partition("=")[0] for argument in argv]  # ml_collections says the last part of a name only
+    wrong = [name for name in given if name.startswith("--config.") and {*name.split(".")[1:]} & {*text.split("'")}]
+    return f"{', '.join(wrong) or 'the configuration'}: has no field {text}"
 
 
 def _print_anything() -> None:

@@ -34,7 +34,7 @@ SEED = flags.DEFINE_integer("seed", 0, "Of the blinks that new speech gets.")
 
 
 def main() -> None:
-    check_video_path(OUT.value)
+    check_video_path(OUT.value, given=AUDIO.value)
     folder = RunFolder(Path(RUN.value))
     config: Any = ConfigDict(folder.config(quickstart.get_config().to_dict()))
     of_clip = AUDIO.value in ("test", "all")

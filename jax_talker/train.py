@@ -51,7 +51,6 @@ def main() -> None:
         with begun as warnings, Log(folder.root) as log:
             for line in [*warnings, f"computing on {describe()}"]:
                 log.say(line)
-            config.render.capacity = max(config.render.capacity or 0, folder.capacity() or 0) or None
             begun = None
             if not personalised:
                 then = [navigating.navigate(config)]

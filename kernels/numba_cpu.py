@@ -41,10 +41,11 @@ def _cache_folder(configured: str) -> Path | None:
     here = Path(__file__).parent
     sources = [here / "constants.py", *sorted((here / "cpu").glob("*.py"))]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    user = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     homes = [
         configured,  # the user's NUMBA_CACHE_DIR
         here / "__pycache__",
-        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kernels",
+        "" if user.startswith("~") else Path(user) / "kernels",  # in containers a user may have neither name nor home
     ]
     for home in filter(None, homes):
         folder = Path(home) / f"numba_cpu-{digest}"

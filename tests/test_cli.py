@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
 from jax_talker import cli
 from jax_talker.data.read.video import check_video_path
@@ -40,6 +42,7 @@ def test_any_terminal_will_do(encoding):
         (errno.EROFS, "error: there/a.mp4: cannot write there (Read-only file system)"),
         (errno.EACCES, "error: there/a.mp4: not allowed to read or write it (Permission denied)"),
         (errno.ENOSPC, "error: there/a.mp4: no space left; free some and start it again"),
+        (errno.ENAMETOOLONG, "error: there/a.mp4…: not the name of a file (File name too long)"),
     ],
 )
 def test_what_a_disk_refuses_is_one_line(capsys, number, says):
@@ -50,6 +53,31 @@ def test_what_a_disk_refuses_is_one_line(capsys, number, says):
         cli.run(main, ["program"])
     assert exit_.value.code == cli.EXIT_USER_ERROR
     assert capsys.readouterr().err.strip() == says
+
+
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # ml_collections'
+@pytest.mark.parametrize(
+    ("flag", "says"),
+    [
+        ("--config.train.stepz=3", "error: --config.train.stepz: has no field 'stepz' Did you mean \"steps\""),
+        ("--config.personalize.frames=4", "error: --config.personalize.frames: has no field 'frames' (see --help)"),
+        ("--config.trainn.steps=3", "error: --config.trainn.steps: has no field 'trainn'"),
+        ("--config.train.steps=many", "error: flag --config.train.steps=many: invalid literal"),
+    ],
+)
+def test_what_is_misspelt_is_named_whole(capsys, flag, says):
+    holder = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=holder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli.flags, "FLAGS", holder)
+        patch.setattr(cli.app, "define_help_flags", lambda: None)
+        argv = ["train", f"--config={ROOT / 'configs/quickstart.py'}", flag]
+        patch.setattr("sys.argv", argv)
+        with pytest.raises(SystemExit, match="2"):
+            cli.run(pytest.fail, argv)
+    line = capsys.readouterr().err
+    assert says in line
+    assert len(line.splitlines()) == 1
 
 
 def test_our_own_mistakes_keep_their_traceback():

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, get_args
 
+from jax_talker.app.run_folder import RunFolder
 from jax_talker.data.batches.dataset import ClipFrames, Split, split
 from jax_talker.data.batches.motion_features import motion_features
 from jax_talker.data.clip.clip import Clip, open_clip
@@ -124,10 +125,11 @@ def rasteriser(config: Any, capacity: int | None = None) -> Rasteriser:
 
 
 def growing_step(
-    config: Any, num_gaussians: int, size: int, build: Callable[[Rasteriser], Callable], remember: Callable[[int], None]
+    config: Any, num_gaussians: int, size: int, build: Callable[[Rasteriser], Callable], folder: RunFolder
 ) -> GrowingStep:
-    """A training step at ``size``² whose rasteriser grows when something did not fit, and ``remember`` is told."""
-    return GrowingStep(build, rasteriser(config), num_gaussians=num_gaussians, size=size, remember=remember)
+    """A training step at ``size``² whose rasteriser has the room that the run has needed so far, and grows."""
+    start = rasteriser(config, folder.capacity())
+    return GrowingStep(build, start, num_gaussians=num_gaussians, size=size, remember=folder.save_capacity)
 
 
 def every(config: Any) -> Every:

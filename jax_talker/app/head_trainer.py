@@ -60,7 +60,8 @@ class HeadTrainer:
     ):
         self.config, self.folder, self.log, self.frames, self.split = config, folder, log, frames, split
         self.prior, self.variables, self.gain = prior, variables, gain
-        self.head: TalkingHead = builders.talking_head(config, prior, num_gaussians, gain)
+        head = builders.talking_head(config, prior, num_gaussians, gain)
+        self.head: TalkingHead = replace(head, rasteriser=builders.rasteriser(config, folder.capacity()))
         self.frame_weights = frame_weights(frames.clip.arrays, frames.motion.lips, split.train)
         self._loss, self.loss_text = builders.image_loss(config)
         self._spread, self._num_gaussians = spread, num_gaussians
@@ -92,8 +93,8 @@ class HeadTrainer:
                 )
                 return lambda state, batch: step(state, *batch)
 
-            size, remember = self.frames.clip.size, self.folder.save_capacity
-            self._steps[known] = builders.growing_step(self.config, self._num_gaussians, size, build, remember)
+            size = self.frames.clip.size
+            self._steps[known] = builders.growing_step(self.config, self._num_gaussians, size, build, self.folder)
         return self._steps[known]
 
     def init(self, anchor: jax.Array, layout: Layout) -> Params:

@@ -77,7 +77,7 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
         lambda rasteriser: stage.make_prior_step(
             prior, optimiser, loss, weights, size=spec.size, rasteriser=rasteriser
         ),
-        folder.save_capacity,
+        folder,
     )
     state = stage.initial_state(variables, optimiser, config.seed)
     started = time.time()

@@ -89,6 +89,11 @@ class Speaker:
         """Frames in [0, 1] of faces that are held as under the label ``held``, seen from the cameras ``label``."""
         for _ in range(GROWTHS):
             shown = _shown(self.head, self.params, self.fixed, coefficients, held, label, size)
+            if bad := int(shown.skipped.max()):
+                raise UserError(
+                    f"{bad} of the head's Gaussians are not finite and would be left out of the picture: its training "
+                    "diverged or its files are damaged; go on from an earlier checkpoint, or train it anew"
+                )
             lost = int(shown.overflow.max())
             if lost == 0:
                 return jnp.clip(shown.image, 0, 1)

@@ -6,14 +6,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from jax_talker import geometry
-from jax_talker.app import speaking
+from jax_talker.app import builders, speaking
+from jax_talker.app.head_trainer import HeadTrainer
+from jax_talker.app.run_folder import RunFolder
 from jax_talker.errors import UserError
 from jax_talker.models import detail
 from jax_talker.models.navigator import Coefficients
 from jax_talker.models.talker import Talker
+from jax_talker.priors import make_gghead
 from jax_talker.rendering import Rasteriser
+from jax_talker.training.head_step import Control, HeadWeights, make_head_step
+from jax_talker.training.objective import ImageLoss
+from jax_talker.training.state import create, direction
 from jax_talker.training.talking_head import Fixed, TalkingHead
 
 SIZE = 24
@@ -49,6 +56,55 @@ def test_room_has_an_end(speaker, monkeypatch):
     small = with_room(speaker, 64)
     with pytest.raises(UserError, match="needs more room"):
         small.pictures(small.rest, LABEL, LABEL, SIZE)
+
+
+def test_a_head_with_numbers_that_are_none_is_not_drawn_without_them(speaker):
+    """Diverged, or a damaged file: the rasteriser leaves such Gaussians out, and a hole would pass for a picture."""
+    own = speaker.params["detail"]
+    bad = {**own, "mean": own["mean"].at[:2].set(jnp.nan)}
+    spoilt = replace(speaker, params={**speaker.params, "detail": bad})
+    with pytest.raises(UserError, match="2 of the head's Gaussians are not finite"):
+        spoilt.pictures(spoilt.rest, LABEL, LABEL, SIZE)
+
+
+def test_another_persons_weights_are_no_other_program(speaker, small_prior, make_frames):
+    """Weights are arguments: as constants each person would be compiled anew, a large generator with all of itself."""
+    prior, variables = small_prior
+    other_prior = make_gghead(prior.config)
+    other = jax.tree.map(lambda x: x + 1 if x.dtype.kind == "f" else x, (variables, speaker.params))
+    others = Fixed(other[0], speaker.fixed.layout)
+
+    def text(program, head, *given):
+        leaves, tree = jax.tree.flatten(given)
+        return jax.jit(lambda *leaves: program(head, *tree.unflatten(leaves))).lower(*leaves).as_text()
+
+    def show(head, params, fixed):
+        return head.show(params, fixed, speaker.rest, LABEL, LABEL, SIZE)
+
+    def step(head, state, fixed, frames):
+        control = Control({name: jnp.float32(1) for name in state.params}, jnp.float32(1), jnp.float32(1))
+        own = make_head_step(head, direction(), ImageLoss(1.0, 0.2), HeadWeights(), spread=1.0, cross=1, through=True)
+        return own(state, fixed, frames, frames, control)
+
+    frames = make_frames([4, 5], speaker.reach)
+    people = (speaker.head, speaker.params, speaker.fixed), (replace(speaker.head, prior=other_prior), other[1], others)
+    shown = [text(show, *person) for person in people]
+    stepped = [text(step, head, create(params, direction(), 0), fixed, frames) for head, params, fixed in people]
+    assert shown[0] == shown[1]
+    assert stepped[0] == stepped[1]
+
+
+def test_a_stage_begins_with_the_room_that_was_needed_before(tmp_path, speaker):
+    config = ConfigDict({"render": {"implementation": "xla", "capacity": None}})
+    folder = RunFolder(tmp_path)
+    folder.save_capacity(4096)
+    step = builders.growing_step(config, 100, SIZE, lambda rasteriser: lambda state, batch: (state, {}), folder)
+    assert step.rasteriser == Rasteriser("xla", 4096)
+    assert step.grow(5000) > 4096
+    assert folder.capacity() == step.rasteriser.capacity
+    trainer = object.__new__(HeadTrainer)
+    trainer.head, trainer._steps = with_room(speaker, 64).head, {(0, True): step}
+    assert trainer.drawing_head.rasteriser == Rasteriser("xla", folder.capacity())  # what personalising is scored with
 
 
 def test_nothing_is_smoothed_across_recordings():

@@ -6,6 +6,7 @@ Every file must be read, or refused with CheckpointError; nothing may be execute
 each file has seconds, and the process a fixed amount of memory.
 """
 
+import codecs
 import json
 import random
 import resource
@@ -97,6 +98,8 @@ def main(seed_file: str, count: int, seed: int) -> None:
     from converters import checkpoint as checkpoints
     from converters.errors import CheckpointError
 
+    for codec in ("ascii", "latin-1", "utf-8", "raw_unicode_escape"):  # Python's own, imported when first used
+        codecs.lookup(codec)
     data = Path(seed_file).read_bytes()
     rng, watch = random.Random(seed), Watch()
     resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))

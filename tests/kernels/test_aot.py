@@ -39,7 +39,7 @@ def environment() -> dict[str, str]:
                 [str(venv / "bin/pip"), "install", "-q", f"jax=={JAX}", "numba", "jaxtyping", "pytest"],
                 [str(venv / "bin/pip"), "install", "-q", "--no-deps", "--target", str(plug), *plugins],
             ):
-                subprocess.run(command, check=True, capture_output=True, text=True, timeout=900)
+                subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             pytest.skip(f"JAX {JAX} with its CUDA plugin cannot be installed here: {error}")
         (HOME / f"jax-{JAX}").touch()

@@ -123,6 +123,10 @@ def test_machine_code_is_kept_where_it_can_be(monkeypatch, tmp_path):
 
     monkeypatch.setattr(Path, "touch", nowhere)
     assert numba_cpu._cache_folder("") is None
+    for name in ("HOME", "XDG_CACHE_HOME"):  # a container's user without a name
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    assert numba_cpu._cache_folder("") is None
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Audio adapter, navigator and talker, by what they promise."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,11 +19,17 @@ def normal(seed, *shape):
     return jax.random.normal(jax.random.key(seed), shape)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def hear(model, params, *given):
+    return model.apply(params, *given, method=Talker.heard)
+
+
 @pytest.fixture(scope="module")
 def talker():
     model = Talker(num_ws=L, w_dim=D, expressions=4, lips=5, audio_features=8, hidden=(16,))
     audio = normal(0, 2, model.reach, 16, F)
-    params = model.init(jax.random.key(1), jnp.zeros((L, D)), audio, jnp.zeros(2), normal(7, 2, 3), normal(8, 2, 6))
+    given = jnp.zeros((L, D)), audio, jnp.zeros(2), normal(7, 2, 3), normal(8, 2, 6)
+    params = jax.jit(model.init)(jax.random.key(1), *given)
     return model, params
 
 
@@ -50,10 +58,10 @@ def test_adapter_reaches_exactly_its_window():
     """A change in the first or last of A windows is heard; the adapter refuses another number of windows."""
     model = AudioAdapter(features=8)
     audio = normal(2, 1, model.reach, 16, F)
-    params = model.init(jax.random.key(0), audio)
-    base = model.apply(params, audio)
+    params, apply = jax.jit(model.init)(jax.random.key(0), audio), jax.jit(model.apply)
+    base = apply(params, audio)
     for frame in (0, model.reach - 1):
-        changed = model.apply(params, audio.at[:, frame].add(1.0))
+        changed = apply(params, audio.at[:, frame].add(1.0))
         assert jnp.abs(changed - base).max() > 1e-6
     with pytest.raises(ValueError, match=f"looks at {model.reach} frames"):
         model.apply(params, audio[:, 1:])
@@ -101,7 +109,7 @@ def test_untrained_talker_rests_at_the_anchor(talker):
     model, params = talker
     anchor = normal(3, L, D)
     audio = normal(4, 2, model.reach, 16, F)
-    coefficients = model.apply(params, audio, jnp.ones(2), audio, method=Talker.heard)
+    coefficients = hear(model, params, audio, jnp.ones(2), audio)
     assert not jnp.concatenate(coefficients, -1).any()
     latent = model.apply(params, anchor, coefficients, method=Talker.walk)
     np.testing.assert_array_equal(latent.w, jnp.broadcast_to(anchor, (2, L, D)))
@@ -114,7 +122,7 @@ def test_branches_hear_only_what_is_theirs(talker):
     one, two = normal(5, 2, model.reach, 16, F), normal(6, 2, model.reach, 16, F)
 
     def coefficients(expression_audio, blink, lip_audio):
-        return model.apply(params, expression_audio, blink, lip_audio, method=Talker.heard)
+        return hear(model, params, expression_audio, blink, lip_audio)
 
     base = coefficients(one, jnp.zeros(2), one)
     blink = coefficients(one, jnp.ones(2), one)
@@ -138,7 +146,8 @@ def test_expression_does_not_turn_the_adapter(talker):
         heard = model.apply(params, audio, jnp.zeros(2), audio, noise, method=Talker.heard)
         return (heard[which] ** 2).sum()
 
-    adapter = [jax.tree.leaves(jax.grad(loud)(params, k)["params"]["adapter"]) for k in (0, 1)]
+    slope = jax.jit(jax.grad(loud), static_argnums=1)
+    adapter = [jax.tree.leaves(slope(params, k)["params"]["adapter"]) for k in (0, 1)]
     assert all(not g.any() for g in adapter[0])
     assert all(g.any() for g in adapter[1])
 

@@ -16,6 +16,7 @@ from jax_talker.errors import UserError
 from jax_talker.priors import GSGANConfig, make_gsgan, points
 from jax_talker.priors.layers import Numerics
 from jax_talker.types import Latent
+from tests.kernels.scenes import quickly_compiled
 
 SCALE = math.log(1 / math.sqrt(32))
 MINI = GSGANConfig(
@@ -112,7 +113,7 @@ def test_other_options_agree_with_torch(options):
             ).w
             np.testing.assert_allclose(got, want.numpy(), atol=5e-6)
         wanted = port.parts(state, prior.config, torch.tensor(ws), torch.tensor(direction))
-    found = jax.jit(prior.parts)(variables, Latent(w=jnp.asarray(ws)), jnp.asarray(direction))
+    found = quickly_compiled(prior.parts)(variables, Latent(w=jnp.asarray(ws)), jnp.asarray(direction))
     for part, got, want in zip(("fg", "anchor", "bg"), found, wanted, strict=True):
         for head, atol in gsgan_golden.TOLERANCE.items():
             difference = np.abs(np.asarray(getattr(got, head)) - want[head].numpy())
@@ -128,9 +129,9 @@ def test_slices_of_fine_levels_change_nothing(golden, monkeypatch):
     def loss(ws):
         return sum(jnp.sum(jnp.sin(x)) for x in jax.tree.leaves(prior.parts(variables, Latent(w=ws), direction)))
 
-    whole, whole_gradient = jax.jit(jax.value_and_grad(loss))(ws)
+    whole, whole_gradient = quickly_compiled(jax.value_and_grad(loss))(ws)
     monkeypatch.setattr("jax_talker.priors.gsgan_network.FINE_ROWS", 96)  # 1024 parents: ten slices and a rest
-    sliced, gradient = jax.jit(jax.value_and_grad(lambda ws: loss(ws)))(ws)
+    sliced, gradient = quickly_compiled(jax.value_and_grad(lambda ws: loss(ws)))(ws)
     np.testing.assert_allclose(sliced, whole, rtol=1e-5)
     np.testing.assert_allclose(gradient, whole_gradient, atol=1e-4 * np.abs(whole_gradient).max())
 

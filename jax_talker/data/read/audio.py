@@ -58,8 +58,8 @@ def normalised(sound: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, " 
     if not len(sound):
         return sound
     block = SAMPLE_RATE // 20
-    padded = np.pad(sound, (0, -len(sound) % block)).reshape(-1, block)
-    power = (padded.astype(np.float64) ** 2).mean(1)
+    around = sound - sound.mean(dtype=np.float64)  # a microphone's constant is not loud
+    power = (np.pad(around, (0, -len(sound) % block)).reshape(-1, block) ** 2).mean(1)
     loudest = np.percentile(power, 95)
     if loudest < 10 ** (FAINTEST_DB / 10):
         return sound

@@ -30,7 +30,7 @@ def named_layout(layout: av.AudioLayout) -> av.AudioLayout:
 def mixing_weights(names: Sequence[str], power: Float64[np.ndarray, "C C"]) -> tuple[Float64[np.ndarray, " C"], str]:
     """(weights, why one channel is used alone, else ""): mono is weights · channels, as loud as the loudest of them.
 
-    ``names`` are FFmpeg's (FL, FR, FC, LFE, BL, …), ``power`` is the mean of their products over the whole sound.
+    ``names`` are FFmpeg's (FL, FR, FC, LFE, BL, …), ``power`` is their covariance over the whole sound.
     """
     loud = np.sqrt(np.maximum(power.diagonal(), 0))
     weights = np.array([_usual_weight(name, "FC" in names) for name in names])

@@ -201,15 +201,17 @@ def peculiarities(frame: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
-def announced_seconds(stream: Any) -> Fraction | None:
-    """Seconds of picture that the file claims to hold."""
+def announced_seconds(stream: Any, first: Any) -> Fraction | None:
+    """Seconds of picture that the file claims to hold; ``first`` is its first decoded picture."""
     if stream.duration:
         return stream.duration * stream.time_base
-    try:  # Matroska keeps it in a tag, as hours:minutes:seconds
+    try:  # Matroska keeps in a tag when the picture ends, as hours:minutes:seconds
         hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")
-        return 3600 * Fraction(hours) + 60 * Fraction(minutes) + Fraction(seconds)
+        ends = 3600 * Fraction(hours) + 60 * Fraction(minutes) + Fraction(seconds)
     except ValueError:
         return None
+    begins = max(Fraction(0), _time_stamp(first, stream, None))  # a live recording may have been joined late
+    return max(Fraction(0), ends - begins)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -217,13 +219,13 @@ def announced_seconds(stream: Any) -> Fraction | None:
 
 def _timed(container, stream, path: Path, sought: Fraction | None) -> Iterator[tuple[Fraction, Any]]:
     """(time, picture) from a key frame before ``sought`` or the first picture on; last (end, None)."""
-    origin = None  # time stamp of the file's first picture
+    origin = announced = None  # time stamp of the file's first picture; how long the file says that it is
     time, lasts = Fraction(-1), Fraction(0)
     frames = _decode(container, stream)
     while (frame := next(frames, None)) is not None:
         stamp = _time_stamp(frame, stream, None if origin is None else origin + time + lasts)
         if origin is None:
-            origin = stamp
+            origin, announced = stamp, announced_seconds(stream, frame)
             if sought is not None:
                 frames = _seek(container, stream, origin + sought - SEEK_EARLY)
                 continue
@@ -238,7 +240,6 @@ def _timed(container, stream, path: Path, sought: Fraction | None) -> Iterator[t
         yield time, frame
     if origin is None:
         raise UserError(f"{path}: no picture could be decoded; the file is damaged or cut off, copy it again")
-    announced = announced_seconds(stream)
     if announced is not None and time + lasts < announced - CUT_SHORT:
         raise _damaged(path, time, f"its index announces {float(announced):.2f} s")
     yield time + lasts, None

@@ -117,12 +117,12 @@ class _Heard:
     rate: int
     layout: str
     names: tuple[str, ...]  # of its channels
-    power: np.ndarray  # [C, C] mean products of the channels
+    power: np.ndarray  # [C, C] covariance of the channels
     peak: float
 
     @property
     def loud(self) -> float:
-        return float(np.sqrt(self.power.diagonal().max()))
+        return float(np.sqrt(max(0.0, self.power.diagonal().max())))  # rounding may leave a little less than nothing
 
 
 def _listen(path: Path, track: int) -> _Heard | None:
@@ -132,18 +132,21 @@ def _listen(path: Path, track: int) -> _Heard | None:
         if codec is None:
             return None
         layout, rate = named_layout(codec.layout), codec.sample_rate
-    power, samples, peak = np.zeros((layout.nb_channels,) * 2), 0, 0.0
+    power, total = np.zeros((layout.nb_channels,) * 2), np.zeros(layout.nb_channels)
+    samples, peak = 0, 0.0
     try:
         for block, _, _ in _blocks(path, track, layout.name):
             peak = max(peak, float(np.abs(block).max(initial=0)))
             if not np.isfinite(block).all():
                 raise UserError(f"{path}: its sound holds values that are not numbers; the file is damaged")
             power += block.astype(np.float64) @ block.T
+            total += block.sum(1, dtype=np.float64)
             samples += block.shape[1]
     except DecoderNotFoundError:
         return None
     names = tuple(channel.name for channel in layout.channels)
-    return _Heard(track, rate, layout.name, names, power / max(1, samples), peak)
+    mean = total / max(1, samples)  # a constant is no sound, however large: cheap microphones add one
+    return _Heard(track, rate, layout.name, names, power / max(1, samples) - np.outer(mean, mean), peak)
 
 
 def _scale(peak: float, path: Path) -> float:

@@ -59,7 +59,7 @@ def probe(path: str | Path) -> VideoInfo:
         stream = decoding.picture_stream(container, path)
         _, first = next(decoding.pictures(container, stream, path, Fraction(0)))
         height, width = decoding.upright(first, stream.sample_aspect_ratio).shape[:2]
-        duration = float(decoding.announced_seconds(stream) or 0)
+        duration = float(decoding.announced_seconds(stream, first) or 0)
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         frames = stream.frames or round(duration * rate)
         notes, has_sound = decoding.peculiarities(first), bool(container.streams.audio)
@@ -168,9 +168,12 @@ def write_video(
     return path
 
 
-def check_video_path(path: str | Path) -> Path:
-    """UserError unless ``write_video`` can write there: a suffix that it knows, in a folder that takes files."""
+def check_video_path(path: str | Path, *, given: str | Path | None = None) -> Path:
+    """UserError unless ``write_video`` can write there: a suffix that it knows, in a folder that takes files, and not
+    over the file ``given``."""
     path = Path(path)
+    if given is not None and path.exists() and Path(given).exists() and path.samefile(given):
+        raise UserError(f"{path}: is the file with the sound and would be overwritten; name another one to write")
     if path.suffix.lower() not in CONTAINERS:
         raise UserError(f"{path}: cannot write {path.suffix or 'a file without suffix'}; use one of {CONTAINERS}")
     if path.is_dir():

@@ -20,7 +20,7 @@ FADES = (6, 12, 25)  # pictures; lengths of cross-fade that are looked for
 FADE_EDGE, FADE_STEP = 0.05, 0.5  # of the way: what is noise, and what one picture's share may at most grow by
 FADE_BEND = 0.12  # of the way from one shot to the other: how far a fade's pictures may lie off the straight line
 FADE_AREA, FADE_CHANGE = 0.6, 0.2  # share of the thumbnail that changes by so much; a moving head leaves the wall alone
-BLOCK, MARGIN = 4096, 64  # pictures that are looked at together, and with how many of their neighbours
+BLOCK, MARGIN = 512, 64  # pictures that are looked at together, and with how many of their neighbours
 
 
 def signature(rgb: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, " S"]:

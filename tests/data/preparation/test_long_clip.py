@@ -11,7 +11,7 @@ import pytest
 
 from jax_talker.data.read.video import write_video
 
-SHORT, LONG = 20, 120  # s
+SHORT, LONG = 20, 60  # s
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +45,10 @@ def finish(process):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_clip(filmed, tmp_path):
-    """Six times as long. What grows are numbers per frame (landmarks, poses, sound): a few kB each, some 35 MiB here;
-    pictures kept anywhere would be 2500 × 225 kB."""
+    """Three times as long. What grows are numbers per frame (landmarks, poses, sound), some 15 kB each, 15 MiB here;
+    pictures kept anywhere would be 1000 × 225 kB."""
     short, long = (finish(start(filmed, seconds, tmp_path / str(seconds))) for seconds in (SHORT, LONG))
-    assert long - short < 60
+    assert long - short < 45
 
 
 @pytest.mark.slow

@@ -136,6 +136,20 @@ def test_reading_goes_on_at_any_rate(encoded, rate):
             assert all((a == b).all() for a, b in zip(rest, whole[first:], strict=True))
 
 
+@pytest.mark.parametrize("kind", ["a.mkv", "a.webm", "a.mp4", "a.ts"])
+def test_a_recording_joined_late_begins_with_its_first_picture(encoded, read_number, kind):
+    """Live streams count from the broadcast's beginning, and Matroska's length is when it ends."""
+    codec = "libvpx" if kind.endswith("webm") else "libx264"
+    path = encoded(kind, codec, "yuv420p", {}, 30, shift=250)
+    assert [read_number(f) for f in read_frames(path)] == list(range(30))
+    assert probe(path).duration == pytest.approx(1.2, abs=0.05)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+    if kind in ("a.mkv", "a.webm"):
+        with pytest.raises(UserError, match=r"damaged or cut off after 0\.\d+ s"):
+            list(read_frames(path))
+
+
 def test_an_edit_list_is_honoured(tmp_path, encoded, read_number):
     """The first 0.6 s are cut away by the file's edit list, as a phone's trimming does, without a key frame there."""
     source, path = encoded("a.mp4", "libx264", "yuv420p", {"g": "10", "bf": "0"}, 100), tmp_path / "edit.mp4"

@@ -1,5 +1,6 @@
 """One voice in every layout of channels is heard alike, and what was given is what is written."""
 
+import struct
 from dataclasses import replace
 
 import av
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from jax_talker.data.read.audio import load_sound
+from jax_talker.data.read.audio import load_sound, normalised
 from jax_talker.data.read.channels import mixing_weights
 from jax_talker.data.read.sound import open_sound
 from jax_talker.data.read.video import write_video
@@ -107,6 +108,29 @@ def test_two_people_are_both_heard(tmp_path, voice):
     assert heard.max() <= 1
 
 
+def test_a_constant_is_no_sound(tmp_path, voice):
+    """Cheap sound cards add one; it neither chooses a channel or a track nor sets the level of what is heard."""
+    alone = load_sound(file_of(tmp_path / "mono.wav", voice[None], "mono"))
+    constant = np.full_like(voice, 0.4)
+    beside = open_sound(file_of(tmp_path / "beside.wav", np.array([constant, voice]), "stereo"))
+    np.testing.assert_allclose(beside.weights, 1, atol=1e-6)
+    more = [(voice[None], "mono")]
+    assert open_sound(file_of(tmp_path / "tracks.mka", constant[None], "mono", more=more)).track == 1
+    level = [np.std(normalised(sound)) for sound in (alone, alone + np.float32(0.1))]
+    assert level[1] == pytest.approx(level[0], rel=0.02)
+
+
+def test_speech_is_brought_to_one_level_and_silence_stays(voice):
+    heard = voice[::3]
+    speech = 20 * np.log10(np.std(normalised(heard)[heard != 0]))
+    assert speech == pytest.approx(-26, abs=1)  # half a block at each end of a pause counts as well
+    for gain in (0.01, 3.0):
+        np.testing.assert_allclose(normalised(gain * heard), normalised(heard), atol=1e-5)
+    noise = np.float32(1e-4) * np.sign(heard)
+    np.testing.assert_array_equal(normalised(noise), noise)
+    assert len(normalised(heard[:0])) == 0
+
+
 def test_a_cancelled_mix_is_logged(tmp_path, voice, caplog):
     load_sound(file_of(tmp_path / "a.wav", np.array([voice, -voice]), "stereo"))
     assert "a.wav: channel FL is used alone: together they cancel each other" in caplog.text
@@ -117,6 +141,27 @@ def test_silence_has_weights_as_well():
         weights, reason = mixing_weights(names, np.zeros((len(names),) * 2))
         assert weights.sum() == pytest.approx(1)
         assert reason == ""
+
+
+ENDLESS = (0, 0x7FFFFFFF - 36, 0x80000000, 2 * 10**9, 0xFFFFFFFF)  # what programs write that do not know the length
+
+
+@pytest.mark.parametrize("size", [*ENDLESS, "half"])
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+def test_a_wav_of_unknown_length_is_read_to_its_end(tmp_path, voice, subtype, size):
+    """Text-to-speech that streams; a header that says less is believed, for what follows may be no sound."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, voice, RATE, subtype=subtype)
+    whole, content = load_sound(path), bytearray(path.read_bytes())
+    data = content.index(b"data") + 4
+    true = struct.unpack_from("<I", content, data)[0]
+    struct.pack_into("<I", content, data, true // 2 if size == "half" else size)
+    struct.pack_into("<I", content, 4, min(0xFFFFFFFF, data - 4 + (true // 2 if size == "half" else size)))
+    path.write_bytes(content)
+    heard = load_sound(path)
+    want = whole[: len(whole) // 2] if size == "half" else whole
+    assert len(heard) == len(want)
+    np.testing.assert_allclose(heard[:-50], want[:-50], atol=1e-4)  # the resampler's end differs
 
 
 @pytest.mark.parametrize(

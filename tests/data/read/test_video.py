@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jax_talker.data.read.audio import load_sound
-from jax_talker.data.read.video import probe, read_frames, write_video
+from jax_talker.data.read.video import check_video_path, probe, read_frames, write_video
 from jax_talker.errors import UserError
 
 
@@ -144,6 +144,16 @@ def test_any_file_name_will_do_in_the_current_folder(tmp_path, monkeypatch, pain
     assert len(load_sound(name)) >= 16_000
 
 
+def test_the_given_file_is_not_written_over(tmp_path, paint):
+    path = write_video(tmp_path / "a.mp4", [paint(0)] * 2)
+    (tmp_path / "link.mp4").symlink_to(path)
+    for out in (path, tmp_path / "link.mp4", tmp_path / "." / "a.mp4"):
+        with pytest.raises(UserError, match="would be overwritten"):
+            check_video_path(out, given=path)
+    assert check_video_path(tmp_path / "b.mp4", given=path) == tmp_path / "b.mp4"
+    assert check_video_path(path, given="test") == path
+
+
 def test_links_are_written_through(tmp_path, paint):
     (tmp_path / "disk").mkdir()
     (tmp_path / "there").symlink_to(tmp_path / "disk")
@@ -252,6 +262,25 @@ def test_nothing_half_written_is_left(tmp_path, paint):
     with pytest.raises(UserError, match="cannot write"):
         write_video(tmp_path / "b.xyz", [paint(0)])
     assert files_in(tmp_path) == ["a.mp4"]
+
+
+@pytest.mark.parametrize("size", [(64, 48), (63, 47)])
+def test_any_browser_plays_what_is_written(tmp_path, beeps, size):
+    """H.264 of even size in 4:2:0, AAC, both from zero on, and the index in front, so that it plays while it loads."""
+    frames = [np.full((size[1], size[0], 3), 40 * k, np.uint8) for k in range(5)]
+    path = write_video(tmp_path / "a.mp4", frames, sound=beeps(0.2, [0.1]))
+    content = path.read_bytes()
+    assert content[4:8] == b"ftyp"
+    assert content.index(b"moov") < content.index(b"mdat")
+    with av.open(str(path)) as container:
+        (picture,), (sound,) = container.streams.video, container.streams.audio
+        assert picture.codec_context.name == "h264"
+        assert picture.profile in ("High", "Main", "Constrained Baseline")
+        assert picture.codec_context.pix_fmt == "yuv420p"
+        assert (picture.width, picture.height) == (64, 48)
+        assert (sound.codec_context.name, sound.profile) == ("aac", "LC")
+        assert picture.start_time * picture.time_base == sound.start_time * sound.time_base == 0
+        assert picture.average_rate == 25
 
 
 def test_metadata_is_kept(tmp_path, paint):
