@@ -139,7 +139,7 @@ def _side(
     residual = _disagreement(own, fit, seen, boundaries)
     head = replace(
         front,
-        label=geometry.make_label(np.linalg.inv(cam_from_world), focal).astype(np.float32),
+        label=geometry.make_label(geometry.invert_rigid(cam_from_world), focal).astype(np.float32),
         cam_from_world=cam_from_world,
         centre=centre,
         side=side,

@@ -118,7 +118,7 @@ def track_head(
     cam_from_world = label_camera(fit.rotation)
     off = np.linalg.norm(project(face, fit, focal) - seen.points, axis=-1)[:, seen.rigid]
     return HeadTrack(
-        label=geometry.make_label(_inverse(cam_from_world), focal).astype(np.float32),
+        label=geometry.make_label(geometry.invert_rigid(cam_from_world), focal).astype(np.float32),
         cam_from_world=cam_from_world,
         centre=fit.centre,
         side=fit.side,
@@ -242,11 +242,3 @@ def _steady(
     width = local_widths(pose[:, free], [to_vector(f, middle)[:, free] for f in fits], widths, boundaries)
     fit = fitted(fits[0], width, free)
     return fitted(replace(fit, side=steady_size(fit.side, boundaries)), width, last)
-
-
-def _inverse(pose: np.ndarray) -> np.ndarray:
-    inverse = np.zeros_like(pose)
-    inverse[:, :3, :3] = pose[:, :3, :3].swapaxes(1, 2)
-    inverse[:, :3, 3] = -np.einsum("tji,tj->ti", pose[:, :3, :3], pose[:, :3, 3])
-    inverse[:, 3, 3] = 1
-    return inverse

@@ -19,6 +19,7 @@ from jax_talker.data.camera.pose import (
     world_landmarks,
 )
 from jax_talker.data.camera.smoothing import smooth_in_time
+from jax_talker.data.clip.clip import FPS
 from jax_talker.data.track.landmarks import AVERAGE_FACE, IBUG, MEDIAPIPE
 
 FRAMES = 60
@@ -40,7 +41,7 @@ def head_points(scheme, rng, spread=0.0):
 
 def film(camera_of, face, rng, *, focal=geometry.FOCAL, noise=0.0):
     """A head that turns and moves in front of a camera: (landmarks [T, P, 2] px, cam_from_world [T, 4, 4], crops)."""
-    time = np.arange(FRAMES) / 25
+    time = np.arange(FRAMES) / FPS
     yaw, pitch, roll = (a * np.sin(2 * np.pi * f * time + p) for a, f, p in ((22, 0.8, 0), (10, 0.6, 1), (9, 0.5, 2)))
     cam_from_world, landmarks, crops = [], [], []
     for t in range(FRAMES):
@@ -288,7 +289,7 @@ def test_smoothing_keeps_parabolas_and_takes_noise(width):
 
 
 def test_the_filter_passes_what_its_docstring_says():
-    time = np.arange(500) / 25
+    time = np.arange(500) / FPS
     for hertz, gain in ((5.9, 0.71), (1.0, 0.999), (11.0, 0.11)):
         wave = np.sin(2 * np.pi * hertz * time)
         assert smooth_in_time(wave[:, None], 1.0)[50:-50].std() / wave[50:-50].std() == pytest.approx(gain, abs=0.03)
