@@ -7,7 +7,7 @@ Yaw and pitch move the *camera* around the head: yaw > 0 towards +x (the image's
 pitch > 0 upwards. Angles are in degrees at the doors of the programs and here.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -36,7 +36,7 @@ FACE_ANCHORS = {
 
 def invert_rigid(target_from_source: Float[A, "*b 4 4"]) -> Float[A, "*b 4 4"]:
     """Inverse of a rotation and translation: [R t]⁻¹ = [Rᵀ −Rᵀt]. NumPy's arrays stay NumPy's, in their precision."""
-    xp = np if isinstance(target_from_source, np.ndarray) else jnp
+    xp: Any = np if isinstance(target_from_source, np.ndarray) else jnp
     rotation = xp.swapaxes(target_from_source[..., :3, :3], -1, -2)
     # A sum, not a product of matrices, which some devices do in less than full precision.
     translation = -(rotation * target_from_source[..., None, :3, 3]).sum(-1)

@@ -22,24 +22,21 @@ from jax_talker import geometry
 from jax_talker.data.camera import pose_face
 from jax_talker.data.camera.pose_fit import (
     ALL_BUT_SIDE,
-    ANCHORS,
     CENTRE,
     CROP,
     DIFFERENCE,
     EVERYTHING,
     LEAST_WEIGHT,
-    PIVOT,
     Fit,
     Seen,
-    distance,
     first_poses,
     from_vector,
-    in_camera,
+    in_source,
     mean_rotation,
-    project,
     refine_poses,
     to_vector,
 )
+from jax_talker.data.camera.projection import ANCHORS, PIVOT, distance, in_camera
 from jax_talker.data.camera.smoothing import NO_SMOOTHING, smooth_in_time, steady_size, stiffness_of
 from jax_talker.data.read.boundaries import by_recording, spans_boundary
 from jax_talker.data.track.landmarks import AVERAGE_FACE, MOVING, LandmarkScheme
@@ -47,7 +44,7 @@ from jax_talker.data.track.landmarks import AVERAGE_FACE, MOVING, LandmarkScheme
 __all__ = ["ANCHORS", "PIVOT", "HeadTrack", "Jitter", "euler_angles", "jitter", "track_head", "world_landmarks"]
 
 SHAPE_ROUNDS, SHAPE_STEPS = 6, 3
-JOINT_STEPS = 4
+JOINT_STEPS = 8
 
 
 @dataclass(frozen=True)
@@ -114,7 +111,7 @@ def track_head(
     raw = fit if fixed else first_poses(seen, face, fit, boundaries)
     fit = _steady(seen, face, raw, smooth, fixed, boundaries) if smooth >= NO_SMOOTHING else raw
     cam_from_world = label_camera(fit.rotation)
-    off = np.linalg.norm(project(face, fit, focal) - seen.points, axis=-1)[:, seen.rigid]
+    off = np.linalg.norm(in_source(face, fit, focal) - seen.points, axis=-1)[:, seen.rigid]
     return HeadTrack(
         label=geometry.make_label(geometry.invert_rigid(cam_from_world), focal).astype(np.float32),
         cam_from_world=cam_from_world,

@@ -9,8 +9,8 @@ from scipy.spatial.transform import Rotation
 
 from jax_talker import geometry
 from jax_talker.data.camera.calibration import calibrate
+from jax_talker.data.camera.cameras import median_rotation
 from jax_talker.data.camera.pose import PIVOT, track_head
-from jax_talker.data.camera.rig import median_rotation
 from jax_talker.data.clip.clip import FPS
 from jax_talker.data.clip.findings import Severity
 from jax_talker.data.track.landmarks import IBUG
