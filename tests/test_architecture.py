@@ -180,6 +180,42 @@ def test_detours_are_found():
     assert reached({"a": {"b.c"}, "b": {"d"}}, "a") == {"a", "b.c", "b", "d"}
 
 
+def rooms_graph():
+    """Room → the rooms that its modules import, without EVERYONE; the programs are one room."""
+    place = lambda module: "programs" if is_program(room_of(module)) else room_of(module)  # noqa: E731
+    graph = {}
+    for module, used in import_graph(modules()).items():
+        for a, b in ((place(module), place(u)) for u in used):
+            if a != b and not {a, b} & EVERYONE:
+                graph.setdefault(a, set()).add(b)
+    return graph
+
+
+def shortest(graph):
+    """The arrows of a graph without circles that no detour replaces, as (from, to)."""
+    return {
+        (a, b)
+        for a, following in graph.items()
+        for b in following
+        if not any(b in reached(graph, c) for c in following if c != b)
+    }
+
+
+def test_the_picture_of_the_imports_is_the_codes():
+    graph = rooms_graph()
+    found = circle(graph)
+    assert found is None, " → ".join(found)
+    arrows = {tuple(room.removeprefix("jax_talker.") for room in arrow) for arrow in shortest(graph)}
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = page.partition("```mermaid\n")[2].partition("```")[0]
+    wanted = "\n".join(f"  {a} --> {b}" for a, b in sorted(arrows))
+    assert drawn.strip() == f"graph LR\n{wanted}".strip(), f"docs/architecture.md should draw\n{wanted}"
+
+
+def test_detours_need_no_arrow():
+    assert shortest({"a": {"b", "c"}, "b": {"c"}}) == {("a", "b"), ("b", "c")}
+
+
 def test_circles_are_found():
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) is not None
     assert circle({"a": {"b", "c"}, "b": {"c"}}) is None
