@@ -190,7 +190,7 @@ def peak_memory(run: Callable[[], Any]) -> float | None:
         stats = jax.local_devices()[0].memory_stats() or {}
         return stats["peak_bytes_in_use"] / 2**20 if "peak_bytes_in_use" in stats else None
     try:
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak so far
     except OSError:
         return None
     run()
@@ -202,7 +202,7 @@ def resident_mb(field: str = "VmRSS") -> float:
     status = Path("/proc/self/status")
     if not status.exists():
         return 0.0
-    line = next(line for line in status.read_text().splitlines() if line.startswith(field))
+    line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith(field))
     return int(line.split()[1]) / 1024
 
 
@@ -212,7 +212,7 @@ def device() -> str:
     if first.platform != "cpu":
         return first.device_kind
     info = Path("/proc/cpuinfo")
-    names = info.read_text().splitlines() if info.exists() else []
+    names = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     model = next((line.split(":")[1].strip() for line in names if line.startswith("model name")), platform.processor())
     return f"{model or platform.machine()}, {len(os.sched_getaffinity(0))} cores"
 
@@ -256,5 +256,5 @@ def _write(path: Path, results: list[dict[str, Any]], skipped: list[dict[str, An
         name = "".join(letter if letter.isalnum() else "_" for letter in device())
         path = path / f"{name.strip('_')}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"results": results, "skipped": skipped}, indent=1) + "\n")
+    path.write_text(json.dumps({"results": results, "skipped": skipped}, indent=1) + "\n", encoding="utf-8")
     return path

@@ -52,7 +52,7 @@ def read_golden(path: Path) -> dict[str, np.ndarray]:
     meta = path.parent / "meta.json"
     if "psi" not in arrays and meta.is_file():
         try:
-            options = json.loads(meta.read_text())["options"]
+            options = json.loads(meta.read_text(encoding="utf-8"))["options"]
             arrays |= {name: np.asarray(options[name], np.float64) for name in ("psi", "cut") if name in options}
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{meta}: damaged ({type(error).__name__}: {error})") from None

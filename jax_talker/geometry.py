@@ -7,6 +7,8 @@ Yaw and pitch move the *camera* around the head: yaw > 0 towards +x (the image's
 pitch > 0 upwards. Angles are in degrees at the doors of the programs and here.
 """
 
+from typing import Any, TypeVar
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -17,6 +19,8 @@ FOCAL = 4.2647  # focal length over image size of every EG3D label (FFHQ process
 RADIUS = 2.7  # distance of EG3D's cameras from the world origin
 EG3D_PIVOT = (0.0, 0.0, 0.2)  # the point that EG3D's own camera sampler looks at
 PIVOT = (0.0, 0.005, 0.145)  # where the axes of EG3D's camera labels meet: behind the eyes; our cameras look there
+
+A = TypeVar("A", Array, np.ndarray)  # what works on the device and on the host
 
 # Where five points of an average face lie in EG3D's world (x to the person's left): what real video is aligned to, and
 # what the procedural head is built around. Found by undoing EG3D's recipe (five-point crop, Deep3D camera, scale 0.27,
@@ -30,12 +34,14 @@ FACE_ANCHORS = {
 }
 
 
-def invert_rigid(target_from_source: Float[Array, "*b 4 4"]) -> Float[Array, "*b 4 4"]:
-    """Inverse of a rotation and translation: [R t]⁻¹ = [Rᵀ −Rᵀt]."""
-    rotation = jnp.swapaxes(target_from_source[..., :3, :3], -1, -2)
-    translation = -jnp.einsum("...ij,...j->...i", rotation, target_from_source[..., :3, 3], precision="highest")
-    top = jnp.concatenate([rotation, translation[..., None]], -1)
-    return jnp.concatenate([top, target_from_source[..., 3:, :]], -2)
+def invert_rigid(target_from_source: Float[A, "*b 4 4"]) -> Float[A, "*b 4 4"]:
+    """Inverse of a rotation and translation: [R t]⁻¹ = [Rᵀ −Rᵀt]. NumPy's arrays stay NumPy's, in their precision."""
+    xp: Any = np if isinstance(target_from_source, np.ndarray) else jnp
+    rotation = xp.swapaxes(target_from_source[..., :3, :3], -1, -2)
+    # A sum, not a product of matrices, which some devices do in less than full precision.
+    translation = -(rotation * target_from_source[..., None, :3, 3]).sum(-1)
+    top = xp.concatenate([rotation, translation[..., None]], -1)
+    return xp.concatenate([top, target_from_source[..., 3:, :]], -2)
 
 
 def rotation_from_quat(quat_wxyz: Float[Array, "*b 4"]) -> Float[Array, "*b 3 3"]:
@@ -76,7 +82,7 @@ def make_label(world_from_cam: np.ndarray, focal: float = FOCAL) -> np.ndarray:
     return np.concatenate([world_from_cam.reshape(*batch, 16), np.broadcast_to(intrinsics, (*batch, 9))], -1)
 
 
-def split_label(label: Float[Array, "*b 25"]) -> tuple[Float[Array, "*b 4 4"], Float[Array, "*b 3 3"]]:
+def split_label(label: Float[A, "*b 25"]) -> tuple[Float[A, "*b 4 4"], Float[A, "*b 3 3"]]:
     """(world_from_cam [*b, 4, 4], intrinsics normalised by the image size [*b, 3, 3])."""
     batch = label.shape[:-1]
     return label[..., :16].reshape(*batch, 4, 4), label[..., 16:].reshape(*batch, 3, 3)

@@ -21,7 +21,6 @@ from kernels.projection import Splats
 from kernels.sharding import merged, parted, vary_over, varying_axes
 from kernels.types import Settings
 
-FEATURES = 10  # of a splat, see ``pack``; extra channels follow
 _MOST = np.int32(LIMIT - 1)  # where counts stop
 
 

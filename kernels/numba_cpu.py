@@ -41,11 +41,10 @@ def _cache_folder(configured: str) -> Path | None:
     here = Path(__file__).parent
     sources = [here / "constants.py", *sorted((here / "cpu").glob("*.py"))]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-    user = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     homes = [
         configured,  # the user's NUMBA_CACHE_DIR
         here / "__pycache__",
-        "" if user.startswith("~") else Path(user) / "kernels",  # in containers a user may have neither name nor home
+        *_user_cache(),
     ]
     for home in filter(None, homes):
         folder = Path(home) / f"numba_cpu-{digest}"
@@ -58,6 +57,15 @@ def _cache_folder(configured: str) -> Path | None:
             continue
         return folder
     return None
+
+
+def _user_cache() -> list[Path]:
+    """The folder for this package's caches that the user's environment names; none for a user without a home, as a
+    container's is who is in no /etc/passwd."""
+    try:
+        return [Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kernels"]
+    except RuntimeError:  # the home cannot be determined
+        return []
 
 
 _BESIDE = "from kernels.cpu import handlers; handlers.compiled_entry(handlers.run_backward_items, cache=True)"
@@ -114,7 +122,7 @@ _ON_CPU = Gate("needs_cpu", ("cpu",), "numba runs on the CPU, found {found}", _c
 @functools.cache
 def ffi_version() -> tuple[int, int]:
     """(major, minor) of XLA's FFI in the installed jaxlib, as its header says."""
-    header = (Path(jax.ffi.include_dir()) / "xla/ffi/api/c_api.h").read_text()
+    header = (Path(jax.ffi.include_dir()) / "xla/ffi/api/c_api.h").read_text(encoding="utf-8")
     major, minor = (re.search(rf"define XLA_FFI_API_{part} (\d+)", header) for part in ("MAJOR", "MINOR"))
     return (int(major[1]), int(minor[1])) if major and minor else (-1, -1)
 

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 OURS = ("jax_talker", "kernels", "configs", "converters")
 EVERYONE = {"jax_talker", "jax_talker.types", "jax_talker.geometry", "jax_talker.errors"}
-PROGRAMS = {"prepare", "personalize", "train", "render", "evaluate", "view", "sweep", "demo"}
+PROGRAMS = {"prepare", "personalize", "train", "render", "evaluate", "demo"}
 
 # The rooms of data: each imports only those before it.
 ORDER = ("clip", "read", "track", "camera", "cut", "check", "preparation")
@@ -26,7 +26,11 @@ MAY_IMPORT = {
     **{f"jax_talker.data.{room}": {f"jax_talker.data.{r}" for r in before} for room, before in DATA.items()},
     "jax_talker.data": {"jax_talker.data.moved"},
     "jax_talker.data.moved": set(),
-    "jax_talker.procedural": {f"jax_talker.data.{room}" for room in ("clip", "read", "track", "camera", "check")},
+    "jax_talker.blinking": {"jax_talker.data.clip"},
+    "jax_talker.procedural": {
+        "jax_talker.blinking",
+        *(f"jax_talker.data.{room}" for room in ("clip", "read", "track", "camera", "check")),
+    },
     "jax_talker.models": {"jax_talker.networks"},
     "jax_talker.priors": {"kernels"},  # its spherical harmonics, and nothing else (test below)
     "jax_talker.networks": set(),
@@ -36,16 +40,19 @@ MAY_IMPORT = {
     "jax_talker.training": {
         f"jax_talker.{room}" for room in ("models", "priors", "rendering", "losses", "metrics", "networks")
     },
-    "jax_talker.baselines": {f"jax_talker.{room}" for room in ("models", "priors", "rendering", "losses", "networks")},
     "jax_talker.app": {
         f"jax_talker.{room}"
         for room in (
             *(f"data.{room}" for room in DATA),
-            *("models", "priors", "networks", "rendering", "losses", "metrics", "training", "procedural"),
+            *("models", "priors", "networks", "rendering", "losses", "metrics", "training", "procedural", "blinking"),
         )
     },
     "converters": {"jax_talker.priors", "jax_talker.networks"},
 }
+# Those that film the test person; nothing that works on a user's clip, or for a user's sound, may know it.
+FILMING = {"jax_talker.demo", "jax_talker.prepare", "jax_talker.app.prior_training"}
+INFERENCE = ("jax_talker.render", "jax_talker.evaluate", "jax_talker.app.talking", "jax_talker.app.evaluating")
+
 # third-party package → the only places that may import it
 ONE_IMPORTER = {
     "orbax": ("jax_talker/training/checkpoint.py",),
@@ -149,6 +156,66 @@ def test_no_module_imports_itself_by_a_detour(top):
     assert found is None, " → ".join(found)
 
 
+def reached(graph, start):
+    """All modules that importing one runs: packages' own files and detours included."""
+    found, left = set(), [start]
+    while left:
+        module = left.pop()
+        if module not in found:
+            found.add(module)
+            left += [*graph.get(module, ()), *filter(None, [module.rpartition(".")[0]])]
+    return found
+
+
+def test_only_filming_knows_the_test_person():
+    graph = import_graph(modules())
+    knows = {name for name, used in graph.items() if any(room_of(m) == "jax_talker.procedural" for m in used)}
+    assert {name for name in knows if room_of(name) != "jax_talker.procedural"} <= FILMING
+    for program in INFERENCE:
+        assert program in graph, f"{program} is no module; mend this list"
+        assert not {m for m in reached(graph, program) if room_of(m) == "jax_talker.procedural"}, program
+
+
+def test_detours_are_found():
+    assert reached({"a": {"b.c"}, "b": {"d"}}, "a") == {"a", "b.c", "b", "d"}
+
+
+def rooms_graph():
+    """Room → the rooms that its modules import, without EVERYONE; the programs are one room."""
+    place = lambda module: "programs" if is_program(room_of(module)) else room_of(module)  # noqa: E731
+    graph = {}
+    for module, used in import_graph(modules()).items():
+        for a, b in ((place(module), place(u)) for u in used):
+            if a != b and not {a, b} & EVERYONE:
+                graph.setdefault(a, set()).add(b)
+    return graph
+
+
+def shortest(graph):
+    """The arrows of a graph without circles that no detour replaces, as (from, to)."""
+    return {
+        (a, b)
+        for a, following in graph.items()
+        for b in following
+        if not any(b in reached(graph, c) for c in following if c != b)
+    }
+
+
+def test_the_picture_of_the_imports_is_the_codes():
+    graph = rooms_graph()
+    found = circle(graph)
+    assert found is None, " → ".join(found)
+    arrows = {tuple(room.removeprefix("jax_talker.") for room in arrow) for arrow in shortest(graph)}
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = page.partition("```mermaid\n")[2].partition("```")[0]
+    wanted = "\n".join(f"  {a} --> {b}" for a, b in sorted(arrows))
+    assert drawn.strip() == f"graph LR\n{wanted}".strip(), f"docs/architecture.md should draw\n{wanted}"
+
+
+def test_detours_need_no_arrow():
+    assert shortest({"a": {"b", "c"}, "b": {"c"}}) == {("a", "b"), ("b", "c")}
+
+
 def test_circles_are_found():
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) is not None
     assert circle({"a": {"b", "c"}, "b": {"c"}}) is None
@@ -158,6 +225,14 @@ def test_priors_have_only_the_harmonics_of_the_kernels():
     for path in (ROOT / "jax_talker" / "priors").rglob("*.py"):
         used = {module for module in imports(path) if module.split(".")[0] == "kernels"}
         assert {module.rsplit(".", 1)[0] for module in used} <= {"kernels.spherical_harmonics"}, path
+
+
+def test_rules_are_about_rooms_that_exist():
+    rooms = {room_of(name_of(path)) for path in modules()}
+    assert set(MAY_IMPORT) <= rooms
+    assert {f"jax_talker.{name}" for name in PROGRAMS} <= rooms
+    for places in ONE_IMPORTER.values():
+        assert all((ROOT / place).exists() for place in places)
 
 
 def test_the_rules_can_fail():

@@ -123,7 +123,8 @@ def text_without_encoding(source):
                 yield node.lineno
 
 
-MODULES = sorted(p for p in (ROOT / "jax_talker").rglob("*.py") if p.name not in ("run_folder.py", "log.py"))
+TOPS = ("jax_talker", "kernels", "configs", "converters", "benchmarks")
+MODULES = sorted(p for top in TOPS for p in (ROOT / top).rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))

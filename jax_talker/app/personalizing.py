@@ -20,6 +20,7 @@ from jax_talker.app.person import Person
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.app.speaking import Speaker
 from jax_talker.data.batches.dataset import ClipFrames
+from jax_talker.errors import check_writable
 from jax_talker.metrics import psnr
 from jax_talker.models import detail
 from jax_talker.models.detail import Layout
@@ -51,6 +52,7 @@ def personalize(
     The steps of the stages ``then`` are compiled together with these.
     """
     c = config.personalize
+    check_writable(priors.check_target(folder.personal, overwrite=True), folder.personal)  # before work is done
     clip = builders.clip(config)
     prior, original = priors.load(config.prior.path, compute=config.prior.compute)
     split = builders.clip_split(config, clip)

@@ -12,13 +12,13 @@ import numpy as np
 from jax_talker import geometry
 from jax_talker.app import builders
 from jax_talker.app.speaking import Speaker, smoothed
+from jax_talker.blinking import blinks
 from jax_talker.data.batches.dataset import neighbourhoods
 from jax_talker.data.clip.clip import FPS, SAMPLE_RATE, Clip
 from jax_talker.data.read.audio import frame_windows, normalised, num_video_frames
 from jax_talker.data.read.boundaries import boundaries_within
 from jax_talker.errors import UserError
 from jax_talker.models.navigator import Coefficients
-from jax_talker.procedural.motion import blinks
 
 ANGLES = re.compile(r"yaw=(?P<yaw>-?\d+(\.\d+)?)(,pitch=(?P<pitch>-?\d+(\.\d+)?))?$|pitch=(?P<only>-?\d+(\.\d+)?)$")
 

@@ -4,7 +4,7 @@ from jax_talker.priors.base import Prior, Variables
 from jax_talker.priors.gghead import GGHead, GGHeadConfig, make_gghead
 from jax_talker.priors.gsgan import GSGAN, make_gsgan
 from jax_talker.priors.gsgan_config import GSGANConfig
-from jax_talker.priors.store import load, save
+from jax_talker.priors.store import check_target, load, save
 
 __all__ = [
     "GSGAN",
@@ -13,6 +13,7 @@ __all__ = [
     "GSGANConfig",
     "Prior",
     "Variables",
+    "check_target",
     "load",
     "make_gghead",
     "make_gsgan",

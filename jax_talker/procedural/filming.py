@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jax_talker import geometry
+from jax_talker.blinking import blinks
 from jax_talker.data.clip.clip import FPS
 from jax_talker.data.clip.clip_writer import ClipWriter
 from jax_talker.errors import UserError
@@ -42,7 +43,7 @@ def make_scene(seed: int, seconds: float, *, person: Identity | None = None, tur
     voice = speech.random_voice(voices)
     talk = speech.speak(seconds, words, voice)
     mouth = talk.mouth_at(np.arange(frames) / FPS)
-    closed = motion.blinks(frames, lids)
+    closed = blinks(frames, lids)
     height = motion.brows(frames, brow)
     motions = [
         Motion(float(j), float(w), float(r), upper_lid=float(c), lower_lid=float(0.5 * c), brow=float(h))
@@ -68,7 +69,7 @@ def parse_numbers(text: str, **known: float) -> dict[str, float]:
 def labels(scene: Scene, yaw: float, pitch: float) -> np.ndarray:
     """EG3D labels [T, 25] of a fixed camera at (yaw, pitch) degrees, as seen from the turning head."""
     world_from_cam = geometry.orbit(yaw, pitch)
-    head_from_world = np.linalg.inv(motion.world_from_head(scene.angles))
+    head_from_world = geometry.invert_rigid(motion.world_from_head(scene.angles))
     return geometry.make_label(head_from_world @ world_from_cam)
 
 

@@ -1,22 +1,9 @@
-"""What a head does besides speaking: blinks, brows and turning, none of which depends on the sound."""
+"""What a head does besides speaking and blinking: brows and turning, which do not depend on the sound."""
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-FPS = 25
-
-
-def blinks(frames: int, rng: np.random.Generator) -> np.ndarray:
-    """How closed the lids are in every frame, [frames], 0 open … 1 closed; a blink every 1 to 6 seconds."""
-    t = np.arange(frames) / FPS
-    closed = np.zeros(frames)
-    at = rng.uniform(0.5, 2.0)
-    while at < frames / FPS:
-        closing, opening = rng.uniform(0.07, 0.11), rng.uniform(0.12, 0.20)
-        ramp = np.where(t < at, 1 - (at - t) / closing, 1 - (t - at) / opening)
-        closed = np.maximum(closed, np.clip(1.25 * ramp, 0, 1))
-        at += 1.0 + rng.exponential(2.2)
-    return closed
+from jax_talker.data.clip.clip import FPS
 
 
 def brows(frames: int, rng: np.random.Generator) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import no_type_check
 
 import numpy as np
 
+from jax_talker import geometry
 from jax_talker.procedural.compiled import njit
 
 
@@ -51,9 +52,8 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 def project(points: np.ndarray, label: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Pixels [n, 2] (centre of the top-left one at (0.5, 0.5)) and depths [n] of world points [n, 3]."""
-    label = np.asarray(label, np.float64)
-    intrinsics = label[16:].reshape(3, 3)
-    cam_from_world = np.linalg.inv(label[:16].reshape(4, 4))
+    world_from_cam, intrinsics = geometry.split_label(np.asarray(label, np.float64))
+    cam_from_world = geometry.invert_rigid(world_from_cam)
     cam = points @ cam_from_world[:3, :3].T + cam_from_world[:3, 3]
     pixels = cam[:, :2] / cam[:, 2:] * size * np.array([intrinsics[0, 0], intrinsics[1, 1]])
     return pixels + size * intrinsics[:2, 2], cam[:, 2]

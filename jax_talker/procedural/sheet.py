@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
+from jax_talker import geometry
 from jax_talker.data.check.contact_sheet import clip_frames, contact_sheet
 from jax_talker.data.clip.clip import Clip, open_clip
 from jax_talker.data.track.landmarks import scheme_of
@@ -38,7 +39,7 @@ def film_clip(
 def film_sheet(clip: Clip) -> UInt8[np.ndarray, "H W 3"]:
     """Pictures, landmarks, head axes and masks of a few frames above the curves of angles, mouth and lids."""
     frames = clip_frames(clip, np.linspace(0, clip.frames - 1, min(SHOWN, clip.frames)).astype(int).tolist())
-    world_from_cam = clip.arrays["label"][:, :16].reshape(-1, 4, 4)[:, :3, :3] * np.array([1, -1, -1])
+    world_from_cam = geometry.split_label(clip.arrays["label"])[0][:, :3, :3] * np.array([1, -1, -1])
     yaw, pitch, roll = Rotation.from_matrix(world_from_cam).as_euler("YXZ", degrees=True).T
     motion = clip.arrays["motion"].T
     tracks = {

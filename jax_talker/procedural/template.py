@@ -84,13 +84,3 @@ def _filling(face, name, points, uv, upper, lower) -> tuple[np.ndarray, np.ndarr
         inside = face.eyeball_radius**2 - (inner[..., 0] - x0) ** 2 - (inner[..., 1] - face.eye_y - 0.004) ** 2
         inner[..., 2] = face.eyeball_z + np.sqrt(np.clip(inside, 0, None))
     return inner, inner_uv
-
-
-def write_obj(path: str) -> None:
-    """Save the template as Wavefront OBJ with v, vt and f lines; vt has v upwards, as the format has it."""
-    vertices, uv, faces = template()
-    with open(path, "w", encoding="utf-8") as file:
-        file.write("# jax_talker: average procedural head (own work)\n")
-        file.writelines(f"v {x:.6f} {y:.6f} {z:.6f}\n" for x, y, z in vertices)
-        file.writelines(f"vt {u:.6f} {1 - v:.6f}\n" for u, v in uv)
-        file.writelines(f"f {a}/{a} {b}/{b} {c}/{c}\n" for a, b, c in faces + 1)

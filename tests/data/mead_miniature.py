@@ -15,11 +15,13 @@ import av
 import cv2
 import numpy as np
 
+from jax_talker.blinking import blinks
+from jax_talker.data.clip.clip import FPS
 from jax_talker.data.read.video import write_video
 from jax_talker.procedural import filming, motion, speech
 from jax_talker.procedural.identity import Motion, random_identity
 
-FPS, SOUND_RATE = 30, 48_000
+SOURCE_FPS, SOUND_RATE = 30, 48_000
 CAMERAS = {"front": (0, 0), "top": (0, 25), "down": (0, -25), "left_30": (30, 0), "right_30": (-30, 0)}  # yaw, pitch
 BITS = {"view": 3, "recording": 4, "frame": 6}
 
@@ -28,7 +30,7 @@ BITS = {"view": 3, "recording": 4, "frame": 6}
 # One person's files, unpacked
 
 
-def write_recording(folder, name, views, sound, *, fps=FPS):
+def write_recording(folder, name, views, sound, *, fps=SOURCE_FPS):
     """``views``: view → pictures; ``sound`` [samples] at 48 kHz or None. ``name`` is <emotion>/level_k/NNN."""
     for view, pictures in views.items():
         write_video(folder / "video" / view / f"{name}.mp4", pictures, fps=fps, crf=12)
@@ -146,16 +148,16 @@ class Truth:
 
     def joined(self, values, session, view):
         """Values of the session's 25 fps frames: the picture that a player shows at i/25 s."""
-        rows = [values[str(r.key)][view][np.arange(r.frames) * FPS // 25] for r in session.recordings]
+        rows = [values[str(r.key)][view][np.arange(r.frames) * SOURCE_FPS // FPS] for r in session.recordings]
         return np.concatenate(rows)
 
 
 def scene(seed, frames, person, *, turn=1.0):
     """A speaking, turning person at 30 fps."""
     voices, words, lids, brows, turns = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(5))
-    talk = speech.speak(frames / FPS, words, speech.random_voice(voices))
-    mouth = talk.mouth_at(np.arange(frames) / FPS)
-    closed, height = motion.blinks(frames, lids), motion.brows(frames, brows)
+    talk = speech.speak(frames / SOURCE_FPS, words, speech.random_voice(voices))
+    mouth = talk.mouth_at(np.arange(frames) / SOURCE_FPS)
+    closed, height = blinks(frames, lids), motion.brows(frames, brows)
     motions = [
         Motion(float(j), float(w), float(r), upper_lid=float(c), lower_lid=float(0.5 * c), brow=float(h))
         for (j, w, r), c, h in zip(mouth, closed, height, strict=True)
@@ -170,7 +172,7 @@ def film_person(unpacked, names, *, seconds=1.0, size=128, margin=16, cameras=No
     person = random_identity(np.random.default_rng(seed))
     truth = Truth()
     for number, name in enumerate(names):
-        play = scene(1000 * seed + number, round(seconds * FPS), person)
+        play = scene(1000 * seed + number, round(seconds * SOURCE_FPS), person)
         films = {view: [] for view in cameras}
         points = {view: [] for view in cameras}
         for shots in filming.film(play, cameras, size):
@@ -224,7 +226,9 @@ def miniature(root: Path) -> Truth:
         sound.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(unpacked / "audio" / "neutral/level_1/001.m4a", sound)
     (unpacked / "audio" / f"{broken[0]}.m4a").unlink()
-    write_video(unpacked / "video" / "top" / f"{broken[1]}.mp4", [np.zeros((160, 192, 3), np.uint8)] * 20, fps=FPS)
+    write_video(
+        unpacked / "video" / "top" / f"{broken[1]}.mp4", [np.zeros((160, 192, 3), np.uint8)] * 20, fps=SOURCE_FPS
+    )
     cut = unpacked / "video" / "front" / f"{broken[2]}.mp4"
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     pack_split(unpacked, root / "M003")

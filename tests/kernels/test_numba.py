@@ -129,6 +129,24 @@ def test_machine_code_is_kept_where_it_can_be(monkeypatch, tmp_path):
     assert numba_cpu._cache_folder("") is None
 
 
+def test_a_user_without_a_home_needs_none(monkeypatch, tmp_path):
+    """As one of a container who is in no /etc/passwd: Python says RuntimeError."""
+
+    def nobody():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    assert numba_cpu._cache_folder(str(tmp_path)).parent == tmp_path
+    assert numba_cpu._cache_folder("").parent == Path(numba_cpu.__file__).parent / "__pycache__"
+
+    def read_only(self, *args, **kwargs):
+        raise PermissionError(self)
+
+    monkeypatch.setattr(Path, "touch", read_only)
+    assert numba_cpu._cache_folder("") is None
+
+
 @pytest.mark.slow
 def test_two_processes_compile_and_the_second_run_loads(tmp_path):
     """The way back is compiled beside; afterwards everything is in the cache, and nothing is compiled again."""

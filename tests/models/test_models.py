@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jax_talker.data.read.audio import WINDOW
 from jax_talker.models.audio_adapter import AudioAdapter, AudioAttNet, AudioNet
 from jax_talker.models.deformation import positional_encoding
 from jax_talker.models.navigator import EXPRESSION_CHANNEL, Bases, Coefficients, orthonormal, walk
@@ -27,7 +28,7 @@ def hear(model, params, *given):
 @pytest.fixture(scope="module")
 def talker():
     model = Talker(num_ws=L, w_dim=D, expressions=4, lips=5, audio_features=8, hidden=(16,))
-    audio = normal(0, 2, model.reach, 16, F)
+    audio = normal(0, 2, model.reach, WINDOW, F)
     given = jnp.zeros((L, D)), audio, jnp.zeros(2), normal(7, 2, 3), normal(8, 2, 6)
     params = jax.jit(model.init)(jax.random.key(1), *given)
     return model, params
@@ -35,7 +36,7 @@ def talker():
 
 def test_audio_net_halves_sixteen_steps_to_one():
     """Four stride-2 convolutions take 16 steps to 1, so the dense layer sees 64 numbers (AD-NeRF)."""
-    params = AudioNet(32).init(jax.random.key(0), normal(0, 3, 16, F))["params"]
+    params = AudioNet(32).init(jax.random.key(0), normal(0, 3, WINDOW, F))["params"]
     assert params["Dense_0"]["kernel"].shape == (64, 64)
     assert params["Dense_1"]["kernel"].shape == (64, 32)
     assert [params[f"Conv_{k}"]["kernel"].shape for k in range(4)] == [
@@ -57,7 +58,7 @@ def test_attention_returns_a_mean_of_equal_frames():
 def test_adapter_reaches_exactly_its_window():
     """A change in the first or last of A windows is heard; the adapter refuses another number of windows."""
     model = AudioAdapter(features=8)
-    audio = normal(2, 1, model.reach, 16, F)
+    audio = normal(2, 1, model.reach, WINDOW, F)
     params, apply = jax.jit(model.init)(jax.random.key(0), audio), jax.jit(model.apply)
     base = apply(params, audio)
     for frame in (0, model.reach - 1):
@@ -108,7 +109,7 @@ def test_walk_follows_each_direction_alone():
 def test_untrained_talker_rests_at_the_anchor(talker):
     model, params = talker
     anchor = normal(3, L, D)
-    audio = normal(4, 2, model.reach, 16, F)
+    audio = normal(4, 2, model.reach, WINDOW, F)
     coefficients = hear(model, params, audio, jnp.ones(2), audio)
     assert not jnp.concatenate(coefficients, -1).any()
     latent = model.apply(params, anchor, coefficients, method=Talker.walk)
@@ -119,7 +120,7 @@ def test_branches_hear_only_what_is_theirs(talker):
     """Expression: its own sound and the blink. Lips: their own sound, never the blink."""
     model, params = talker
     params = jax.tree.map(lambda x: x + 0.1 * normal(9, *x.shape), params)  # away from the zero start
-    one, two = normal(5, 2, model.reach, 16, F), normal(6, 2, model.reach, 16, F)
+    one, two = normal(5, 2, model.reach, WINDOW, F), normal(6, 2, model.reach, WINDOW, F)
 
     def coefficients(expression_audio, blink, lip_audio):
         return hear(model, params, expression_audio, blink, lip_audio)
@@ -140,7 +141,7 @@ def test_expression_does_not_turn_the_adapter(talker):
     """It hears through a narrow channel; the adapter learns from lips alone."""
     model, params = talker
     params = jax.tree.map(lambda x: x + 0.1 * normal(9, *x.shape), params)
-    audio, noise = normal(5, 2, model.reach, 16, F), normal(6, 2, EXPRESSION_CHANNEL)
+    audio, noise = normal(5, 2, model.reach, WINDOW, F), normal(6, 2, EXPRESSION_CHANNEL)
 
     def loud(params, which):
         heard = model.apply(params, audio, jnp.zeros(2), audio, noise, method=Talker.heard)

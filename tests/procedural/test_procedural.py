@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jax_talker import geometry
-from jax_talker.data.clip.clip import open_clip
+from jax_talker.blinking import blinks
+from jax_talker.data.clip.clip import FPS, open_clip
 from jax_talker.procedural import compiled, filming, motion, skull, speech, template
 from jax_talker.procedural.face import GRID, Face
 from jax_talker.procedural.head import Head, picture
@@ -196,7 +197,7 @@ def test_sound_determines_the_mouth_and_nothing_else():
         replace(scene, speech=speech.speak(24, np.random.default_rng(seed), speech.Voice()))
         for scene, seed in ((test, 5), (fit, 6))
     )
-    t = np.arange(600) / 25
+    t = np.arange(600) / FPS
     score = []
     for target_fit, target_test in (
         (fit.speech.mouth_at(t), test.speech.mouth_at(t)),
@@ -231,10 +232,10 @@ def test_speech_has_pauses_with_closed_lips():
 
 def test_motion_streams_are_natural():
     rng = np.random.default_rng(0)
-    closed = motion.blinks(25 * 60, rng)
+    closed = blinks(FPS * 60, rng)
     starts = ((closed[1:] > 0.5) & (closed[:-1] <= 0.5)).sum()
     assert 8 < starts < 40  # a minute
-    angles = motion.turning(25 * 60, rng)
+    angles = motion.turning(FPS * 60, rng)
     assert np.abs(np.diff(angles, axis=0)).max() < 3  # degrees a frame
     assert angles.std(0)[0] > angles.std(0)[2]
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jax_talker import geometry
+from jax_talker.data.read.audio import WINDOW
 from jax_talker.priors import GGHeadConfig, make_gghead
 from jax_talker.priors import template as templates
 from jax_talker.types import FrameBatch
@@ -34,7 +35,7 @@ def make_frames():
         size = (len(indices), SIZE, SIZE)
         rng = np.random.default_rng(seed)
         pool = rng.random((64, SIZE, SIZE, 3)).astype(np.float32)
-        audio = rng.random((64, 16, 5)).astype(np.float32)  # as LogMel's: 0 is silence
+        audio = rng.random((64, WINDOW, 5)).astype(np.float32)  # as LogMel's: 0 is silence
         motion = rng.standard_normal((64, 7)).astype(np.float32)
         upper, lower = np.zeros(size, np.float32), np.zeros(size, np.float32)
         upper[:, 2:10, 4:20] = 1

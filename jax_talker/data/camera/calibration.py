@@ -1,6 +1,6 @@
 """Side cameras from a front camera: no calibration is published with MEAD, but its cameras stand still.
 
-One rotation per side view is estimated from the landmarks of many frames (``rig``). A side camera then moves
+One rotation per side view is estimated from the landmarks of many frames (``cameras``). A side camera then moves
 around the head exactly as the front one does, so its landmarks are needed in enough frames only: where a face is seen
 from too far aside to be found, label and crop follow the front camera.
 """
@@ -14,10 +14,12 @@ from scipy.ndimage import uniform_filter1d
 from scipy.spatial.transform import Rotation
 
 from jax_talker import geometry
+from jax_talker.data.camera.bundle import MEDIAN_RAYLEIGH, geman_mcclure
+from jax_talker.data.camera.cameras import Cameras, fit_crops, median_rotation, solve_cameras
 from jax_talker.data.camera.pose import HeadTrack, Jitter, euler_angles, jitter, jitter_of, label_camera
 from jax_talker.data.camera.pose_face import affine_rotation
-from jax_talker.data.camera.pose_fit import PIVOT, Fit, Seen, distance, refine_poses
-from jax_talker.data.camera.rig import Rig, fit_crops, median_rotation, project, solve_rig
+from jax_talker.data.camera.pose_fit import Fit, Seen, refine_poses
+from jax_talker.data.camera.projection import PIVOT, distance, project
 from jax_talker.data.camera.smoothing import smooth_in_time, steady_size
 from jax_talker.data.clip.clip import FPS
 from jax_talker.data.clip.findings import Finding, Severity
@@ -77,15 +79,15 @@ def calibrate(
                 "needed to find out where this camera stands; leave the view out"
             )
     rigid = list(front.indices[: -len(MOVING)])
-    rig = _rig(front, np.where(seen[..., None, None], points, np.nan), seen, rigid, focal)
-    face = _mean_face(front, points, seen, rig, focal)
+    cameras = _cameras(front, np.where(seen[..., None, None], points, np.nan), seen, rigid, focal)
+    face = _mean_face(front, points, seen, cameras, focal)
     return {
-        name: _side(front, points[v], seen[v], v, rig, rigid, face, focal, smooth, boundaries, name)
+        name: _side(front, points[v], seen[v], v, cameras, rigid, face, focal, smooth, boundaries, name)
         for v, name in enumerate(names, start=1)
     }
 
 
-def _rig(front: HeadTrack, points: np.ndarray, seen: np.ndarray, rigid: list[int], focal: float) -> Rig:
+def _cameras(front: HeadTrack, points: np.ndarray, seen: np.ndarray, rigid: list[int], focal: float) -> Cameras:
     """Robust first guesses of every camera by itself, then all together."""
     face, rotation = front.face[: len(rigid)], front.cam_from_world[:, :3, :3]
     views = len(points)
@@ -103,8 +105,8 @@ def _rig(front: HeadTrack, points: np.ndarray, seen: np.ndarray, rigid: list[int
         sizes.append(np.median(side))
     # A camera as far away as the label's would have the focal length focal · side; the truth is of this order.
     size = np.array(sizes)
-    start = Rig(np.stack(turns), 1 / (focal * size), np.stack(references), size, face)
-    return solve_rig(points[:, used][:, :, rigid], start, rotation[used], focal=focal)
+    start = Cameras(np.stack(turns), 1 / (focal * size), np.stack(references), size, face)
+    return solve_cameras(points[:, used][:, :, rigid], start, rotation[used], focal=focal)
 
 
 def _side(
@@ -112,7 +114,7 @@ def _side(
     points: np.ndarray,
     seen: np.ndarray,
     view: int,
-    rig: Rig,
+    cameras: Cameras,
     rigid: list[int],
     face: np.ndarray,
     focal: float,
@@ -121,36 +123,36 @@ def _side(
     name: str,
 ) -> Calibrated:
     front_rotation = front.cam_from_world[:, :3, :3]
-    centre = np.broadcast_to(rig.reference[view], front.centre.shape)
-    rotation = rig.rotation(front_rotation, front.centre, view, centre)
-    given, seen = seen, _fits(points[:, rigid], seen, project(rig.face, rotation, focal))
-    follow = _following(front, rig, view, focal)
+    centre = np.broadcast_to(cameras.reference[view], front.centre.shape)
+    rotation = cameras.rotation(front_rotation, front.centre, view, centre)
+    given, seen = seen, _fits(points[:, rigid], seen, project(cameras.face, rotation, focal))
+    follow = _following(front, cameras, view, focal)
     for _ in range(2):  # where the head is seen turns the label a little, and that moves the crop a little
-        image = project(rig.face, rotation, focal)
+        image = project(cameras.face, rotation, focal)
         centre, side = _crops(front, points[:, rigid], seen, image, follow, smooth, boundaries)
-        rotation = rig.rotation(front_rotation, front.centre, view, centre)
-    image = project(rig.face, rotation, focal)
+        rotation = cameras.rotation(front_rotation, front.centre, view, centre)
+    image = project(cameras.face, rotation, focal)
     away = points[:, rigid] - centre[:, None] - side[:, None, None] * image
     filled = points.copy()
     filled[~seen] = (centre[:, None] + side[:, None, None] * project(face, rotation, focal))[~seen]
     cam_from_world = label_camera(rotation)
     fit = Fit(rotation, centre, side)
-    own = _own_fits(points[:, rigid], rig.face, fit, seen, focal)
+    own = _own_fits(points[:, rigid], cameras.face, fit, seen, focal)
     residual = _disagreement(own, fit, seen, boundaries)
     head = replace(
         front,
-        label=geometry.make_label(np.linalg.inv(cam_from_world), focal).astype(np.float32),
+        label=geometry.make_label(geometry.invert_rigid(cam_from_world), focal).astype(np.float32),
         cam_from_world=cam_from_world,
         centre=centre,
         side=side,
         euler=euler_angles(rotation),
-        face=np.concatenate([rig.face, front.face[len(rigid) :]]),
+        face=np.concatenate([cameras.face, front.face[len(rigid) :]]),
         error=np.where(seen, np.linalg.norm(away, axis=-1).mean(1) / side, np.nan),
         jitter_raw=_jitter_where(seen, own, boundaries),
         jitter=jitter_of(fit, boundaries),
     )
     return Calibrated(
-        head, filled, seen, rig.side_from_front[view], residual, _findings(name, given, seen, residual, boundaries)
+        head, filled, seen, cameras.side_from_front[view], residual, _findings(name, given, seen, residual, boundaries)
     )
 
 
@@ -166,11 +168,11 @@ def _crops(
     """Centre [T, 2] and side [T] of the crops, steady in time; where the face is unseen, they follow the front's."""
     weight = np.ones(points.shape[:2])
     centre, side = np.zeros((len(seen), 2)), np.ones(len(seen))
-    for _ in range(3):  # Cauchy weights
+    for _ in range(3):  # reweighted
         centre[seen], side[seen] = fit_crops(points[seen], image[seen], weight[seen])
         away = np.linalg.norm(points - centre[:, None] - side[:, None, None] * image, axis=-1) / side[:, None]
-        noise = max(1.4826 * float(np.median(away[seen])), 1e-6)
-        weight = 1 / (1 + (away / (2 * noise)) ** 2)
+        noise = max(float(np.median(away[seen])) / MEDIAN_RAYLEIGH, 1e-6)
+        weight, _ = geman_mcclure((away / noise) ** 2)
     crop = np.column_stack([centre, np.log(np.maximum(side, 1e-6))])
     crop = _follow(np.column_stack([front.centre, np.log(front.side)]), crop, seen, follow, boundaries)
     side = steady_size(np.exp(crop[:, 2]), boundaries) if smooth else np.exp(crop[:, 2])
@@ -188,11 +190,11 @@ def _fits(points: np.ndarray, seen: np.ndarray, image: np.ndarray) -> np.ndarray
     return seen & (away <= NOT_THE_FACE * usual) & (side > 0)
 
 
-def _following(front: HeadTrack, rig: Rig, view: int, focal: float) -> np.ndarray:
+def _following(front: HeadTrack, cameras: Cameras, view: int, focal: float) -> np.ndarray:
     """How a side camera's crop (x, y, log side) moves when the front camera's does, [3, 3]: one point, two cameras."""
-    far = 1 / np.maximum(rig.bend[[0, view]], LEAST_BEND / (focal * front.side.mean()))  # focal lengths, px
-    ratio = rig.size[view] / rig.size[0]  # both crops show the same piece of the world
-    moved = rig.side_from_front[view] @ np.diag([1, 1, -far[0]])  # of a front crop's (x, y, log side), in its px
+    far = 1 / np.maximum(cameras.bend[[0, view]], LEAST_BEND / (focal * front.side.mean()))  # focal lengths, px
+    ratio = cameras.size[view] / cameras.size[0]  # both crops show the same piece of the world
+    moved = cameras.side_from_front[view] @ np.diag([1, 1, -far[0]])  # of a front crop's (x, y, log side), in its px
     return ratio * np.diag([1, 1, -1 / far[1]]) @ moved
 
 
@@ -219,7 +221,7 @@ def _follow(
     return filled
 
 
-def _mean_face(front: HeadTrack, points: np.ndarray, seen: np.ndarray, rig: Rig, focal: float) -> np.ndarray:
+def _mean_face(front: HeadTrack, points: np.ndarray, seen: np.ndarray, cameras: Cameras, focal: float) -> np.ndarray:
     """All P landmarks in the world [P, 3]: triangulated from every camera, expressions averaged."""
     count = points.shape[2]
     normal, right = np.zeros((count, 3, 3)), np.zeros((count, 3))
@@ -228,8 +230,10 @@ def _mean_face(front: HeadTrack, points: np.ndarray, seen: np.ndarray, rig: Rig,
         own = _even(np.flatnonzero(seen[v]), SAMPLE)
         rotation = front.cam_from_world[own, :3, :3]
         if v:
-            rotation = rig.rotation(rotation, front.centre[own], v, np.broadcast_to(rig.reference[v], (len(own), 2)))
-        image = project(rig.face, rotation, focal)
+            rotation = cameras.rotation(
+                rotation, front.centre[own], v, np.broadcast_to(cameras.reference[v], (len(own), 2))
+            )
+        image = project(cameras.face, rotation, focal)
         centre, side = fit_crops(points[v][own][:, rigid], image, np.ones(image.shape[:2]))
         ray = (points[v][own] - centre[:, None]) / side[:, None, None] / focal  # [T, P, 2] = x.xy / x.z
         rows = rotation[:, None, :2] - ray[..., None] * rotation[:, None, 2:]

@@ -22,32 +22,29 @@ from jax_talker import geometry
 from jax_talker.data.camera import pose_face
 from jax_talker.data.camera.pose_fit import (
     ALL_BUT_SIDE,
-    ANCHORS,
     CENTRE,
     CROP,
     DIFFERENCE,
     EVERYTHING,
     LEAST_WEIGHT,
-    PIVOT,
     Fit,
     Seen,
-    distance,
     first_poses,
     from_vector,
-    in_camera,
+    in_source,
     mean_rotation,
-    project,
     refine_poses,
     to_vector,
 )
-from jax_talker.data.camera.smoothing import NO_SMOOTHING, local_widths, smooth_in_time, steady_size, stiffness_of
+from jax_talker.data.camera.projection import ANCHORS, PIVOT, distance, in_camera
+from jax_talker.data.camera.smoothing import NO_SMOOTHING, smooth_in_time, steady_size, stiffness_of
 from jax_talker.data.read.boundaries import by_recording, spans_boundary
 from jax_talker.data.track.landmarks import AVERAGE_FACE, MOVING, LandmarkScheme
 
 __all__ = ["ANCHORS", "PIVOT", "HeadTrack", "Jitter", "euler_angles", "jitter", "track_head", "world_landmarks"]
 
 SHAPE_ROUNDS, SHAPE_STEPS = 6, 3
-JOINT_STEPS = 4
+JOINT_STEPS = 8
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,6 @@ def track_head(
     depth: Float64[np.ndarray, "T P"] | None = None,
     rotation: Float64[np.ndarray, "T 3 3"] | None = None,
     smooth: float = 1.0,
-    calm: float = 8.0,
     focal: float = geometry.FOCAL,
     source: Literal["landmarks", "matrix"] = "landmarks",
     weight: Float[np.ndarray, " T"] | None = None,
@@ -95,8 +91,7 @@ def track_head(
     only the crop is fitted.
 
     ``smooth`` is the width in frames of the temporal filter that the joint fit amounts to (``smoothing.stiffness_of``);
-    below 0.3 every frame is fitted by itself. Where the head rests the filter becomes up to ``calm`` times as wide
-    (``smoothing.local_widths``; 1: nowhere). ``weight`` in [0, 1] says how much each frame's landmarks count
+    below 0.3 every frame is fitted by itself. ``weight`` in [0, 1] says how much each frame's landmarks count
     (0: interpolated, its neighbours decide). ``boundaries`` are the frames with which another recording begins: the
     face is the same in all of them, but nothing ties frames of different ones together.
     """
@@ -114,11 +109,11 @@ def track_head(
         face = pose_face.place(pose_face.align(refined, guess, seen.rigid), anchors)
         fit = refine_poses(seen, face, fit, free=free, steps=SHAPE_STEPS)
     raw = fit if fixed else first_poses(seen, face, fit, boundaries)
-    fit = _steady(seen, face, raw, smooth, calm, fixed, boundaries) if smooth >= NO_SMOOTHING else raw
+    fit = _steady(seen, face, raw, smooth, fixed, boundaries) if smooth >= NO_SMOOTHING else raw
     cam_from_world = label_camera(fit.rotation)
-    off = np.linalg.norm(project(face, fit, focal) - seen.points, axis=-1)[:, seen.rigid]
+    off = np.linalg.norm(in_source(face, fit, focal) - seen.points, axis=-1)[:, seen.rigid]
     return HeadTrack(
-        label=geometry.make_label(_inverse(cam_from_world), focal).astype(np.float32),
+        label=geometry.make_label(geometry.invert_rigid(cam_from_world), focal).astype(np.float32),
         cam_from_world=cam_from_world,
         centre=fit.centre,
         side=fit.side,
@@ -217,36 +212,22 @@ def _given(
     return seen, pose_face.place(first_guess, anchors), anchors, indices
 
 
-def _steady(
-    seen: Seen, face: np.ndarray, raw: Fit, smooth: float, calm: float, fixed: bool, boundaries: Sequence[int]
-) -> Fit:
+def _steady(seen: Seen, face: np.ndarray, raw: Fit, smooth: float, fixed: bool, boundaries: Sequence[int]) -> Fit:
     """The joint fit: first with the crop's size free, then with the size smoothed on its own.
 
-    ``smooth`` is the narrowest filter; where the head rests it is up to ``calm`` times as wide. ``fixed``: rotations
-    are the landmarker's, and only filtered.
+    ``fixed``: rotations are the landmarker's, and only filtered.
     """
-    frames, middle = len(raw.side), mean_rotation(raw.rotation)
-    pose = to_vector(raw, middle)
     if fixed:
+        middle = mean_rotation(raw.rotation)
+        pose = to_vector(raw, middle)
         pose[:, :3] = by_recording(lambda own: smooth_in_time(own, smooth), pose[:, :3], boundaries)
         raw = from_vector(pose, middle)
-    widths = [smooth * 2.0**k for k in range(1 + int(np.log2(calm)))]
-    apart = spans_boundary(frames, boundaries, len(DIFFERENCE) - 1)
+    apart = spans_boundary(len(raw.side), boundaries, len(DIFFERENCE) - 1)
+    stiffness = np.where(apart, 0.0, stiffness_of(smooth))
 
-    def fitted(start: Fit, width: np.ndarray, free: slice) -> Fit:
-        stiffness = np.where(apart, 0.0, stiffness_of(width))
+    def fitted(start: Fit, free: slice) -> Fit:
         return refine_poses(seen, face, start, stiffness=stiffness, free=free, steps=JOINT_STEPS)
 
     free, last = (CROP, CENTRE) if fixed else (EVERYTHING, ALL_BUT_SIDE)
-    fits = [fitted(raw, np.full(frames, w), free) for w in widths]
-    width = local_widths(pose[:, free], [to_vector(f, middle)[:, free] for f in fits], widths, boundaries)
-    fit = fitted(fits[0], width, free)
-    return fitted(replace(fit, side=steady_size(fit.side, boundaries)), width, last)
-
-
-def _inverse(pose: np.ndarray) -> np.ndarray:
-    inverse = np.zeros_like(pose)
-    inverse[:, :3, :3] = pose[:, :3, :3].swapaxes(1, 2)
-    inverse[:, :3, 3] = -np.einsum("tji,tj->ti", pose[:, :3, :3], pose[:, :3, 3])
-    inverse[:, 3, 3] = 1
-    return inverse
+    fit = fitted(raw, free)
+    return fitted(replace(fit, side=steady_size(fit.side, boundaries)), last)

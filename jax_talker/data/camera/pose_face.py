@@ -4,7 +4,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from jax_talker import geometry
-from jax_talker.data.camera.pose_fit import ANCHORS, Fit, Seen, in_camera, landmark_noise, linearised, robust_weights
+from jax_talker.data.camera.bundle import NormalEquations, solve
+from jax_talker.data.camera.pose_fit import Fit, Seen, landmark_noise, linearised_poses, robust_weights
+from jax_talker.data.camera.projection import ANCHORS, linearised
 from jax_talker.data.track.landmarks import LandmarkScheme
 
 SPREAD = 0.01  # world units, 3.5 mm: how far a person's landmarks are expected to lie from the first guess
@@ -56,38 +58,35 @@ def refine_face(
 ) -> Float64[np.ndarray, "K 3"]:
     """One robust Gauss-Newton step of every 3D point, held to its first guess where the frames say little.
 
-    With ``poses_move`` it is the face's part of a joint step of the face and all poses (their equations eliminated:
-    Schur's complement, as in bundle adjustment); otherwise poses are taken as they are.
+    With ``poses_move`` it is the face's part of a joint step of the face and all poses (``bundle.solve``); otherwise
+    poses are taken as they are.
     """
     noise = landmark_noise(seen, face, fit)
     weight = robust_weights(seen, face, fit, noise)[0] / fit.side[:, None] ** 2  # 1/px²
     frames, count = weight.shape
     weight = weight * min(1.0, INDEPENDENT_FRAMES / frames)
-    turn = np.broadcast_to(np.eye(3), (frames, 3, 3))
-    residual, by_pose = linearised(seen, face, fit, turn)
-    x, z = in_camera(face, fit.rotation)
-    ray = x[..., :2] / z[..., None]
-    scale = fit.side[:, None, None, None] * seen.focal / z[..., None, None]
-    by_point = scale * (fit.rotation[:, None, :2] - ray[..., None] * fit.rotation[:, None, 2:])  # [T, K, 2, 3]
+    residual, by_pose = linearised_poses(seen, face, fit)
+    _, by_point, _ = linearised(face, fit.rotation, seen.focal)
+    by_point = np.einsum("tkij,tjl->tkil", fit.side[:, None, None, None] * by_point, fit.rotation)  # of the world
+    moved = np.repeat(seen.rigid & poses_move, 2)[:, None]  # landmarks that have a say in poses
+    pose_weighted = by_pose * moved * np.repeat(weight, 2, axis=1)[..., None]
+    information = pose_weighted.swapaxes(1, 2) @ by_pose
+    regular = np.maximum(1e-9 * np.trace(information, axis1=1, axis2=2), 1e-30)  # some frames say nothing
     weighted = by_point * weight[..., None, None]
-    pull = np.einsum("tkia,tki->ka", weighted, residual.reshape(frames, count, 2)) + (guess - face) / SPREAD**2
     own = np.einsum("tkia,tkib->kab", weighted, by_point) + np.eye(3) / SPREAD**2
-    normal = np.zeros((count, 3, count, 3))
-    normal[np.arange(count), :, np.arange(count)] = own
-    if poses_move:
-        by_pose = by_pose * np.repeat(seen.rigid, 2)[:, None]
-        pose_weighted = by_pose * np.repeat(weight, 2, axis=1)[..., None]
-        information = pose_weighted.swapaxes(1, 2) @ by_pose
-        information = information + 1e-9 * np.eye(6) * np.trace(information, axis1=1, axis2=2)[:, None, None]
-        across = np.einsum("tkip,tkia->tpka", pose_weighted.reshape(frames, count, 2, 6), by_point).reshape(
-            frames, 6, -1
+    shared = np.zeros((count, 3, count, 3))
+    shared[np.arange(count), :, np.arange(count)] = own  # a point of the face is seen by its own landmark only
+    pull = np.einsum("tkia,tki->ka", weighted, residual.reshape(frames, count, 2)) + (guess - face) / SPREAD**2
+    step, _ = solve(
+        NormalEquations(
+            shared.reshape(3 * count, -1),
+            np.einsum("tkip,tkia->tkap", pose_weighted.reshape(frames, count, 2, 6), by_point).reshape(frames, -1, 6),
+            information + regular[:, None, None] * np.eye(6),
+            pull.ravel(),
+            (pose_weighted.swapaxes(1, 2) @ residual[..., None])[..., 0],
         )
-        explained = np.linalg.solve(information, across)  # how poses follow the face
-        normal -= np.tensordot(across, explained, ((0, 1), (0, 1))).reshape(normal.shape)
-        pose_pull = (pose_weighted.swapaxes(1, 2) @ residual[..., None])[..., 0]
-        pull -= np.einsum("tpf,tp->f", explained, pose_pull).reshape(count, 3)
-    step = np.linalg.solve(normal.reshape(3 * count, -1), pull.ravel()).reshape(count, 3)
-    return face + step
+    )
+    return face + step.reshape(count, 3)
 
 
 def affine_rotation(

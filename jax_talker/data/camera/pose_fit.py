@@ -4,7 +4,7 @@ What is minimised over every frame's rotation, crop centre and log side p [T, 6]
 
     Σ_t Σ_k  weight_t · ρ(|seen_tk − projected_tk| / σ_k)  +  Σ_t stiffness_t · |third difference of p at t|²_M
 
-ρ is Geman and McClure's (1987), which lets go of what does not fit; σ_k is each landmark's own noise in this clip. The
+ρ is ``bundle.geman_mcclure``, which lets go of what does not fit; σ_k is each landmark's own noise in this clip. The
 second term says that heads move with little jerk. M is the mean information that a frame has on its pose, so that one
 number says which frequencies pass (``smoothing.stiffness_of``), and a frame that saw little borrows from its
 neighbours. The normal equations are banded: time and memory are linear in the clip's length.
@@ -19,26 +19,18 @@ from scipy.linalg import solveh_banded
 from scipy.ndimage import median_filter
 from scipy.spatial.transform import Rotation
 
-from jax_talker import geometry
+from jax_talker.data.camera.bundle import MEDIAN_RAYLEIGH, geman_mcclure
+from jax_talker.data.camera.projection import cross_matrix, linearised, project, turned
 from jax_talker.data.read.boundaries import by_recording
 
-ANCHORS = np.array(
-    [geometry.FACE_ANCHORS[n] for n in ("left_eye", "right_eye", "nose_tip", "mouth_left", "mouth_right")]
-)
-# EG3D centres its crops on the origin of a five-point template, which lies this far behind the eyes, midway between
-# them and the mouth. Its labels look at the same point, so it is the pivot of ours; see docs/cameras.md.
-BEHIND_EYES, PIVOT_HEIGHT = 0.039, 0.006
-PIVOT = np.array([0.0, PIVOT_HEIGHT, ANCHORS[:2, 2].mean() - BEHIND_EYES])
 STEPS = 8  # of Gauss-Newton, at most
 SETTLED = 0.01  # px; a step that moves no landmark further is the last
-LETS_GO = 3.0  # σ; beyond this a landmark's pull falls instead of growing
 LEAST_NOISE = 1e-4  # of the side; a perfect fit must not divide by nothing
 UNEQUAL = 3.0  # times; how much more or less than the median landmark one may be trusted
 BADLY_FITTED = 3.0  # times the clip's median cost: such a frame gets a second start
 NEIGHBOURHOOD = 51  # frames whose median pose is that start: an occlusion of one second does not reach it
 LEAST_WEIGHT = 1e-3  # of a frame, so that its equations stay regular
 DAMPING = 1e-7  # of the mean information
-MEDIAN_RAYLEIGH = 1.1774  # median length of a 2D error whose coordinates have standard deviation 1
 # Parts of a pose vector: rotation 0–2, centre 3–4, log side 5.
 EVERYTHING, ALL_BUT_SIDE, CROP, CENTRE = slice(0, 6), slice(0, 5), slice(3, 6), slice(3, 5)
 DIFFERENCE = np.array([-1.0, 3.0, -3.0, 1.0])
@@ -69,24 +61,9 @@ class Seen:
         return replace(self, points=self.points[frames], weight=self.weight[frames])
 
 
-def distance(rotation: Float64[np.ndarray, "*n 3 3"]) -> Float64[np.ndarray, "*n"]:
-    """From the pivot to the camera: it stands on the sphere around the origin, on the line through the pivot."""
-    along = -rotation[..., 2, :] @ PIVOT
-    return np.sqrt(along**2 - PIVOT @ PIVOT + geometry.RADIUS**2) - along
-
-
-def in_camera(
-    face: Float64[np.ndarray, "K 3"], rotation: Float64[np.ndarray, "*n 3 3"]
-) -> tuple[Float64[np.ndarray, "*n K 3"], Float64[np.ndarray, "*n K"]]:
-    """Points relative to the pivot in camera axes, and their depth from the camera."""
-    x = np.einsum("...ij,kj->...ki", rotation, face - PIVOT)
-    return x, distance(rotation)[..., None] + x[..., 2]
-
-
-def project(face: Float64[np.ndarray, "K 3"], fit: Fit, focal: float) -> Float64[np.ndarray, "T K 2"]:
-    """Source pixels."""
-    x, z = in_camera(face, fit.rotation)
-    return fit.centre[:, None] + fit.side[:, None, None] * focal * x[..., :2] / z[..., None]
+def in_source(face: Float64[np.ndarray, "K 3"], fit: Fit, focal: float) -> Float64[np.ndarray, "T K 2"]:
+    """World points in source pixels."""
+    return fit.centre[:, None] + fit.side[:, None, None] * project(face, fit.rotation, focal)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -99,7 +76,7 @@ def _errors(seen: Seen, face: np.ndarray, fit: Fit, tied: bool) -> np.ndarray:
     ``tied``: from the fit moved to the median landmark. Where neighbours hold a fast head back all landmarks are
     off alike, which makes none of them an outlier.
     """
-    off = seen.points - project(face, fit, seen.focal)
+    off = seen.points - in_source(face, fit, seen.focal)
     if tied:
         off = off - np.median(off[:, seen.rigid], axis=1, keepdims=True)
     return np.linalg.norm(off, axis=-1) / fit.side[:, None]
@@ -117,9 +94,8 @@ def robust_weights(
     seen: Seen, face: np.ndarray, fit: Fit, noise: np.ndarray, *, tied: bool = False
 ) -> tuple[Float64[np.ndarray, "T K"], Float64[np.ndarray, " T"]]:
     """Weight of every landmark, 1/side² (Geman-McClure, iteratively reweighted), and each frame's mean cost."""
-    squared = (_errors(seen, face, fit, tied) / noise) ** 2
-    let_go = 1 / (1 + squared / LETS_GO**2)
-    return seen.weight[:, None] * let_go**2 / noise**2, (squared * let_go)[:, seen.rigid].mean(1)
+    weight, cost = geman_mcclure((_errors(seen, face, fit, tied) / noise) ** 2)
+    return seen.weight[:, None] * weight / noise**2, cost[:, seen.rigid].mean(1)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -163,8 +139,7 @@ def refine_poses(
     """Gauss-Newton over the ``free`` part of every frame's rotation, centre and log side.
 
     ``stiffness`` [T] ties frames together (``smoothing.stiffness_of``; entry t belongs to the difference of t … t + 3);
-    without it, and where it is 0, every frame stands alone. ``noise`` is estimated unless given. The change of
-    ``distance`` is left out of the derivative, it is second order.
+    without it, and where it is 0, every frame stands alone. ``noise`` is estimated unless given.
     """
     frames = len(seen.points)
     middle = mean_rotation(start.rotation)
@@ -174,7 +149,7 @@ def refine_poses(
         tied = stiffness is not None
         sigma = landmark_noise(seen, face, fit, tied=tied) if noise is None else noise
         weight = robust_weights(seen, face, fit, sigma, tied=tied)[0] * seen.rigid
-        residual, jacobian = linearised(seen, face, fit, _left_jacobian(pose[:, :3]))
+        residual, jacobian = linearised_poses(seen, face, fit, _left_jacobian(pose[:, :3]))
         jacobian = jacobian[..., free]
         weighted = jacobian.swapaxes(1, 2) * np.repeat(weight / fit.side[:, None] ** 2, 2, axis=1)[:, None]
         information, pull = weighted @ jacobian, (weighted @ residual[..., None])[..., 0]
@@ -204,21 +179,20 @@ def to_vector(fit: Fit, middle: np.ndarray) -> np.ndarray:
 
 
 def from_vector(pose: np.ndarray, middle: np.ndarray) -> Fit:
-    return Fit(Rotation.from_rotvec(pose[:, :3]).as_matrix() @ middle, pose[:, 3:5], np.exp(pose[:, 5]))
+    return Fit(turned(pose[:, :3], middle), pose[:, 3:5], np.exp(pose[:, 5]))
 
 
-def linearised(seen: Seen, face: np.ndarray, fit: Fit, turns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def linearised_poses(
+    seen: Seen, face: np.ndarray, fit: Fit, turns: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Residuals [T, 2K] px and their derivatives by the pose vector [T, 2K, 6].
 
-    ``turns`` [T, 3, 3]: what small rotation in camera axes a change of the rotation's parameters is.
+    ``turns`` [T, 3, 3]: what small rotation in camera axes a change of the rotation's parameters is; itself if absent.
     """
-    x, z = in_camera(face, fit.rotation)
-    image = seen.focal * x[..., :2] / z[..., None]  # [T, K, 2], in sides
     side = fit.side[:, None, None]
+    image, _, by_turn = linearised(face, fit.rotation, seen.focal)
     residual = seen.points - fit.centre[:, None] - side * image
-    turn = -cross_matrix(x)  # d x / d ω for a small rotation ω in camera axes, [T, K, 3, 3]
-    by_turn = (turn[..., :2, :] * seen.focal - image[..., None] * turn[..., 2:, :]) / z[..., None, None]
-    by_vector = np.einsum("tkij,tjl->tkil", by_turn * side[..., None], turns)
+    by_vector = side[..., None] * (by_turn if turns is None else np.einsum("tkij,tjl->tkil", by_turn, turns))
     shift = np.broadcast_to(np.eye(2), (*image.shape, 2))
     jacobian = np.concatenate([by_vector, shift, (side * image)[..., None]], -1)
     return residual.reshape(len(residual), -1), jacobian.reshape(len(residual), -1, 6)
@@ -249,13 +223,6 @@ def _joint_step(
                     lower[offset, :, column] = block[:, row, column]
     right = (pull - force @ metric).reshape(-1)
     return solveh_banded(lower.reshape(band, -1), right, lower=True, check_finite=False).reshape(frames, size)
-
-
-def cross_matrix(x: np.ndarray) -> np.ndarray:
-    """[*n, 3] → [*n, 3, 3] with cross_matrix(x) @ y = x × y."""
-    zero = np.zeros(x.shape[:-1])
-    rows = [[zero, -x[..., 2], x[..., 1]], [x[..., 2], zero, -x[..., 0]], [-x[..., 1], x[..., 0], zero]]
-    return np.stack([np.stack(row, -1) for row in rows], -2)
 
 
 def _left_jacobian(turn: np.ndarray) -> np.ndarray:

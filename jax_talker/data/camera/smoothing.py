@@ -5,15 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Float64
-from scipy.ndimage import correlate1d, median_filter, minimum_filter1d, uniform_filter1d
+from scipy.ndimage import correlate1d, median_filter
 
-from jax_talker.data.read.boundaries import by_recording, recordings
+from jax_talker.data.read.boundaries import by_recording
 
 NO_SMOOTHING = 0.3  # frames; narrower, a frame's neighbours have no say
-NOISE_ORDER = 6  # differences of this order see little but what is faster than a third of the frame rate
-NORMAL_MAD = 0.6745  # median |x| of a normal x with standard deviation 1
 SIDE_MEDIAN, SIDE_SMOOTH = 25, 5.0  # frames
-FREQUENCIES = (np.arange(512) + 0.5) * np.pi / 512  # radians per frame
 
 
 def smooth_in_time(values: Float[np.ndarray, "T *rest"], width: float) -> Float[np.ndarray, "T *rest"]:
@@ -56,54 +53,11 @@ def steady_size(side: Float64[np.ndarray, " T"], boundaries: Sequence[int] = ())
     return np.exp(by_recording(steady, np.log(side), boundaries))
 
 
-def white_noise(values: Float64[np.ndarray, "T D"], boundaries: Sequence[int] = ()) -> Float64[np.ndarray, " D"]:
-    """Standard deviation of each column's frame-to-frame noise, from its sixth differences' median.
-
-    0 where no recording is long enough to tell."""
-    differences = [np.diff(values[r], NOISE_ORDER, axis=0) for r in recordings(len(values), boundaries)]
-    differences = np.concatenate([d for d in differences if len(d)] or [np.zeros((1, values.shape[1]))])
-    gain = math.sqrt(math.comb(2 * NOISE_ORDER, NOISE_ORDER))  # root of the sum of squared binomial coefficients
-    return np.median(np.abs(differences), axis=0) / NORMAL_MAD / gain
-
-
-def stiffness_of(width: Float64[np.ndarray, " T"]) -> Float64[np.ndarray, " T"]:
+def stiffness_of(width: float) -> float:
     """Weight of squared third differences that passes what ``smooth_in_time`` of ``width`` frames passes.
 
     Both halve the angular frequency ω = 1.832/width (radians per frame); the response here is
     1 / (1 + stiffness · (2 sin(ω/2))⁶), flat below and falling faster above. Parabolas in time pass unchanged.
     """
-    half = np.minimum(1.832 / width, np.pi)
-    return (2 * np.sin(half / 2)) ** -6.0
-
-
-def local_widths(
-    raw: Float64[np.ndarray, "T D"],
-    filtered: Sequence[Float64[np.ndarray, "T D"]],
-    widths: Sequence[float],
-    boundaries: Sequence[int] = (),
-) -> Float64[np.ndarray, " T"]:
-    """How wide a filter each frame bears: the one with the least expected error around it.
-
-    ``filtered[i]`` is ``raw`` after the filter of ``widths[i]`` (ascending). The error is estimated without knowing the
-    truth, by Stein's formula (1981; Mallows' Cp): what the filter changed, plus twice the noise that it lets through.
-    A still head gets the widest filter and a nod the narrowest. A recording's frames decide for themselves; the noise
-    is the whole clip's.
-    """
-    noise = white_noise(raw, boundaries)
-    columns = noise > 0
-    if not columns.any():
-        return np.full(len(raw), widths[0])
-    risks = []
-    for track, width in zip(filtered, widths, strict=True):
-        passed = float((1 / (1 + stiffness_of(np.array([width])) * (2 * np.sin(FREQUENCIES / 2)) ** 6)).mean())
-        changed = (((track - raw)[:, columns] / noise[columns]) ** 2).sum(1)
-        risks.append(changed + 2 * passed * columns.sum())
-    reach = math.ceil(2 * widths[-1])
-
-    def chosen(risk: np.ndarray) -> np.ndarray:
-        local = uniform_filter1d(risk, 2 * reach + 1, axis=0, mode="nearest")
-        best = np.asarray(widths)[local.argmin(1)]
-        narrowest = minimum_filter1d(best, 2 * reach + 1, mode="nearest")
-        return np.exp(uniform_filter1d(np.log(narrowest), reach, mode="nearest"))
-
-    return by_recording(chosen, np.stack(risks, 1), boundaries)
+    half = min(1.832 / width, math.pi)
+    return (2 * math.sin(half / 2)) ** -6

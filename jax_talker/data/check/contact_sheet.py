@@ -74,9 +74,9 @@ def clip_frames(clip: Clip, indices: Iterable[int]) -> list[SheetFrame]:
     frames = []
     for index in indices:
         image = clip.image(index)
-        label = clip.arrays["label"][index].astype(np.float64)
-        cam_from_world = np.linalg.inv(label[:16].reshape(4, 4))
-        axes = project_axes(cam_from_world, np.asarray(geometry.PIVOT), float(label[16]), clip.size)
+        world_from_cam, intrinsics = geometry.split_label(clip.arrays["label"][index].astype(np.float64))
+        cam_from_world = geometry.invert_rigid(world_from_cam)
+        axes = project_axes(cam_from_world, np.asarray(geometry.PIVOT), float(intrinsics[0, 0]), clip.size)
         points = clip.arrays["landmarks"][index].astype(np.float64)
         masks, valid = clip.masks(index), clip.valid(index)
         frames.append(SheetFrame(index, image, whole, image, image, masks, valid, points, axes))

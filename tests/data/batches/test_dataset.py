@@ -9,6 +9,7 @@ from jax_talker.data.batches.dataset import ClipFrames, FrameStore, neighbourhoo
 from jax_talker.data.batches.motion_features import MotionFeatures
 from jax_talker.data.clip.clip import open_clip
 from jax_talker.data.clip.clip_writer import ClipWriter
+from jax_talker.data.read.audio import WINDOW
 from jax_talker.errors import UserError
 
 SIZE, FRAMES, REACH = 8, 22, 4
@@ -37,7 +38,7 @@ def clip(tmp_path_factory):
 
 @pytest.fixture
 def frames(clip):
-    windows = np.arange(FRAMES, dtype=np.float32)[:, None, None] * np.ones((1, 16, 3), np.float32) + 1
+    windows = np.arange(FRAMES, dtype=np.float32)[:, None, None] * np.ones((1, WINDOW, 3), np.float32) + 1
     return ClipFrames(clip, windows, REACH, MOTION)
 
 
@@ -152,8 +153,8 @@ def test_store_keeps_what_fits_and_reads_the_rest_each_time(clip, monkeypatch):
 
 def test_pairs_and_sound_do_not_cross_a_join(clip):
     joined = replace(clip, source={"joins": [5, 9]})
-    frames = ClipFrames(joined, np.zeros((FRAMES, 16, 1), np.float32), REACH, MOTION)
-    windows = np.ones((FRAMES, 16, 1), np.float32)
+    frames = ClipFrames(joined, np.zeros((FRAMES, WINDOW, 1), np.float32), REACH, MOTION)
+    windows = np.ones((FRAMES, WINDOW, 1), np.float32)
     heard = ClipFrames(joined, windows, REACH, MOTION).frames(np.array([4, 5])).audio[..., 0, 0]
     np.testing.assert_array_equal(heard, [[1, 1, 1, 0], [0, 0, 1, 1]])  # no sound of another recording
     pairs = [next(frames.pairs(np.arange(15), 8, 2, seed=1, step=k)) for k in range(40)]
@@ -165,4 +166,4 @@ def test_pairs_and_sound_do_not_cross_a_join(clip):
 
 def test_windows_must_fit_the_clip(clip):
     with pytest.raises(ValueError, match="3 audio windows for 22 frames"):
-        ClipFrames(clip, np.zeros((3, 16, 2), np.float32), REACH, MOTION)
+        ClipFrames(clip, np.zeros((3, WINDOW, 2), np.float32), REACH, MOTION)

@@ -9,8 +9,9 @@ from scipy.spatial.transform import Rotation
 
 from jax_talker import geometry
 from jax_talker.data.camera.calibration import calibrate
+from jax_talker.data.camera.cameras import median_rotation
 from jax_talker.data.camera.pose import PIVOT, track_head
-from jax_talker.data.camera.rig import median_rotation
+from jax_talker.data.clip.clip import FPS
 from jax_talker.data.clip.findings import Severity
 from jax_talker.data.track.landmarks import IBUG
 from jax_talker.errors import UserError
@@ -45,7 +46,7 @@ def film(seed=0, *, frames=120, turn=1.0, sway=0.04, cameras=mead.CAMERAS):
     head = np.stack([to_world(face.vertices(m)[VERTICES]) for m in scene.motions])
     world_from_head = motion.world_from_head(scene.angles)
     periods, phases = rng.uniform(2.5, 6, 3), rng.uniform(0, 6, 3)
-    time = np.arange(frames)[:, None] / 25
+    time = np.arange(frames)[:, None] / FPS
     world_from_head[:, :3, 3] = sway / METRES * np.sin(2 * np.pi * time / periods + phases)
     world = np.einsum("tij,tkj->tki", world_from_head[:, :3, :3], head) + world_from_head[:, None, :3, 3]
     pivot = world_from_head[:, :3, :3] @ PIVOT + world_from_head[:, :3, 3]
@@ -149,7 +150,7 @@ def test_a_blind_camera_follows_the_front_one():
     away = np.linalg.norm(blind.points - shot.clean["left_30"], axis=-1)[:, RIGID]
     assert away[hidden].mean() < 0.03 * SIDE
     (note,) = blind.findings
-    assert (note.kind, note.severity, note.begin, note.end) == ("face_unseen", Severity.NOTE, 60 / 25, 120 / 25)
+    assert (note.kind, note.severity, note.begin, note.end) == ("face_unseen", Severity.NOTE, 60 / FPS, 120 / FPS)
 
 
 def test_a_side_cameras_trembling_is_its_own():

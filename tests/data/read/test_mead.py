@@ -13,7 +13,7 @@ from jax_talker.data.clip.clip import SAMPLE_RATE, open_clip
 from jax_talker.data.preparation.options import Options
 from jax_talker.data.preparation.preparation import prepare_clip
 from jax_talker.data.read.audio import load_sound
-from jax_talker.data.read.mead import open_catalogue, open_mead
+from jax_talker.data.read.mead import open_mead
 from jax_talker.data.read.mead.archives import find_files
 from jax_talker.data.read.mead.recordings import Key, spread
 from jax_talker.data.read.video import write_video
@@ -340,13 +340,6 @@ def test_nothing_left_says_why(person):
     shutil.rmtree(person / "M003/audio")
     with pytest.raises(UserError, match=r"no recording of M003 is whole in front and sound: .*there is no sound"):
         open_mead(person, "M003")
-
-
-def test_the_listing_counts_every_cell(person):
-    table = open_catalogue(person, "M003").listing().splitlines()
-    assert table[0].split() == ["M003", "front", "left_30", "top", "sound"]
-    assert table[1].split() == ["angry/level_1", "2", "2", "2", "2"]
-    assert table[2].split() == ["neutral/level_1", "1", "1", "1", "1"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

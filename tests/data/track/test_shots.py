@@ -121,6 +121,6 @@ def test_a_signature_is_small_and_quick(shape):
     assert min(spent) < 1e-3  # s; 0.05 ms when quiet, and the best of many is quiet
 
 
-@pytest.mark.parametrize("name", ["May_5s", "WDA_KatieHill_000", "expressive_30fps"])
+@pytest.mark.parametrize("name", ["May_5s", "WDA_KatieHill_000", "expressive_30fps", "long_30fps"])
 def test_real_people_are_one_shot(shared, name):
     assert cuts(read_frames(shared / "clips" / f"{name}.mp4")) == []

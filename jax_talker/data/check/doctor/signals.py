@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from jax_talker import geometry
 from jax_talker.data.camera.pose import euler_angles
 from jax_talker.data.clip.clip import FPS, Clip
 from jax_talker.data.cut.picture_stats import STAT_NAMES, picture_stats
@@ -123,7 +124,7 @@ def _in_source(points: np.ndarray, scheme: LandmarkScheme, size: int, crop: np.n
 def _pose(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     if "pose" in arrays:
         return arrays["pose"].astype(np.float64)
-    world_from_cam = arrays["label"][:, :16].astype(np.float64).reshape(-1, 4, 4)[:, :3, :3]
+    world_from_cam = geometry.split_label(arrays["label"].astype(np.float64))[0][:, :3, :3]
     return euler_angles(world_from_cam.swapaxes(1, 2))
 
 

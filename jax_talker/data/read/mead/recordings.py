@@ -7,7 +7,6 @@ Only the end of a path counts, so it does not matter whether it lies in ``video.
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -66,19 +65,6 @@ class Catalogue:
     @property
     def levels(self) -> tuple[int, ...]:
         return tuple(sorted({key.level for _, key in self.pictures}))
-
-    def listing(self) -> str:
-        """How many recordings there are, a line for each emotion and level, a column for each view."""
-        cells = sorted(
-            {(key.emotion, key.level) for _, key in self.pictures} | {(k.emotion, k.level) for k in self.sounds}
-        )
-        seen = Counter((view, key.emotion, key.level) for view, key in self.pictures)
-        heard = Counter((key.emotion, key.level) for key in self.sounds)
-        lines = [f"{self.identity:20}" + "".join(f"{name:>10}" for name in (*self.views, "sound"))]
-        for cell in cells:
-            counts = [*(seen[view, *cell] for view in self.views), heard[cell]]
-            lines.append(f"{cell[0] + f'/level_{cell[1]}':20}" + "".join(f"{count:10}" for count in counts))
-        return "\n".join(lines)
 
 
 def open_catalogue(root: str | Path, identity: str) -> Catalogue:

@@ -8,9 +8,9 @@ unknown as well. So with the rotation between the cameras, side_from_front_v, an
 
     R_v[t] = turn(a_v[t]) · side_from_front_v · turn(a_0[t])ᵀ · R_0[t]
 
-All this is found together with the person's rigid landmarks in 3D by bundle adjustment (Levenberg–Marquardt, the poses
-eliminated by a Schur complement, Cauchy weights): two views alone cannot tell a flat face from a small angle between
-them; many views, or a turning head, can.
+All this is found together with the person's rigid landmarks in 3D by bundle adjustment (Levenberg–Marquardt with the
+steps and the robust loss of ``bundle``): two views alone cannot tell a flat face from a small angle between them; many
+views, or a turning head, can.
 """
 
 from dataclasses import dataclass, replace
@@ -19,20 +19,19 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.spatial.transform import Rotation
 
-from jax_talker.data.camera.pose_fit import cross_matrix, in_camera
+from jax_talker.data.camera.bundle import MEDIAN_RAYLEIGH, NormalEquations, geman_mcclure, normal_equations, solve
+from jax_talker.data.camera.projection import linearised, project, turned
 
 STEPS = 30
 SHAPE_SPREAD = 0.03  # world units; how far people's faces are from the first guess, generously
-POSE_SPREAD = np.radians(
-    5
-)  # pull towards the first poses: it only holds what no picture can tell, the world's own turn
+POSE_SPREAD = np.radians(5)  # pull towards the first poses: it only holds what no picture tells, the world's own turn
 LEAST_NOISE = 1e-5  # of the crop's side; exact landmarks must not make weights infinite
 SETTLED = 3e-5  # rad and world units: 0.002°
 
 
 @dataclass(frozen=True)
-class Rig:
-    """V cameras; the first is the front one, whose rotations are given."""
+class Cameras:
+    """V of them; the first is the front one, whose rotations are given."""
 
     side_from_front: Float64[np.ndarray, "V 3 3"]  # [0] is the identity
     bend: Float64[np.ndarray, " V"]  # rad per pixel
@@ -55,14 +54,6 @@ class Rig:
 def sideways(offset: Float64[np.ndarray, "*n 2"]) -> Float64[np.ndarray, "*n 3"]:
     """Axis · length about which a camera turns towards what it sees at ``offset`` from its centre, per focal length."""
     return np.stack([offset[..., 1], -offset[..., 0], np.zeros(offset.shape[:-1])], -1)
-
-
-def project(
-    face: Float64[np.ndarray, "K 3"], rotation: Float64[np.ndarray, "*n 3 3"], focal: float
-) -> Float64[np.ndarray, "*n K 2"]:
-    """World points in pictures, in crop sides from the crop's centre."""
-    x, z = in_camera(face, rotation)
-    return focal * x[..., :2] / z[..., None]
 
 
 def fit_crops(
@@ -89,16 +80,16 @@ def median_rotation(rotations: Float64[np.ndarray, "N 3 3"]) -> Float64[np.ndarr
     return median.as_matrix()
 
 
-def solve_rig(
+def solve_cameras(
     seen: Float64[np.ndarray, "V T K 2"],
-    start: Rig,
+    start: Cameras,
     front: Float64[np.ndarray, "T 3 3"],
     *,
     focal: float,
-) -> Rig:
-    """Refine a rig so that it explains ``seen``: rigid landmarks, px of each camera's picture, NaN where unseen.
+) -> Cameras:
+    """Refine cameras so that it explains ``seen``: rigid landmarks, px of each camera's picture, NaN where unseen.
 
-    ``front`` are the front camera's rotations; they are refined beside the rig, but only the rig is returned.
+    ``front`` are the front camera's rotations; they are refined as well, but only the cameras are returned.
     """
     there = np.asarray(np.isfinite(seen).all(-1))
     seen = np.where(there[..., None], seen, 0.0)
@@ -109,13 +100,13 @@ def solve_rig(
     for _ in range(STEPS):
         residual = _residual(seen, state, focal)
         length = np.linalg.norm(residual, axis=-1)
-        noise = max(1.4826 * float(np.median(length[there])), LEAST_NOISE)
-        weight = there / (1 + (length / (2 * noise)) ** 2) / noise**2  # Cauchy
+        noise = max(float(np.median(length[there])) / MEDIAN_RAYLEIGH, LEAST_NOISE)
+        weight = there * geman_mcclure((length / noise) ** 2)[0] / noise**2
         cost = _cost(residual, weight, state, start, front, bend)
-        system = _normal_equations(residual, weight, state, start, front, focal, bend)
+        equations = _normal_equations(residual, weight, state, start, front, focal, bend)
         for _ in range(8):
-            step = _solve(*system, damping)
-            moved = _moved(state, *step)
+            step = solve(equations, damping=damping)
+            moved = _moved(state, *step, bend)
             if _cost(_residual(seen, moved, focal), weight, moved, start, front, bend) < cost:
                 state, damping = moved, damping / 5
                 break
@@ -124,7 +115,7 @@ def solve_rig(
             break
         if np.abs(step[0]).max() < SETTLED:
             break
-    return state.rig
+    return state.cameras
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -132,7 +123,7 @@ def solve_rig(
 
 @dataclass(frozen=True)
 class _State:
-    rig: Rig
+    cameras: Cameras
     front: np.ndarray  # [T, 3, 3]
     centre: np.ndarray  # [V, T, 2] px
     side: np.ndarray  # [V, T] px
@@ -147,12 +138,12 @@ class _State:
     def rotation(self) -> np.ndarray:
         """[V, T, 3, 3]."""
         views = range(len(self.centre))
-        return np.stack([self.rig.rotation(self.front, self.centre[0], v, self.centre[v]) for v in views])
+        return np.stack([self.cameras.rotation(self.front, self.centre[0], v, self.centre[v]) for v in views])
 
 
-def _first_crops(seen, there, rig: Rig, front: np.ndarray, focal: float) -> tuple[np.ndarray, np.ndarray]:
+def _first_crops(seen, there, cameras: Cameras, front: np.ndarray, focal: float) -> tuple[np.ndarray, np.ndarray]:
     """Crops of the first guess; where a camera sees nothing, its usual one."""
-    image = project(rig.face, rig.side_from_front[:, None] @ front, focal)
+    image = project(cameras.face, cameras.side_from_front[:, None] @ front, focal)
     centre, side = fit_crops(seen, image, there.astype(float))
     blind = ~there.any(-1)
     for v, unseen in enumerate(blind):
@@ -162,44 +153,50 @@ def _first_crops(seen, there, rig: Rig, front: np.ndarray, focal: float) -> tupl
 
 def _residual(seen: np.ndarray, state: _State, focal: float) -> np.ndarray:
     """[V, T, K, 2] in units."""
-    image = project(state.rig.face, state.rotation, focal)
+    image = project(state.cameras.face, state.rotation, focal)
     away = (seen - state.centre[:, :, None]) / state.unit[:, None, None, None]
     return away - state.scale[..., None, None] * image
 
 
-def _cost(residual, weight, state: _State, start: Rig, front: np.ndarray, bend: np.ndarray) -> float:
+def _cost(residual, weight, state: _State, start: Cameras, front: np.ndarray, bend: np.ndarray) -> float:
     turned = Rotation.from_matrix(state.front @ front.swapaxes(1, 2)).as_rotvec()
     return float(
         (weight[..., None] * residual**2).sum()
-        + ((state.rig.face - start.face) ** 2).sum() / SHAPE_SPREAD**2
+        + ((state.cameras.face - start.face) ** 2).sum() / SHAPE_SPREAD**2
         + (turned**2).sum() / POSE_SPREAD**2
-        + ((state.rig.bend / bend - 1) ** 2).sum()
+        + ((state.cameras.bend / bend - 1) ** 2).sum()
     )
 
 
-def _normal_equations(residual, weight, state: _State, start: Rig, front, focal, bend):
-    """Blocks of JᵀWJ and JᵀWr: shared unknowns (turns [V−1]·3, bends [V], face [K]·3) and every frame's own."""
-    views, frames, points = weight.shape
+def _normal_equations(residual, weight, state: _State, start: Cameras, front, focal, bend) -> NormalEquations:
+    frames = weight.shape[1]
+    shared, own = _jacobians(state, focal, bend)
+    residual = residual.transpose(1, 0, 2, 3).reshape(frames, -1)
+    weight = np.repeat(weight.transpose(1, 0, 2).reshape(frames, -1), 2, 1)
+    return _with_priors(normal_equations(shared, own, residual, weight), state, start, front, bend)
+
+
+def _jacobians(state: _State, focal: float, bend: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Derivatives of ``_residual``'s image by the shared unknowns [T, V·K·2, S], which are turns [V − 1]·3, bends [V]
+    (relative) and the face [K]·3, and by every frame's own [T, V·K·2, 3 + 3 V]: the front camera's turn [3] and crops
+    [V]·(centre, log side)."""
+    (views, frames), points = state.side.shape, len(state.cameras.face)
     rotation = state.rotation
-    x, z = in_camera(state.rig.face, rotation)
-    image = focal * x[..., :2] / z[..., None]
-    by_x = focal / z[..., None, None] * np.broadcast_to(np.eye(2, 3), (*z.shape, 2, 3))
-    by_x = by_x - np.concatenate([np.zeros((*z.shape, 2, 2)), (image / z[..., None])[..., None]], -1)
-    by_x = by_x * state.scale[..., None, None, None]
-    by_turn = -by_x @ cross_matrix(x)  # a small turn of the label's camera, in its axes
+    image, by_point, by_turn = linearised(state.cameras.face, rotation, focal)
+    by_point, by_turn = (d * state.scale[..., None, None, None] for d in (by_point, by_turn))
     shared = np.zeros((views, frames, points, 2, 3 * (views - 1) + views + 3 * points))
     own = np.zeros((views, frames, points, 2, 3 + 3 * views))
     bends, faces = 3 * (views - 1), 3 * (views - 1) + views
     front_from_view = state.front[None] @ rotation.swapaxes(2, 3)
     for v in range(views):
-        view_turn = state.rig._turn(v, state.centre[v])
+        view_turn = state.cameras._turn(v, state.centre[v])
         if v:
             shared[v, ..., 3 * (v - 1) : 3 * v] = by_turn[v] @ view_turn[:, None]
-            by_view = np.einsum("tkij,tj->tki", by_turn[v], sideways(state.centre[v] - state.rig.reference[v]))
+            by_view = np.einsum("tkij,tj->tki", by_turn[v], sideways(state.centre[v] - state.cameras.reference[v]))
             front_axis = np.einsum(
                 "tij,tj->ti",
                 front_from_view[v].swapaxes(1, 2),
-                sideways(state.centre[0] - state.rig.reference[0]),
+                sideways(state.centre[0] - state.cameras.reference[0]),
             )
             shared[v, ..., bends + v] = by_view * bend[v]
             shared[v, ..., bends] = -np.einsum("tkij,tj->tki", by_turn[v], front_axis) * bend[0]
@@ -207,55 +204,45 @@ def _normal_equations(residual, weight, state: _State, start: Rig, front, focal,
         own[v, ..., 3 + 3 * v : 5 + 3 * v] = np.eye(2) / state.unit[v]
         own[v, ..., 5 + 3 * v] = state.scale[v][:, None, None] * image[v]
     for k in range(points):
-        shared[:, :, k, :, faces + 3 * k : faces + 3 * k + 3] = np.einsum("vtij,vtjl->vtil", by_x[:, :, k], rotation)
-    jacobians = [j.transpose(1, 0, 2, 3, 4).reshape(frames, -1, j.shape[-1]) for j in (shared, own)]
-    w = np.repeat(weight.transpose(1, 0, 2).reshape(frames, -1), 2, 1)
-    r = residual.transpose(1, 0, 2, 3).reshape(frames, -1)
-    ws, wo = (j * w[..., None] for j in jacobians)
-    shared2, own2 = jacobians
-    hss = np.einsum("tra,trb->ab", ws, shared2, optimize=True)
-    hso = ws.swapaxes(1, 2) @ own2
-    hoo = wo.swapaxes(1, 2) @ own2
-    gs = np.einsum("tra,tr->a", ws, r)
-    go = np.einsum("tra,tr->ta", wo, r)
-    # what is known beforehand
-    hss[range(bends, faces), range(bends, faces)] += 1
-    gs[bends:faces] -= state.rig.bend / bend - 1
-    shape = np.arange(faces, faces + 3 * points)
-    hss[shape, shape] += 1 / SHAPE_SPREAD**2
-    gs[faces:] -= (state.rig.face - start.face).ravel() / SHAPE_SPREAD**2
-    turned = Rotation.from_matrix(state.front @ front.swapaxes(1, 2)).as_rotvec()
-    hoo[:, range(3), range(3)] += 1 / POSE_SPREAD**2
-    go[:, :3] -= turned / POSE_SPREAD**2
-    own_all = np.arange(hoo.shape[1])
-    hoo[:, own_all, own_all] += 1e-9 * hoo[:, own_all, own_all].max()  # crops of cameras that see nothing
-    return hss, hso, hoo, gs, go, bends, faces, bend
+        shared[:, :, k, :, faces + 3 * k : faces + 3 * k + 3] = by_point[:, :, k] @ rotation
+    shared, own = (j.transpose(1, 0, 2, 3, 4).reshape(frames, -1, j.shape[-1]) for j in (shared, own))
+    return shared, own
 
 
-def _solve(hss, hso, hoo, gs, go, bends: int, faces: int, bend: np.ndarray, damping: float):
-    """One damped step, the frames' own unknowns eliminated."""
-    hoo = hoo + damping * hoo * np.eye(hoo.shape[1])
-    hss = hss + damping * np.diag(np.diag(hss))
-    backed = np.linalg.solve(hoo, np.concatenate([hso.swapaxes(1, 2), go[..., None]], -1))
-    reduced = hss - np.einsum("tao,tob->ab", hso, backed[..., :-1], optimize=True)
-    shared = np.linalg.solve(reduced, gs - np.einsum("tao,to->a", hso, backed[..., -1]))
-    own = backed[..., -1] - backed[..., :-1] @ shared
-    return shared, own, bends, faces, bend
+def _with_priors(equations: NormalEquations, state: _State, start: Cameras, front, bend) -> NormalEquations:
+    """What is known beforehand: distances, faces and first poses are roughly right."""
+    hss, _, hoo, gs, go = equations
+    bends = 3 * (len(bend) - 1)
+    faces = bends + len(bend)
+    known = np.r_[np.zeros(bends), np.ones(len(bend)), np.full(len(gs) - faces, 1 / SHAPE_SPREAD**2)]
+    away = np.r_[np.zeros(bends), state.cameras.bend / bend - 1, (state.cameras.face - start.face).ravel()]
+    pose_known = np.r_[np.full(3, 1 / POSE_SPREAD**2), np.zeros(hoo.shape[1] - 3)]
+    turn = Rotation.from_matrix(state.front @ front.swapaxes(1, 2)).as_rotvec()
+    go = go - pose_known * np.pad(turn, [(0, 0), (0, hoo.shape[1] - 3)])
+    hoo = hoo + np.diag(pose_known)
+    regular = 1e-9 * np.diagonal(hoo, axis1=1, axis2=2).max()  # crops of cameras that see nothing
+    return equations._replace(
+        shared=hss + np.diag(known),
+        own=hoo + regular * np.eye(hoo.shape[1]),
+        shared_pull=gs - known * away,
+        own_pull=go,
+    )
 
 
-def _moved(state: _State, shared, own, bends: int, faces: int, bend: np.ndarray) -> _State:
-    rig, views = state.rig, len(state.centre)
+def _moved(state: _State, shared: np.ndarray, own: np.ndarray, bend: np.ndarray) -> _State:
+    cameras, views = state.cameras, len(state.centre)
+    bends, faces = 3 * (views - 1), 3 * (views - 1) + views
     turns = np.concatenate([np.zeros((1, 3)), shared[:bends].reshape(-1, 3)])
-    rig = replace(
-        rig,
-        side_from_front=Rotation.from_rotvec(turns).as_matrix() @ rig.side_from_front,
-        bend=rig.bend + shared[bends:faces] * bend,
-        face=rig.face + shared[faces:].reshape(-1, 3),
+    cameras = replace(
+        cameras,
+        side_from_front=turned(turns, cameras.side_from_front),
+        bend=cameras.bend + shared[bends:faces] * bend,
+        face=cameras.face + shared[faces:].reshape(-1, 3),
     )
     crops = own[:, 3:].reshape(-1, views, 3).swapaxes(0, 1)
     return _State(
-        rig,
-        Rotation.from_rotvec(own[:, :3]).as_matrix() @ state.front,
+        cameras,
+        turned(own[:, :3], state.front),
         state.centre + crops[..., :2],
         state.side * np.exp(np.clip(crops[..., 2], -0.5, 0.5)),
         state.unit,
