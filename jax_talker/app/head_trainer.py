@@ -62,7 +62,7 @@ class HeadTrainer:
         self.prior, self.variables, self.gain = prior, variables, gain
         head = builders.talking_head(config, prior, num_gaussians, gain)
         self.head: TalkingHead = replace(head, rasteriser=builders.rasteriser(config, folder.capacity()))
-        self.frame_weights = frame_weights(frames.clip.arrays, frames.motion.lips, split.train)
+        self.frame_weights = frame_weights(frames.clip.arrays, split.train)
         self._loss, self.loss_text = builders.image_loss(config)
         self._spread, self._num_gaussians = spread, num_gaussians
         self.optimiser = direction()

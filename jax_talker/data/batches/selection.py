@@ -1,4 +1,4 @@
-"""How often each frame of a clip is drawn while a person is learnt: by quality, and how rare its pose and mouth are."""
+"""How often each frame of a clip is drawn while a person is learnt: by how good it is and how rare its pose."""
 
 from collections.abc import Mapping
 
@@ -6,39 +6,29 @@ import numpy as np
 from jaxtyping import Float32
 
 BIN = 5.0  # degrees of yaw and pitch
-MOUTH_BIN = 0.75  # of the lips' usual deviation: how far a mouth is from rest
 # A frame counts as bad, and is never drawn, whose landmarks fit or whose sharpness is this much worse than is usual in
 # its clip, or whose face was found with less confidence.
 WORST_FIT, LEAST_SHARPNESS, LEAST_CONFIDENCE = 3.0, 0.6, 0.5
 MOST_BAD = 0.5  # where more of a clip is bad, that is what it is like, and all of it is used
 
 
-def frame_weights(
-    arrays: Mapping[str, np.ndarray], lips: Float32[np.ndarray, "T P"], train: np.ndarray
-) -> Float32[np.ndarray, " T"]:
-    """Weights [T] for drawing training frames: 0 for bad ones and those not in ``train``, else 1 / √(frames alike),
-    of pose times of mouth.
+def frame_weights(arrays: Mapping[str, np.ndarray], train: np.ndarray) -> Float32[np.ndarray, " T"]:
+    """Weights [T] for drawing training frames: 0 for bad ones and those not in ``train``, else 1 / √(frames alike).
 
-    Alike in pose are frames whose yaw and pitch lie in the same five degrees, alike in mouth those whose ``lips``
-    (MotionFeatures) are as far from rest; a pose or a wide mouth that lasts a tenth of a second would otherwise never
-    be learnt. Measures of quality that the clip does not hold are not asked for.
+    Alike are frames whose yaw and pitch lie in the same five degrees; a pose that is held for a tenth of a second
+    would otherwise never be learnt. Measures of quality that the clip does not hold are not asked for.
     """
     label = np.asarray(arrays["label"], np.float64)
     yaw = np.degrees(np.arctan2(label[:, 3], label[:, 11]))
     pitch = np.degrees(np.arcsin(np.clip(label[:, 7] / np.linalg.norm(label[:, [3, 7, 11]], axis=1), -1, 1)))
-    pose = np.round(yaw / BIN).astype(int) * 1000 + np.round(pitch / BIN).astype(int)
-    mouth = np.round(np.linalg.norm(lips, axis=1) / MOUTH_BIN).astype(int)
+    cell = np.round(yaw / BIN).astype(int) * 1000 + np.round(pitch / BIN).astype(int)
     weights = np.zeros(len(label), np.float32)
-    weights[train] = _rarity(pose[train]) * _rarity(mouth[train])
+    _, where, counts = np.unique(cell[train], return_inverse=True, return_counts=True)
+    weights[train] = 1 / np.sqrt(counts[where])
     good = good_frames(arrays, train)
     if good[train].mean() > 1 - MOST_BAD:
         weights[~good] = 0
     return weights
-
-
-def _rarity(cell: np.ndarray) -> np.ndarray:
-    _, where, counts = np.unique(cell, return_inverse=True, return_counts=True)
-    return 1 / np.sqrt(counts[where])
 
 
 def good_frames(arrays: Mapping[str, np.ndarray], train: np.ndarray) -> np.ndarray:

@@ -70,16 +70,9 @@ def labels(yaw):
 
 def test_rare_poses_are_drawn_more_often():
     yaw = np.array([0.0] * 90 + [25.0] * 10 + [0.0] * 10)
-    weights = frame_weights({"label": labels(yaw)}, np.zeros((110, 2), np.float32), np.arange(100))
+    weights = frame_weights({"label": labels(yaw)}, np.arange(100))
     assert weights[95] == pytest.approx(3 * weights[0])  # the root of nine
     assert not weights[100:].any()  # held out
-
-
-def test_wide_mouths_are_drawn_more_often():
-    lips = np.zeros((100, 3), np.float32)
-    lips[96:] = 2
-    weights = frame_weights({"label": labels(np.zeros(100))}, lips, np.arange(100))
-    assert weights[99] == pytest.approx(np.sqrt(24) * weights[0])
 
 
 def test_bad_frames_are_not_drawn_unless_all_are():
@@ -89,8 +82,8 @@ def test_bad_frames_are_not_drawn_unless_all_are():
         "stat_sharpness": np.where(np.arange(40) == 7, np.nan, 0.5),
         "confidence": np.where(np.arange(40) == 9, 0.1, 0.9),
     }
-    train, at_rest = np.arange(40), np.zeros((40, 1), np.float32)
+    train = np.arange(40)
     np.testing.assert_array_equal(np.flatnonzero(~good_frames(arrays, train)), [3, 7, 9])
-    np.testing.assert_array_equal(np.flatnonzero(frame_weights(arrays, at_rest, train) == 0), [3, 7, 9])
+    np.testing.assert_array_equal(np.flatnonzero(frame_weights(arrays, train) == 0), [3, 7, 9])
     hopeless = {**arrays, "confidence": np.full(40, 0.1)}
-    assert (frame_weights(hopeless, at_rest, train) > 0).all()
+    assert (frame_weights(hopeless, train) > 0).all()
