@@ -49,7 +49,7 @@ def evaluate(config: Any, speaker: Speaker, clip: Clip) -> dict[str, Any]:
         **pictures.score(frames, split.test, "evaluate"),
         "views": views,
         "training": pictures.score(frames, some, "training frames")["model"],
-        "leakage": leakage(speaker, frames, some),
+        "leakage": leakage(speaker, frames, some, pictures.coefficients),
         "frames": len(split.test),
         "training_frames": len(split.train),
         "size": clip.size,
@@ -76,7 +76,7 @@ class _Pictures:
     def __init__(self, config: Any, speaker: Speaker, own: ClipFrames, train: np.ndarray):
         self._speaker, self._own, self._train = speaker, own, train
         clip = own.clip
-        self._coefficients = spoken(config, speaker, own.windows, clip.arrays["blink"], clip.boundaries)
+        self.coefficients = spoken(config, speaker, own.windows, clip.arrays["blink"], clip.boundaries)
 
     def score(self, seen: ClipFrames, indices: np.ndarray, title: str) -> Scores:
         """Scores of the frames ``indices`` of a camera's frames ``seen``."""
@@ -89,7 +89,7 @@ class _Pictures:
         for part, count in progress(batches_of(indices, speaker.batch), total=total, desc=title, unit="batch"):
             batch = seen.frames(part)
             held = jnp.asarray(self._own.clip.arrays["label"][part], jnp.float32)
-            said = jax.tree.map(lambda x, p=part: jnp.asarray(x[p]), self._coefficients)
+            said = jax.tree.map(lambda x, p=part: jnp.asarray(x[p]), self.coefficients)
             copied = self._own.store.images(np.array([copies[i] for i in part.tolist()]))
             shown = {
                 "model": speaker.pictures(said, held, batch.label, size),

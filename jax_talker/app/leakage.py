@@ -19,22 +19,22 @@ def _moved(image: Float[Array, "B H W 3"], rest: Float[Array, "B H W 3"], batch:
     return (change[None] * masks).sum((1, 2, 3)) / jnp.maximum(masks.sum((1, 2, 3)), 1e-6)
 
 
-def leakage(speaker: Speaker, frames: ClipFrames, indices: np.ndarray) -> dict[str, float]:
+def leakage(speaker: Speaker, frames: ClipFrames, indices: np.ndarray, coefficients: Coefficients) -> dict[str, float]:
     """What lips change in the upper face, in per cent of what they change in the lower one, and the reverse.
 
-    Each set of coefficients moves alone, as far as it is seen to move in the frames ``indices`` (the last few are left
-    out where they do not fill a batch; NaN where there is no batch, or nothing moves).
+    Each set of ``coefficients`` (of all frames of the clip) moves alone, in the frames ``indices``. The last few are
+    left out where they do not fill a batch; NaN where there is no batch, or nothing moves.
     """
     by_lips, by_expression = np.zeros(2), np.zeros(2)
     for part in np.split(indices, range(speaker.batch, len(indices), speaker.batch)):
         if len(part) < speaker.batch:
             continue
         batch = frames.frames(part)
-        seen = speaker.seen(batch.expression, batch.lips)
+        expression, lips = (jnp.asarray(c[part]) for c in coefficients)
         show = lambda c, b=batch: speaker.pictures(c, b.label, b.label, b.image.shape[1])  # noqa: E731
         rest = show(speaker.rest)
-        by_lips += _moved(show(Coefficients(speaker.rest.expression, seen.lips)), rest, batch)
-        by_expression += _moved(show(Coefficients(seen.expression, speaker.rest.lips)), rest, batch)
+        by_lips += _moved(show(Coefficients(speaker.rest.expression, lips)), rest, batch)
+        by_expression += _moved(show(Coefficients(expression, speaker.rest.lips)), rest, batch)
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
             "lips_in_upper_percent": float(100 * by_lips[0] / by_lips[1]),
