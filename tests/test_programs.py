@@ -245,7 +245,7 @@ def test_mead_from_tars_to_scores(tmp_path, prior):
     made = json.loads((clip / "clip.json").read_text(), parse_constant=pytest.fail)  # no NaN
     assert made["views"] == ["top", "left_30"]
     assert made["frames"] == 60
-    assert made["source"]["joins"] == [20, 40]
+    assert made["source"]["boundaries"] == [20, 40]
     near = np.isin(np.arange(60), [18, 19, 20, 21, 38, 39, 40, 41])
     for view in cameras:
         own = open_clip(clip) if view == "front" else open_clip(clip).view(view)
