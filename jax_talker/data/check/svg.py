@@ -118,11 +118,11 @@ def _range(curves, low: float | None, high: float | None) -> tuple[float, float]
 
 
 def _path(values: np.ndarray, x, y, begin: float, seconds: float) -> str:
-    pieces, pen_down = [], False
+    steps, pen_down = [], False
     for where, value in reduced(values):
         if not np.isfinite(value):
             pen_down = False
             continue
-        pieces.append(f"{'L' if pen_down else 'M'}{x(begin + where * seconds):.1f} {float(y(value)):.1f}")
+        steps.append(f"{'L' if pen_down else 'M'}{x(begin + where * seconds):.1f} {float(y(value)):.1f}")
         pen_down = True
-    return "".join(pieces)
+    return "".join(steps)

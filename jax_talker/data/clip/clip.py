@@ -99,7 +99,10 @@ class Clip:
     @property
     def boundaries(self) -> tuple[int, ...]:
         """Frames with which another recording begins, where a clip is joined from several (MEAD)."""
-        return tuple(self.source.get("joins", ()))  # type: ignore[arg-type]  # JSON
+        stored = self.source.get("boundaries", self.source.get("joins", ()))  # as older clips call them
+        if not isinstance(stored, list | tuple):
+            return ()
+        return tuple(b for b in stored if isinstance(b, int) and 0 < b < self.frames)
 
     def findings(self) -> tuple[Finding, ...]:
         """What was found in the video while it was prepared; () where nothing was written down."""

@@ -325,7 +325,7 @@ class _Work:
                 "before": [*raw.degrees.tolist(), *raw.pixels.tolist()],
                 "after": [*steady.degrees.tolist(), *steady.pixels.tolist()],
             },
-            "joins": list(boundaries_within(footage.boundaries, camera.first, camera.frames)),
+            "boundaries": list(boundaries_within(footage.boundaries, camera.first, camera.frames)),
         }
 
 

@@ -152,7 +152,7 @@ def test_store_keeps_what_fits_and_reads_the_rest_each_time(clip, monkeypatch):
 
 
 def test_pairs_and_sound_do_not_cross_a_join(clip):
-    joined = replace(clip, source={"joins": [5, 9]})
+    joined = replace(clip, source={"boundaries": [5, 9]})
     frames = ClipFrames(joined, np.zeros((FRAMES, WINDOW, 1), np.float32), REACH, MOTION)
     windows = np.ones((FRAMES, WINDOW, 1), np.float32)
     heard = ClipFrames(joined, windows, REACH, MOTION).frames(np.array([4, 5])).audio[..., 0, 0]

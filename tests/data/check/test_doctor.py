@@ -145,7 +145,7 @@ def test_recordings_that_meet_are_no_defects(filmed, seen, tmp_path, joined):
     crop = np.stack([400.0 + 200 * other, 300.0 + 0 * other, 120 + 100.0 * other], 1)
     arrays = {**filmed.arrays, **stats, "confidence": np.ones(filmed.frames), "crop": crop}
     arrays |= {"pose": seen.pose + 20.0 * other[:, None], "fit_error": np.where(other, np.nan, 0.3)}
-    source = {"size": [1200, 600], "fps": 25.0, "joins": [50] if joined else []}
+    source = {"size": [1200, 600], "fps": 25.0, "boundaries": [50] if joined else []}
     found = {f.kind for f in examine(clip_in(tmp_path, filmed, arrays, source))}
     defects = {"jump", "cut", "flash", "size_change"} & found
     assert defects == (set() if joined else {"jump", "flash", "size_change"})

@@ -3,6 +3,7 @@
 import errno
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ def pictures(seed):
 
 
 def write(root, *, parts=True, **options):
-    with ClipWriter(root, size=SIZE, source={"video": "a.mp4", "joins": [2]}, **options) as writer:
+    with ClipWriter(root, size=SIZE, source={"video": "a.mp4", "boundaries": [2]}, **options) as writer:
         for i in (2, 0, 1):  # any order
             image, masks, other = pictures(i)
             writer.put(i, image, masks, other[..., 0] if parts else None)
@@ -51,6 +52,8 @@ def test_what_is_written_is_read(tmp_path):
         (2,),
     )
     assert clip.source["summary"] == "fine"
+    assert replace(clip, source={"joins": [2]}).boundaries == (2,)  # as older clips call them
+    assert replace(clip, source={"boundaries": [0, FRAMES, "1"]}).boundaries == ()
     for i in range(FRAMES):
         image, masks, other = pictures(i)
         np.testing.assert_array_equal(clip.image(i), image)

@@ -16,7 +16,8 @@ from jax_talker.data.check.doctor.spans import flagged, runs, whole
 from jax_talker.data.clip.clip import FPS, SAMPLE_RATE
 from jax_talker.data.clip.findings import Finding, Severity
 
-HOP, FRAME = SAMPLE_RATE // 100, SAMPLE_RATE // 25  # samples: a step every 10 ms, each looks at 40 ms
+HOP = SAMPLE_RATE // 100  # samples: a step every 10 ms …
+FRAME = 4 * HOP  # … that looks at 40 ms
 RUMBLE = 70.0  # Hz; handling noise and hum below it are no speech
 PITCH = (70.0, 400.0)  # Hz; deep men to small children
 PITCHED = 0.5  # of the autocorrelation at lag 0; noise stays below 0.3 in 40 ms

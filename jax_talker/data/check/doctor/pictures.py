@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import median_filter, percentile_filter, uniform_filter1d
 
-from jax_talker.data.check.doctor.spans import across_joins, flagged, runs, spread, whole
+from jax_talker.data.check.doctor.spans import across_boundaries, flagged, runs, spread, whole
 from jax_talker.data.clip.clip import FPS
 from jax_talker.data.clip.findings import Finding, Severity
 from jax_talker.data.cut.picture_stats import PATCHES
@@ -75,14 +75,14 @@ def check_brightness(brightness: Float[np.ndarray, " T"], boundaries: Sequence[i
     if len(brightness) < 4:
         return []
     change = np.pad(np.abs(np.diff(brightness)), (1, 0))
-    change[across_joins(len(brightness), boundaries)] = 0
+    change[across_boundaries(len(brightness), boundaries)] = 0
     found = flagged(
         change > FLASH, "flash", Severity.WARNING,
         f"the face's brightness jumps (by up to {change.max():.0f} of 255)",
         "a flash, a light switched or automatic exposure: one colour cannot fit both, leave one part out",
     )  # fmt: skip
     bend = np.pad(np.diff(np.clip(brightness, *_usual(brightness)), 2), (1, 1))
-    bend[across_joins(len(brightness), boundaries, 2) | (change > FLASH) | np.roll(change > FLASH, -1)] = 0
+    bend[across_boundaries(len(brightness), boundaries, 2) | (change > FLASH) | np.roll(change > FLASH, -1)] = 0
     strength = median_filter(np.abs(bend), round(FLICKER_WINDOW * FPS), mode="nearest")  # single steps do not flicker
     message = f"the face's brightness flickers (second differences of {strength.max():.1f} of 255)"
     advice = "lamps on mains or automatic exposure: remove it with a deflicker filter before preparing"

@@ -55,7 +55,7 @@ def read_signals(clip: Clip, *, sound: bool = True) -> Signals:
     crop = arrays.get("crop")
     fit = arrays.get("fit_error")
     found = arrays.get("confidence")
-    boundaries = _boundaries(clip.source.get("joins"), clip.frames)
+    boundaries = clip.boundaries
     seen = _in_source(points, scheme, clip.size, crop)
     moved = np.full(clip.frames, np.nan)
     moved[1:] = np.abs(np.diff(seen, axis=0)).mean((1, 2))
@@ -153,9 +153,3 @@ def _size(stored: object) -> tuple[int, int] | None:
 
 def _number(stored: object) -> float | None:
     return float(stored) if isinstance(stored, int | float) and stored > 0 else None
-
-
-def _boundaries(stored: object, frames: int) -> tuple[int, ...]:
-    if not isinstance(stored, list | tuple):
-        return ()
-    return tuple(int(j) for j in stored if isinstance(j, int) and 0 < j < frames)

@@ -48,7 +48,7 @@ def spread(values: Float[np.ndarray, "*n T"]) -> Float[np.ndarray, "*n"]:
     return np.asarray(GAUSSIAN * np.median(np.abs(values - centre), -1))
 
 
-def across_joins(frames: int, boundaries: Sequence[int], reach: int = 1) -> Bool[np.ndarray, " T"]:
+def across_boundaries(frames: int, boundaries: Sequence[int], reach: int = 1) -> Bool[np.ndarray, " T"]:
     """Frames that a difference in time over ``reach`` frames would compare with another recording."""
     near = np.zeros(frames, bool)
     for join in boundaries:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-from jax_talker.data.check.doctor.spans import across_joins, flagged, whole
+from jax_talker.data.check.doctor.spans import across_boundaries, flagged, whole
 from jax_talker.data.clip.findings import Finding, Severity
 from jax_talker.data.read.boundaries import recordings, spans_boundary
 
@@ -85,7 +85,7 @@ def check_jumps(
     turned = np.linalg.norm(np.diff(pose, 2, axis=0), axis=1) * same
     moved = np.linalg.norm(np.diff(place, 2, axis=0), axis=1) * same
     jump = np.pad((turned > TURN_JUMP) | (moved > PLACE_JUMP), (1, 1))
-    cut = jump & _near((colour_steps(tones) > NEW_COLOURS) & ~across_joins(len(pose), boundaries, COLOURED))
+    cut = jump & _near((colour_steps(tones) > NEW_COLOURS) & ~across_boundaries(len(pose), boundaries, COLOURED))
     found = flagged(
         cut, "cut", Severity.ERROR, "the picture jumps and its colours change: a cut",
         "prepare one shot at a time with --start and --duration",

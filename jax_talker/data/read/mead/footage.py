@@ -80,7 +80,7 @@ class MeadFootage:
                         yield picture
             if given < recording.frames:
                 raise UserError(
-                    f"{self._where(recording)}: gives {given} pictures at 25 fps where its index says "
+                    f"{self._where(recording)}: gives {given} pictures at {FPS} fps where its index says "
                     f"{recording.frames}; {self._leave_out(recording)}"
                 )
 

@@ -113,8 +113,8 @@ def spread(keys: Iterable[Key]) -> list[Key]:
     cells: dict[tuple[str, int], list[Key]] = {}
     for key in sorted(keys):
         cells.setdefault((key.emotion, key.level), []).append(key)
-    placed = [((i + 0.5) / len(cell), key) for cell in cells.values() for i, key in enumerate(cell)]
-    return [key for _, key in sorted(placed)]
+    ordered = [((i + 0.5) / len(cell), key) for cell in cells.values() for i, key in enumerate(cell)]
+    return [key for _, key in sorted(ordered)]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import UInt8
 
+from jax_talker.data.clip.clip import FPS
 from jax_talker.data.track.faces import Face
 from jax_talker.data.track.landmarks import scheme_of
 from jax_talker.errors import UserError
@@ -41,8 +42,8 @@ class FileLandmarker:
 
     def _wrong_length(self, frames: str) -> UserError:
         return UserError(
-            f"{self.path}: holds landmarks of {len(self._all)} frames, but the video has {frames} at 25 fps; make one "
-            "row for every 25 fps frame of the part that is prepared"
+            f"{self.path}: holds landmarks of {len(self._all)} frames, but the video has {frames} at {FPS} fps; make "
+            f"one row for every {FPS} fps frame of the part that is prepared"
         )
 
     def __enter__(self) -> "FileLandmarker":
