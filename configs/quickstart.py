@@ -40,6 +40,7 @@ def get_config() -> ConfigDict:
     # Rates are steps of Adam: of latents in units of the prior's spread, of detail in models.detail.UNITS.
     c.personalize = ConfigDict()
     c.personalize.divide = False  # whether Gaussians of the face are divided in four, for detail above 128²
+    c.personalize.frames = placeholder(int)  # so many training frames, evenly spread, show the person; unset: all
     c.personalize.invert_steps = 150
     c.personalize.invert_rate = 0.03
     c.personalize.motion_rate = 2e-3  # of the directions that seen motion follows

@@ -13,7 +13,7 @@ import numpy as np
 from jax_talker.app import builders
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.data.batches.dataset import ClipFrames, Split
-from jax_talker.data.batches.selection import frame_weights
+from jax_talker.data.batches.selection import few, frame_weights
 from jax_talker.models.detail import Layout
 from jax_talker.priors.base import Prior, Variables
 from jax_talker.rendering import Rasteriser
@@ -62,7 +62,9 @@ class HeadTrainer:
         self.prior, self.variables, self.gain = prior, variables, gain
         head = builders.talking_head(config, prior, num_gaussians, gain)
         self.head: TalkingHead = replace(head, rasteriser=builders.rasteriser(config, folder.capacity()))
-        self.frame_weights = frame_weights(frames.clip.arrays, split.train)
+        self._weights = self._seen_weights = frame_weights(frames.clip.arrays, split.train)
+        if config.personalize.frames is not None:
+            self._seen_weights = few(self._weights, config.personalize.frames)
         self._loss, self.loss_text = builders.image_loss(config)
         self._spread, self._num_gaussians = spread, num_gaussians
         self.optimiser = direction()
@@ -140,7 +142,8 @@ class HeadTrainer:
 
     def _batches(self, stage: Stage, params: Params, first: int, fixed: Fixed) -> Iterator[tuple]:
         batch = self.config.train.batch
-        drawn = self.frames.pairs(self.split.train, batch, stage.cross, self.config.seed, first, self.frame_weights)
+        weights = self._weights if stage.hear else self._seen_weights
+        drawn = self.frames.pairs(self.split.train, batch, stage.cross, self.config.seed, first, weights)
         hear, focus = jnp.float32(stage.hear), jnp.float32(stage.focus)
         for number, (i, j) in enumerate(drawn, first):
             share = cosine(number, stage.steps)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float32
 
+from jax_talker.errors import UserError
+
 BIN = 5.0  # degrees of yaw and pitch
 # A frame counts as bad, and is never drawn, whose landmarks fit or whose sharpness is this much worse than is usual in
 # its clip, or whose face was found with less confidence.
@@ -29,6 +31,19 @@ def frame_weights(arrays: Mapping[str, np.ndarray], train: np.ndarray) -> Float3
     if good[train].mean() > 1 - MOST_BAD:
         weights[~good] = 0
     return weights
+
+
+def few(weights: Float32[np.ndarray, " T"], count: int) -> Float32[np.ndarray, " T"]:
+    """``weights`` of about ``count`` frames, in couples of successive ones evenly spread among those that are drawn; 0
+    for all others. UserError where there is no such couple."""
+    starts = np.flatnonzero((weights[:-1] > 0) & (weights[1:] > 0))
+    if count < 2 or not len(starts):
+        raise UserError(f"{count} frames: training takes successive ones in couples, at least one couple is needed")
+    chosen = starts[np.linspace(0, len(starts) - 1, min(count // 2, len(starts))).astype(int)]
+    kept = np.zeros_like(weights)
+    for frames in (chosen, chosen + 1):
+        kept[frames] = weights[frames]
+    return kept
 
 
 def good_frames(arrays: Mapping[str, np.ndarray], train: np.ndarray) -> np.ndarray:

@@ -5,8 +5,9 @@ import pytest
 
 from jax_talker import geometry
 from jax_talker.data.batches.motion_features import motion_features
-from jax_talker.data.batches.selection import frame_weights, good_frames
+from jax_talker.data.batches.selection import few, frame_weights, good_frames
 from jax_talker.data.clip.clip import open_clip
+from jax_talker.errors import UserError
 from jax_talker.procedural import filming
 
 JAW, WIDTH, BLINK, BROW = 0, 1, 3, 5  # columns of what a procedural head did
@@ -87,3 +88,15 @@ def test_bad_frames_are_not_drawn_unless_all_are():
     np.testing.assert_array_equal(np.flatnonzero(frame_weights(arrays, train) == 0), [3, 7, 9])
     hopeless = {**arrays, "confidence": np.full(40, 0.1)}
     assert (frame_weights(hopeless, train) > 0).all()
+
+
+def test_few_frames_are_couples_evenly_spread():
+    weights = np.linspace(1, 2, 40, dtype=np.float32)
+    weights[10] = 0
+    kept = few(weights, 4)
+    np.testing.assert_array_equal(np.flatnonzero(kept), [0, 1, 38, 39])
+    np.testing.assert_array_equal(kept[kept > 0], weights[[0, 1, 38, 39]])
+    np.testing.assert_array_equal(few(weights, 1000), weights)
+    for hopeless, count in ((weights, 1), ((weights * (np.arange(40) % 2)).astype(np.float32), 4)):
+        with pytest.raises(UserError, match="in couples"):
+            few(hopeless, count)
