@@ -503,7 +503,8 @@ def test_spans_are_few_and_in_order():
             {"too_short", "sync_unclear", "outside"},
         ),  # 2 % of the crop, when she leans to the border
         # music under the voice, and 15 pictures a second in a file of 30; the head turns by 7°
-        ("expressive_30fps", {"too_short", "rotation_small", "noisy", "repeated", "fit_spike"}),  # 9 px in one frame
+        # the worst frame's landmarks are 8.8 px off, and 9 are let pass
+        ("expressive_30fps", {"too_short", "rotation_small", "noisy", "repeated"}),
     ],
 )
 def test_real_people(shared, tmp_path, name, expected):
