@@ -60,7 +60,10 @@ def test_what_a_disk_refuses_is_one_line(capsys, number, says):
     ("flag", "says"),
     [
         ("--config.train.stepz=3", "error: --config.train.stepz: has no field 'stepz' Did you mean \"steps\""),
-        ("--config.personalize.frames=4", "error: --config.personalize.frames: has no field 'frames' (see --help)"),
+        (
+            "--config.train.frames=4",
+            "error: --config.train.frames: has no field 'frames' (see --help)",
+        ),
         ("--config.trainn.steps=3", "error: --config.trainn.steps: has no field 'trainn'"),
         ("--config.train.steps=many", "error: flag --config.train.steps=many: invalid literal"),
     ],
