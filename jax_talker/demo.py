@@ -46,7 +46,7 @@ def main() -> None:
         config.data.clip = str(clip.root)
         inputs = [run_inputs.clip_input(clip), run_inputs.prior_input(config.prior.path)]
         with folder.begun(config.to_dict(), inputs, [*personalizing.STAGES, *navigating.STAGES], resume=False):
-            begun = personalizing.personalize(config, folder, log, resume=False, then=[navigating.navigate(config)])
+            begun = personalizing.personalize(config, folder, log, resume=False)
             speaker = navigating.train(config, folder, log, resume=False, begun=begun)
 
         words = speech.speak(SPEECH.value, np.random.default_rng([SEED.value, 1]), scene.voice)

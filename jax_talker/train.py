@@ -51,10 +51,7 @@ def main() -> None:
         with begun as warnings, Log(folder.root) as log:
             for line in [*warnings, f"computing on {describe()}"]:
                 log.say(line)
-            begun = None
-            if not personalised:
-                then = [navigating.navigate(config)]
-                begun = personalizing.personalize(config, folder, log, resume=RESUME.value, then=then)
+            begun = None if personalised else personalizing.personalize(config, folder, log, resume=RESUME.value)
             navigating.train(config, folder, log, resume=RESUME.value, begun=begun)
             log.say(f"trained; next: python -m jax_talker.render --run {folder.root} --audio speech.wav --out out.mp4")
 

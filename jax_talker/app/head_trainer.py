@@ -1,8 +1,7 @@
 """One person's head while it is learnt: frames, the step that all stages share, and how a stage is run."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,7 +67,7 @@ class HeadTrainer:
         self._loss, self.loss_text = builders.image_loss(config)
         self._spread, self._num_gaussians = spread, num_gaussians
         self.optimiser = direction()
-        self._steps: dict[tuple, GrowingStep] = {}
+        self._steps: dict[tuple[int, bool], GrowingStep] = {}
 
     @property
     def drawing_head(self) -> TalkingHead:
@@ -76,9 +75,9 @@ class HeadTrainer:
         used = [step.rasteriser for step in self._steps.values()]
         return replace(self.head, rasteriser=max([self.head.rasteriser, *used], key=lambda r: r.capacity or 0))
 
-    def _step(self, stage: Stage, params: Params) -> GrowingStep:
+    def _step(self, stage: Stage) -> GrowingStep:
         """The stage's step; stages that differ only in what is traced share one."""
-        known = stage.cross, stage.through, *sorted(params)
+        known = stage.cross, stage.through
         if known not in self._steps:
             weights = builders.head_weights(self.config)
 
@@ -104,15 +103,6 @@ class HeadTrainer:
         some = self.frames.frames(self.split.train[:2])
         return jax.jit(self.head.init)(jax.random.key(self.config.seed), anchor, layout, some)
 
-    def compile_ahead(self, stages: Sequence[tuple[Stage, Params]], fixed: Fixed) -> None:
-        """Compile the stages' steps side by side, in the background; params are like those that each begins with."""
-        with_step = {id(step := self._step(stage, params)): (step, stage, params) for stage, params in stages}
-        workers = ThreadPoolExecutor(max(1, len(with_step)))
-        for step, stage, params in with_step.values():
-            state = create(params, self.optimiser, self.config.seed)
-            step.compile_ahead(workers, state, next(self._batches(stage, params, 0, fixed)))
-        workers.shutdown(wait=False)
-
     def run(
         self,
         stage: Stage,
@@ -130,8 +120,8 @@ class HeadTrainer:
                 stage.name,
                 state,
                 stage.steps,
-                self._step(stage, params),
-                self._batches(stage, params, int(state.step), fixed),
+                self._step(stage),
+                self._batches(stage, state, fixed),
                 log=self.log,
                 every=builders.every(self.config),
                 checkpoints=checkpoints,
@@ -140,14 +130,15 @@ class HeadTrainer:
             )
         return state.params
 
-    def _batches(self, stage: Stage, params: Params, first: int, fixed: Fixed) -> Iterator[tuple]:
+    def _batches(self, stage: Stage, state: TrainState, fixed: Fixed) -> Iterator[tuple]:
+        first = int(state.step)
         batch = self.config.train.batch
         weights = self._weights if stage.hear else self._seen_weights
         drawn = self.frames.pairs(self.split.train, batch, stage.cross, self.config.seed, first, weights)
         hear, focus = jnp.float32(stage.hear), jnp.float32(stage.focus)
         for number, (i, j) in enumerate(drawn, first):
             share = cosine(number, stage.steps)
-            rates = {name: np.float32(share * stage.rates.get(name, 0.0)) for name in params}
+            rates = {name: np.float32(share * stage.rates.get(name, 0.0)) for name in state.params}
             yield fixed, i, j, Control(jax.device_put(rates), hear, focus)
 
 

@@ -42,15 +42,11 @@ def train(
     params = person.params
     if not (resume and folder.checkpoints(STAGE).is_dir()):
         params = {**params, "talker": _hear(trainer, params["talker"], resume)}
-    params = trainer.run(navigate(config), params, fixed, resume=resume, sample=_sampler(trainer, fixed))
-    return Speaker(trainer.drawing_head, fixed, params)
-
-
-def navigate(config: Any) -> Stage:
-    """The stage that learns from pictures and sound."""
     c = config.train
     rates = {"talker": c.rate, "deformation": c.deformation_rate}
-    return Stage(STAGE, c.steps, rates, hear=True, cross=builders.crossed(config))
+    stage = Stage(STAGE, c.steps, rates, hear=True, cross=builders.crossed(config))
+    params = trainer.run(stage, params, fixed, resume=resume, sample=_sampler(trainer, fixed))
+    return Speaker(trainer.drawing_head, fixed, params)
 
 
 def open_speaker(config: Any, folder: RunFolder) -> Speaker:

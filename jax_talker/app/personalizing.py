@@ -5,7 +5,6 @@ directions of W+ that this motion follows. ``tune`` adds the person's own detail
 the generator's weights where ``config.personalize.tune_rate`` says so.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -44,13 +43,8 @@ person's anchor, detail, motion and deformation field. Licence and origin are th
 """
 
 
-def personalize(
-    config: Any, folder: RunFolder, log: Log, *, resume: bool, then: Sequence[Stage] = ()
-) -> tuple[Person, HeadTrainer]:
-    """Run both stages and write ``folder.personal``; returns the person, and the trainer to go on with.
-
-    The steps of the stages ``then`` are compiled together with these.
-    """
+def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tuple[Person, HeadTrainer]:
+    """Run both stages and write ``folder.personal``; returns the person, and the trainer to go on with."""
     c = config.personalize
     check_writable(priors.check_target(folder.personal, overwrite=True), folder.personal)  # before work is done
     clip = builders.clip(config)
@@ -79,9 +73,6 @@ def personalize(
     params = trainer.init(anchor, layout)
     tuned = {"generator": original["params"]} if c.tune_rate else {}
     invert, tune = stages(config, spread)
-    if not resume:
-        ahead = [(invert, params), (tune, params | tuned), *((stage, params) for stage in then)]
-        trainer.compile_ahead(ahead, Fixed(original, layout))
     params = trainer.run(invert, params, Fixed(original, layout), resume=resume)
     layout = _seen_layout(prior, original, params["anchor"], layout, frames, split.train)
     params = trainer.run(tune, params | tuned, Fixed(original, layout), resume=resume)

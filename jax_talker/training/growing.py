@@ -1,7 +1,6 @@
 """A training step whose rasteriser gets more room when something did not fit."""
 
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
 from typing import Any
 
 import jax
@@ -28,38 +27,16 @@ class GrowingStep:
         self.rasteriser, self._remember = start, remember
         self._build, self._sizes = build, (num_gaussians, size)
         self._compiled: Callable[..., Any] | None = None
-        self._ahead: Future[Callable[..., Any]] | None = None
-
-    def compile_ahead(self, workers: Executor, *example: Any) -> None:
-        """Trace for arguments like ``example`` now, and compile in the background.
-
-        From then on the step takes arguments of these shapes and no others.
-        """
-        step = self._build(self.rasteriser)
-        # Leaves instead of trees: what ``lower`` describes its arguments by does not fit into typed containers.
-        leaves, structure = jax.tree.flatten(example)
-        donated = tuple(range(len(jax.tree.leaves(example[0]))))
-        flat = jax.jit(lambda *leaves: step(*jax.tree.unflatten(structure, leaves)), donate_argnums=donated)
-        lowered = flat.lower(*leaves)
-
-        def compiled() -> Callable[..., Any]:
-            program = lowered.compile()
-            return lambda *arguments: program(*jax.tree.leaves(arguments))
-
-        self._ahead = workers.submit(compiled)
 
     def compiled(self) -> Callable[..., Any]:
         """The step with today's room, under ``jit``, its state donated; the same one until more room is needed."""
         if self._compiled is None:
-            if self._ahead is not None:
-                self._compiled = self._ahead.result()
-            else:
-                self._compiled = jax.jit(self._build(self.rasteriser), donate_argnums=0)
+            self._compiled = jax.jit(self._build(self.rasteriser), donate_argnums=0)
         return self._compiled
 
     def grow(self, lost: float) -> int:
         """Make room for what was lost; returns the new capacity. Ask for the ``compiled`` step again afterwards."""
-        self._compiled = self._ahead = None
+        self._compiled = None
         self.rasteriser = self.rasteriser.grown(*self._sizes, lost)
         capacity = self.rasteriser.capacity or 0
         self._remember(capacity)

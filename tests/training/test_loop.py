@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -341,29 +340,3 @@ def test_overflow_is_said_and_gets_more_room(tmp_path, capsys):
     overflow = read_scalars(tmp_path)["toy"]["overflow"]
     assert overflow[1][0] == 644
     assert overflow[1][-1] == 0
-
-
-def test_a_step_that_was_compiled_ahead_is_the_same_step_and_grows_all_the_same(tmp_path):
-    """It is traced once for the whole run, learns what the other learns, and is built again when it needs room."""
-    traced = []
-
-    def build(rasteriser):
-        def noted(state, target):
-            traced.append(rasteriser.capacity)
-            state, measured = step(state, target)
-            return state, measured | {"overflow": jnp.maximum(0, 900 - (rasteriser.capacity or 0))}
-
-        return noted
-
-    def run_with(growing):
-        with Log(tmp_path) as log:
-            return run("toy", fresh(), 6, growing, targets(), log=log, every=Every(2, 0, 0))
-
-    plain, ahead = (GrowingStep(build, Rasteriser(capacity=512), num_gaussians=10, size=32) for _ in range(2))
-    expected = run_with(plain)
-    assert traced == [512, 1024]
-    with ThreadPoolExecutor(1) as workers:
-        ahead.compile_ahead(workers, fresh(), next(targets()))
-    assert traced == [512, 1024, 512]
-    jax.tree.map(np.testing.assert_array_equal, run_with(ahead).params, expected.params)
-    assert traced == [512, 1024, 512, 1024]

@@ -27,7 +27,7 @@ class MotionFeatures:
 
     expression: Float32[np.ndarray, "T E"]  # brows and lids, then the blink, then the gaze where it is known
     lips: Float32[np.ndarray, "T P"]
-    resting: Int[np.ndarray, " R"]  # frame numbers that show the canonical face best
+    resting: Int[np.ndarray, " R"]  # frame numbers whose mouth is at rest and whose eyes are open
 
 
 def motion_features(arrays: Mapping[str, np.ndarray], train: np.ndarray) -> MotionFeatures:
