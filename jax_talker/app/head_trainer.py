@@ -17,6 +17,7 @@ from jax_talker.models.detail import Layout
 from jax_talker.priors.base import Prior, Variables
 from jax_talker.rendering import Rasteriser
 from jax_talker.training.checkpoint import Checkpoints
+from jax_talker.training.drawn import DrawnFrames
 from jax_talker.training.growing import GrowingStep
 from jax_talker.training.head_step import Control, make_head_step
 from jax_talker.training.log import Log
@@ -37,7 +38,11 @@ class Stage:
     hear: bool  # sound leads; otherwise motion as landmarks show it
     cross: int  # couples of a batch whose lips follow another frame than the upper face
     focus: bool = True  # whether the face's pixels weigh more
-    through: bool = True  # whether anything behind the generator is learnt
+
+    @property
+    def draws_once(self) -> bool:
+        """Whether the generator draws each frame alike in all steps, as long as landmarks lead."""
+        return not self.hear and not any(self.rates.get(name) for name in ("anchor", "talker", "generator"))
 
 
 class HeadTrainer:
@@ -67,7 +72,7 @@ class HeadTrainer:
         self._loss, self.loss_text = builders.image_loss(config)
         self._spread, self._num_gaussians = spread, num_gaussians
         self.optimiser = direction()
-        self._steps: dict[tuple[int, bool], GrowingStep] = {}
+        self._steps: dict[int, GrowingStep] = {}
 
     @property
     def drawing_head(self) -> TalkingHead:
@@ -77,26 +82,17 @@ class HeadTrainer:
 
     def _step(self, stage: Stage) -> GrowingStep:
         """The stage's step; stages that differ only in what is traced share one."""
-        known = stage.cross, stage.through
-        if known not in self._steps:
+        if stage.cross not in self._steps:
             weights = builders.head_weights(self.config)
 
             def build(rasteriser: Rasteriser) -> Callable[..., Any]:
                 head = replace(self.head, rasteriser=rasteriser)
-                step = make_head_step(
-                    head,
-                    self.optimiser,
-                    self._loss,
-                    weights,
-                    spread=self._spread,
-                    cross=stage.cross,
-                    through=stage.through,
-                )
+                step = make_head_step(head, self.optimiser, self._loss, weights, spread=self._spread, cross=stage.cross)
                 return lambda state, batch: step(state, *batch)
 
             size = self.frames.clip.size
-            self._steps[known] = builders.growing_step(self.config, self._num_gaussians, size, build, self.folder)
-        return self._steps[known]
+            self._steps[stage.cross] = builders.growing_step(self.config, self._num_gaussians, size, build, self.folder)
+        return self._steps[stage.cross]
 
     def init(self, anchor: jax.Array, layout: Layout) -> Params:
         """Fresh parameters."""
@@ -136,10 +132,12 @@ class HeadTrainer:
         weights = self._weights if stage.hear else self._seen_weights
         drawn = self.frames.pairs(self.split.train, batch, stage.cross, self.config.seed, first, weights)
         hear, focus = jnp.float32(stage.hear), jnp.float32(stage.focus)
+        draw = DrawnFrames(self.head, state.params, fixed) if stage.draws_once else None
         for number, (i, j) in enumerate(drawn, first):
             share = cosine(number, stage.steps)
             rates = {name: np.float32(share * stage.rates.get(name, 0.0)) for name in state.params}
-            yield fixed, i, j, Control(jax.device_put(rates), hear, focus)
+            drawn = () if draw is None else (draw(i),)
+            yield fixed, i, j, Control(jax.device_put(rates), hear, focus), *drawn
 
 
 def typical_walk(prior: Prior, spread: float) -> float:

@@ -104,13 +104,14 @@ def stages(config: Any, spread: float) -> tuple[Stage, Stage]:
     # What landmarks show of the upper and of the lower face is apart already, so whole frames teach twice as much.
     invert = Stage("invert", c.invert_steps, rates, hear=False, cross=0, focus=False)
     rates = {
-        "talker": c.motion_rate,
+        # A generator that is not tuned need not draw a frame twice (Stage.draws_once).
+        "talker": c.motion_rate if c.tune_rate else 0.0,
         "camera": c.camera_rate,
         "detail": c.detail_rate,
         "deformation": c.deformation_rate,
         "generator": c.tune_rate,
     }
-    return invert, Stage("tune", c.tune_steps, rates, hear=False, cross=0, through=bool(c.tune_rate))
+    return invert, Stage("tune", c.tune_steps, rates, hear=False, cross=0)
 
 
 def _first_layout(

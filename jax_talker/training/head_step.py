@@ -70,21 +70,26 @@ def make_head_step(
     *,
     spread: float,
     cross: int,
-    through: bool = True,
 ) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
-    """A step(state, fixed, i, j, control) of FrameBatches [B] (data.batches.dataset.ClipFrames.pairs).
+    """A step(state, fixed, i, j, control, drawn=None) of FrameBatches [B] (data.batches.dataset.ClipFrames.pairs).
 
     The last 2·``cross`` frames are those of couples whose lips follow j; before them j is i. ``spread`` is the prior's
-    unit of distance in W (``latent_spread``). ``through=False`` leaves generator, anchor and bases as they are, for a
-    step of half the work (TalkingHead.generated).
+    unit of distance in W (``latent_spread``). Where the generator's Gaussians of i are given (training.drawn), seen
+    motion leads, and neither generator nor anchor nor talker learns: a step of half the work.
     """
 
     def step(
-        state: TrainState, fixed: Fixed, i: FrameBatch, j: FrameBatch, control: Control
+        state: TrainState,
+        fixed: Fixed,
+        i: FrameBatch,
+        j: FrameBatch,
+        control: Control,
+        drawn: Gaussians | None = None,
     ) -> tuple[TrainState, dict[str, Array]]:
+        if drawn is not None and cross:
+            raise ValueError("Gaussians that are drawn already show frames as they are; none can be crossed")
         size, batch = i.image.shape[1], len(i.index)
         alone = batch - 2 * cross  # frames that are shown whole
-        which = jnp.concatenate([jnp.arange(batch), jnp.arange(alone, batch)])
         views = jax.tree.map(lambda a, b: jnp.concatenate([a, b[alone:]]), i, j)
         mask = jnp.concatenate([jnp.ones_like(i.head[:alone]), i.upper[alone:], j.lower[alone:]]) * views.valid
         whole = jnp.arange(batch + 2 * cross) < alone
@@ -93,9 +98,13 @@ def make_head_step(
         centre = head.prior.mean_latent(fixed.variables)
 
         def objective(params: Params) -> tuple[Array, dict[str, Array]]:
-            coefficients, quiet = _coefficients(head, params, i, j, control.hear, level_key, weights.level)
+            if drawn is None:
+                coefficients, quiet = _coefficients(head, params, i, j, control.hear, level_key, weights.level)
+            else:
+                seen = jax.lax.stop_gradient(head.seen(params, i.expression, i.lips))
+                coefficients, quiet = seen, jnp.zeros_like(seen.lips[:1])
             label = cameras.move_labels(views.label, params["camera"])
-            shown = head.show(params, fixed, coefficients, views.label, label, size, which, through=through)
+            shown = head.show(params, fixed, coefficients, views.label, label, size, drawn=drawn, twice=2 * cross)
             image = loss(shown.image, views.image, mask, emphasis)
             alpha = masked_mean(jnp.abs(shown.alpha - views.head), views.valid * whole[:, None, None])
             both = jnp.concatenate(coefficients, -1) / head.talker.gain

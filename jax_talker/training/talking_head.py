@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from jax_talker.geometry import split_label
 from jax_talker.models.deformation import Blendshapes, DeformationField, Motion
@@ -77,19 +77,15 @@ class TalkingHead:
         found: Any = self.talker.apply({"params": params["talker"]}, expression, lips, method=self.talker.seen)
         return found
 
-    def generated(self, params: Params, fixed: Fixed, coefficients: Coefficients, *, through: bool = True) -> Gaussians:
-        """The person's Gaussians [B, M] before the deformation field.
-
-        ``through=False`` stops gradients at the generator, which is most of a step's work.
-        """
+    def drawn(self, params: Params, fixed: Fixed, coefficients: Coefficients) -> Gaussians:
+        """The generator's Gaussians [B, N], before anything of the person's own is added."""
         variables = fixed.variables
         if "generator" in params:
             variables = {**variables, "params": params["generator"]}
         latent: Any = self.talker.apply(
             {"params": params["talker"]}, params["anchor"], coefficients, method=self.talker.walk
         )
-        gaussians = self.prior.gaussians(variables, Latent(latent.w))
-        return add_detail(gaussians if through else jax.lax.stop_gradient(gaussians), fixed.layout, params["detail"])
+        return self.prior.gaussians(variables, Latent(latent.w))
 
     def show(
         self,
@@ -99,19 +95,22 @@ class TalkingHead:
         held: Float[Array, "V 25"],
         label: Float[Array, "V 25"],
         size: int,
-        which: Int[Array, " V"] | None = None,
         *,
-        through: bool = True,
+        drawn: Gaussians | None = None,
+        twice: int = 0,
     ) -> RenderOutput:
         """Render faces [B] from cameras ``label`` [V].
 
         ``held`` is the label under which the head is held: that of the camera that films it, also where it is looked
-        at from another one. ``which`` tells which face each camera looks at (None: its own, V = B); a face that several
-        look at is generated once. ``through``: see ``generated``.
+        at from another one. ``drawn`` are the generator's Gaussians where they are known already. The last ``twice``
+        faces are made once and looked at by two cameras each (V = B + twice, the second ones at the end).
         """
-        gaussians = self.generated(params, fixed, coefficients, through=through)
-        if which is not None:
-            gaussians, coefficients = jax.tree.map(lambda x: x[which], (gaussians, coefficients))
+        drawn = self.drawn(params, fixed, coefficients) if drawn is None else drawn
+        gaussians = add_detail(drawn, fixed.layout, params["detail"])
+        if twice:  # not by an index, whose gradient is a scatter
+            gaussians, coefficients = jax.tree.map(
+                lambda x: jnp.concatenate([x, x[-twice:]]), (gaussians, coefficients)
+            )
         if self.deformation is not None:
             moved: Any = self.deformation.apply(
                 {"params": params["deformation"]}, gaussians, self._motion(coefficients, held), fixed.layout

@@ -83,7 +83,7 @@ def test_another_persons_weights_are_no_other_program(speaker, small_prior, make
 
     def step(head, state, fixed, frames):
         control = Control({name: jnp.float32(1) for name in state.params}, jnp.float32(1), jnp.float32(1))
-        own = make_head_step(head, direction(), ImageLoss(1.0, 0.2), HeadWeights(), spread=1.0, cross=1, through=True)
+        own = make_head_step(head, direction(), ImageLoss(1.0, 0.2), HeadWeights(), spread=1.0, cross=1)
         return own(state, fixed, frames, frames, control)
 
     frames = make_frames([4, 5], speaker.reach)
@@ -103,7 +103,7 @@ def test_a_stage_begins_with_the_room_that_was_needed_before(tmp_path, speaker):
     assert step.grow(5000) > 4096
     assert folder.capacity() == step.rasteriser.capacity
     trainer = object.__new__(HeadTrainer)
-    trainer.head, trainer._steps = with_room(speaker, 64).head, {(0, True): step}
+    trainer.head, trainer._steps = with_room(speaker, 64).head, {0: step}
     assert trainer.drawing_head.rasteriser == Rasteriser("xla", folder.capacity())  # what personalising is scored with
 
 

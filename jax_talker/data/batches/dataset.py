@@ -98,13 +98,14 @@ class ClipFrames:
     def frames(self, indices: np.ndarray) -> FrameBatch:
         """The frames ``indices`` [B] as a batch on the default device."""
         indices = np.asarray(indices)
-        masks = self.store.masks(indices).astype(np.float32) / 255
+        share = lambda pixels: pixels / np.float32(255)  # noqa: E731
+        masks = share(self.store.masks(indices))
         host = self._described(indices) | {
-            "image": self.store.images(indices).astype(np.float32) / 255,
+            "image": share(self.store.images(indices)),
             "upper": masks[..., 0],
             "lower": masks[..., 1],
             "head": masks[..., 2],
-            "valid": self.store.valid(indices).astype(np.float32) / 255,
+            "valid": share(self.store.valid(indices)),
         }
         return FrameBatch(**jax.device_put(host))
 
@@ -154,7 +155,8 @@ class ClipFrames:
             if cross:
                 other[-cross:] = rng.choice(starts, size=cross, p=share)
             i, j = (np.stack([s, s + 1], 1).ravel() for s in (first, other))
-            yield self.frames(i), self.frames(j)
+            shown = self.frames(i)
+            yield shown, self.frames(j) if cross else shown
             step += 1
 
 

@@ -1,0 +1,43 @@
+"""What a generator that stands still draws of a clip's frames: drawn once, and kept."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from jax_talker.training.talking_head import Fixed, Params, TalkingHead
+from jax_talker.types import FrameBatch, Gaussians
+
+LIMIT = 2**30  # bytes of Gaussians kept in memory; the rest is drawn each time
+
+
+class DrawnFrames:
+    """The generator's Gaussians [B, N] of frames, led by the motion that landmarks show.
+
+    For stages that learn nothing in front of them: anchor, talker and generator must be as they were. A frame is drawn
+    by itself, so that it has the same bits in whatever batch it comes, in a resumed run as in an unbroken one.
+    """
+
+    def __init__(self, head: TalkingHead, params: Params, fixed: Fixed, limit: int = LIMIT):
+        needed = {name: params[name] for name in ("anchor", "talker", "generator") if name in params}
+        self._given = jax.tree.map(np.asarray, needed), fixed  # a copy: the stage's own state is donated
+        self._draw: Any = jax.jit(lambda p, f, expression, lips: head.drawn(p, f, head.seen(p, expression, lips)))
+        self._left = limit
+        self._kept: dict[int, list[np.ndarray]] = {}
+
+    def __call__(self, frames: FrameBatch) -> Gaussians:
+        """Of each frame of a batch, by its index."""
+        one = [self._leaves(int(index), frames, at) for at, index in enumerate(np.asarray(frames.index))]
+        return self._tree.unflatten(jax.device_put([np.concatenate(x) for x in zip(*one, strict=True)]))
+
+    def _leaves(self, index: int, frames: FrameBatch, at: int) -> list[np.ndarray]:
+        if index in self._kept:
+            return self._kept[index]
+        drawn = self._draw(*self._given, frames.expression[at : at + 1], frames.lips[at : at + 1])
+        leaves, self._tree = jax.tree.flatten(drawn)
+        leaves = jax.device_get(leaves)
+        size = sum(x.nbytes for x in leaves)
+        if size <= self._left:
+            self._left -= size
+            self._kept[index] = leaves
+        return leaves
