@@ -60,6 +60,7 @@ def refuses(message, name, *flags):
     assert len(lines) == 1, done.stderr[-2000:]
     assert message in lines[0], lines[0]
     assert "Traceback" not in done.stderr
+    return done
 
 
 @pytest.fixture(scope="session")
@@ -213,6 +214,13 @@ def test_bad_input_is_one_clear_line(run, clip, tmp_path):
             "--out", tmp_path / "o.mp4")  # fmt: skip
     assert not (tmp_path / "f").exists()
     assert not list(tmp_path.glob("*.mp4")), "nothing half-written is left"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a place where nobody may write")
+def test_a_run_that_cannot_be_written_is_refused_before_any_work(clip):
+    flags = ["--config", "configs/quickstart.py", f"--config.data.clip={clip}", "--workdir", "/proc/self/run"]
+    done = refuses("/proc/self/run: cannot write there", "train", *flags, *SMALL)
+    assert "computing on" not in done.stdout + done.stderr
 
 
 @pytest.mark.slow  # five cameras are filmed, prepared and scored

@@ -53,7 +53,7 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
     spread = float(jax.jit(latent_spread, static_argnums=0)(prior, original, jax.random.key(config.seed)))
     frames = builders.clip_frames(config, clip, clip, builders.reach(config))
     anchor = prior.mean_latent(original)
-    layout = _first_layout(config, prior, original, anchor, frames, split.train)
+    layout = _first_layout(config, folder, prior, original, anchor, frames, split.train)
     trainer = HeadTrainer(
         config,
         folder,
@@ -74,7 +74,7 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
     tuned = {"generator": original["params"]} if c.tune_rate else {}
     invert, tune = stages(config, spread)
     params = trainer.run(invert, params, Fixed(original, layout), resume=resume)
-    layout = _seen_layout(prior, original, params["anchor"], layout, frames, split.train)
+    layout = _seen_layout(config, folder, prior, original, params["anchor"], layout, frames, split.train)
     params = trainer.run(tune, params | tuned, Fixed(original, layout), resume=resume)
 
     variables = {**original, "params": params.pop("generator", original["params"])}
@@ -115,24 +115,41 @@ def stages(config: Any, spread: float) -> tuple[Stage, Stage]:
 
 
 def _first_layout(
-    config: Any, prior: Prior, variables: Variables, anchor: Array, frames: ClipFrames, train: np.ndarray
+    config: Any,
+    folder: RunFolder,
+    prior: Prior,
+    variables: Variables,
+    anchor: Array,
+    frames: ClipFrames,
+    train: np.ndarray,
 ) -> Layout:
     """The prior's Gaussians; those of the face divided in four where ``config.personalize.divide`` asks for it."""
     layout = detail.as_they_are(prior.num_gaussians)
     if not config.personalize.divide:
         return layout
-    layout = _seen_layout(prior, variables, anchor, layout, frames, train)
+    layout = _seen_layout(config, folder, prior, variables, anchor, layout, frames, train)
     scale = jax.jit(prior.gaussians)(variables, Latent(anchor[None])).scale[0]
     of_the_face = (layout.seen > 0.5) & (jnp.maximum(layout.upper, layout.lower) > FACE)
     return detail.divided(layout, scale, jnp.flatnonzero(of_the_face))
 
 
 def _seen_layout(
-    prior: Prior, variables: Variables, anchor: Array, layout: Layout, frames: ClipFrames, train: np.ndarray
+    config: Any,
+    folder: RunFolder,
+    prior: Prior,
+    variables: Variables,
+    anchor: Array,
+    layout: Layout,
+    frames: ClipFrames,
+    train: np.ndarray,
 ) -> Layout:
     shown = train[np.linspace(0, len(train) - 1, LOOKED_AT).astype(int)]
     batches = (frames.frames(part) for part in np.split(shown, LOOKED_AT // 4))
-    return layout_seen(prior, variables, anchor, layout, batches)
+    rasteriser = builders.rasteriser(config, folder.capacity())
+    layout, used = layout_seen(prior, variables, anchor, layout, batches, rasteriser)
+    if used != rasteriser:
+        folder.save_capacity(used.capacity or 0)
+    return layout
 
 
 def _score(speaker: Speaker, frames: ClipFrames, shown: np.ndarray) -> float:

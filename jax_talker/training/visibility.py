@@ -1,15 +1,16 @@
 """Which Gaussians a clip's training frames see, and which part of the face they belong to."""
 
+import functools
 from collections.abc import Iterable
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jax_talker.models.detail import Layout, add_detail, nothing
 from jax_talker.priors.base import Prior, Variables
-from jax_talker.rendering import render
+from jax_talker.rendering import FASTEST, Rasteriser, render
 from jax_talker.types import FrameBatch, Gaussians, Latent
 
 FAINT = 0.01  # weighted pixels of a 128² picture, in the mean over frames: a Gaussian with so few is half unseen
@@ -21,8 +22,12 @@ def layout_seen(
     anchor: Float[Array, "L D"],
     layout: Layout,
     batches: Iterable[FrameBatch],
-) -> Layout:
-    """``layout`` with who is seen and which part of the face is whose, as the frames show the anchor's Gaussians."""
+    rasteriser: Rasteriser = FASTEST,
+) -> tuple[Layout, Rasteriser]:
+    """``layout`` with who is seen and which part of the face is whose, as the frames show the anchor's Gaussians.
+
+    Nobody counts as unseen for want of room: also returned is the rasteriser with what room was needed.
+    """
 
     @jax.jit
     def person(variables: Variables, anchor: Array, layout: Layout) -> Gaussians:
@@ -31,36 +36,43 @@ def layout_seen(
     gaussians = person(variables, anchor, layout)
     total, frames, size = jnp.zeros_like(gaussians.mean[0]), 0, 1
     for batch in batches:
-        total = total + _weights(prior, gaussians, batch)
+        weights, rasteriser = _weights(prior, gaussians, batch, rasteriser)
+        total = total + weights
         frames, size = frames + len(batch.index), batch.image.shape[1]
     seen, upper, lower = (total / max(frames, 1)).T
     share = seen * (128 / size) ** 2
-    return replace(layout, seen=share / (share + FAINT), upper=upper / (seen + 1e-6), lower=lower / (seen + 1e-6))
+    upper, lower = upper / (seen + 1e-6), lower / (seen + 1e-6)
+    return replace(layout, seen=share / (share + FAINT), upper=upper, lower=lower), rasteriser
 
 
-def _weights(prior: Prior, gaussians: Gaussians, frames: FrameBatch) -> Float[Array, "M 3"]:
+def _weights(
+    prior: Prior, gaussians: Gaussians, frames: FrameBatch, rasteriser: Rasteriser = FASTEST
+) -> tuple[Float[Array, "M 3"], Rasteriser]:
     """Each Gaussian's blending weight, summed over all pixels, those of the upper and those of the lower face.
 
-    A picture is linear in colours, so these sums are the gradient of (masked) sums of its channels.
+    A picture is linear in colours, so these sums are the gradient of (masked) sums of its channels. Also returned is
+    the rasteriser with the room that the frames needed.
     """
-    return _weights_of(
-        prior,
-        gaussians,
-        frames.label,
-        jnp.stack([jnp.ones_like(frames.valid), frames.upper, frames.lower], -1) * frames.valid[..., None],
-    )
+    size = frames.image.shape[1]
+    masks = jnp.stack([jnp.ones_like(frames.valid), frames.upper, frames.lower], -1) * frames.valid[..., None]
+    while True:  # room at least doubles each time
+        weights, overflow = _weights_of(prior, rasteriser, gaussians, frames.label, masks)
+        if not (lost := int(overflow.max())):
+            return weights, rasteriser
+        rasteriser = rasteriser.grown(gaussians.mean.shape[1], size, lost)
 
 
-def _weights_of(prior: Prior, gaussians: Gaussians, label: Array, masks: Array) -> Float[Array, "M 3"]:
-    @jax.jit
-    def weights(gaussians: Gaussians, label: Array, masks: Array) -> Array:
-        size = masks.shape[1]
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _weights_of(
+    prior: Prior, rasteriser: Rasteriser, gaussians: Gaussians, label: Array, masks: Array
+) -> tuple[Float[Array, "M 3"], Int[Array, "B"]]:
+    size = masks.shape[1]
 
-        def total(rgb: Array) -> Array:
-            scene = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(label), *x.shape[1:])), replace(gaussians, rgb=rgb))
-            image = render(scene, prior.camera(label, size), size=size, background=(0.0, 0.0, 0.0)).image
-            return (image * masks).sum()
+    def total(rgb: Array) -> tuple[Array, Array]:
+        scene = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(label), *x.shape[1:])), replace(gaussians, rgb=rgb))
+        black = (0.0, 0.0, 0.0)
+        shown = render(scene, prior.camera(label, size), size=size, background=black, rasteriser=rasteriser)
+        return (shown.image * masks).sum(), shown.overflow
 
-        return jax.grad(total)(gaussians.rgb)[0]
-
-    return weights(gaussians, label, masks)
+    slope, overflow = jax.grad(total, has_aux=True)(gaussians.rgb)
+    return slope[0], overflow

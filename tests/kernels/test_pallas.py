@@ -83,7 +83,7 @@ def test_lowers_inside_transformations():
         lambda *given: jax.lax.scan(lambda _, one: (None, gradient(*one)), None, given)[1], gaussians, camera
     )
     assert KERNELS[1] in scanned
-    mesh = jax.sharding.AbstractMesh((2,), ("data",), axis_types=(AxisType.Auto,))
+    mesh = jax.sharding.AbstractMesh((2,), ("data",), axis_types=(AxisType.Auto,), abstract_device=H100)
     mapped = jax.shard_map(gradient, mesh=mesh, in_specs=PartitionSpec("data"), out_specs=PartitionSpec("data"))
     assert KERNELS[1] in lowered(mapped, gaussians, camera)
 

@@ -69,18 +69,21 @@ def test_size_counts_degrees_and_millimetres_alike():
 def test_a_clip_whose_labels_are_off_is_put_right(tmp_path):
     """A procedural person's clip, labels turned by 2°, the bundled prior: as ``personalize`` does it, minutes on a CPU.
 
+    The program runs with XLA's optimiser, whatever the tests do: it takes hundreds of steps, not one.
+
     Landmarks do not say how a prior holds its heads, and neither does a prior exactly how a person does: from right
     labels the same run moves cameras by half a degree of pitch.
     """
-    filming.write_clip(tmp_path / "clip", filming.make_scene(11, 4), size=64, source={})
+    filming.write_clip(tmp_path / "clip", filming.make_scene(11, 2), size=64, source={})
     clip = open_clip(tmp_path / "clip")
     off = np.asarray(move_labels(jnp.asarray(clip.arrays["label"]), jnp.array([0, 0.035, 0, 0, 0, 0])))
     relabel(clip, off)
-    personalize = {"tune_steps": 1, "camera_rate": 6e-3}
+    personalize = {"invert_steps": 150, "tune_steps": 1, "camera_rate": 6e-3}
     command = [sys.executable, "-m", "jax_talker.personalize", "--config", "configs/demo.py"]
     command += [f"--config.data.clip={clip.root}", f"--workdir={tmp_path / 'run'}"]
     command += [f"--config.personalize.{name}={value}" for name, value in personalize.items()]
-    subprocess.run(command, check=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=1800)
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(command, check=True, cwd=ROOT, env=environment, timeout=1200)
     camera = load_file(tmp_path / "run" / "personal" / "person.safetensors")["params/camera"]
     found = np.asarray(move_labels(jnp.asarray(off), jnp.asarray(camera)))
     was, now = (x[:, :16].reshape(-1, 4, 4)[:, :3, :3] for x in (clip.arrays["label"], found))

@@ -6,22 +6,25 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_talker.models import detail
+from jax_talker.rendering import FASTEST, Rasteriser
 from jax_talker.training import visibility
 from jax_talker.types import Gaussians
 
 BELOW, ABOVE, WALL, BEHIND, OUTSIDE = range(5)
 
 
-def weights(small_prior, frames):
-    """Layout of five Gaussians before, behind and beside three opaque walls."""
+def scene():
+    """Five Gaussians before, behind and beside three opaque walls."""
     walls = [[0, 0, -0.02 * k] for k in range(3)]
     mean = jnp.array([[0, -0.12, 0.2], [0, 0.12, 0.2], walls[0], [0, 0, -0.3], [3.0, 0, 0], walls[1], walls[2]])
     small, wide = [0.02] * 3, [0.6, 0.6, 0.01]
     scale = jnp.array([small, small, wide, [0.05] * 3, [0.05] * 3, wide, wide])
     quat = jnp.zeros((7, 4)).at[:, 0].set(1)
-    scene = Gaussians(mean[None], quat[None], scale[None], jnp.full((1, 7), 0.999), rgb=jnp.ones((1, 7, 3)))
-    total = sum(visibility._weights(small_prior[0], scene, f) for f in frames)
-    return np.asarray(total)
+    return Gaussians(mean[None], quat[None], scale[None], jnp.full((1, 7), 0.999), rgb=jnp.ones((1, 7, 3)))
+
+
+def weights(small_prior, frames, rasteriser=FASTEST):
+    return np.asarray(sum(visibility._weights(small_prior[0], scene(), f, rasteriser)[0] for f in frames))
 
 
 def halves(frames):
@@ -46,11 +49,22 @@ def test_what_was_not_filmed_sees_nobody(small_prior, make_frames):
     assert not weights(small_prior, [replace(frames, valid=0 * frames.valid)]).any()
 
 
+def test_want_of_room_hides_nobody(small_prior, make_frames):
+    frames = halves(make_frames([0, 1]))
+    tight = Rasteriser("xla", capacity=2)
+    found, used = visibility._weights(small_prior[0], scene(), frames, tight)
+    assert used.implementation == "xla"
+    assert (used.capacity or 0) > 2
+    # float32 sums over a picture by two implementations
+    np.testing.assert_allclose(found, weights(small_prior, [frames]), rtol=1e-3, atol=1e-3)
+
+
 def test_a_layout_is_between_zero_and_one(small_prior, make_frames):
     prior, variables = small_prior
     layout = detail.as_they_are(prior.num_gaussians)
     frames = halves(make_frames([0, 1]))
-    found = visibility.layout_seen(prior, variables, prior.mean_latent(variables), layout, [frames, frames])
+    found, used = visibility.layout_seen(prior, variables, prior.mean_latent(variables), layout, [frames, frames])
+    assert used == FASTEST  # there was room
     for name in ("seen", "upper", "lower"):
         assert 0 <= getattr(found, name).min() <= getattr(found, name).max() <= 1 + 1e-5, name
     assert found.seen.max() > 0.9
