@@ -37,9 +37,8 @@ def attention(x: Float[Array, "B N C"], to_qkv: Weights, to_out: Weights, numeri
     width = channels // HEADS
     qkv = affine(x, to_qkv, numerics).reshape(batch, points, HEADS, 3 * width)
     query, key, value = jnp.split(qkv, 3, -1)
-    scale = width**-0.25  # on both sides, as the original keeps half precision in range
-    scores = jnp.einsum("bqhc,bkhc->bhqk", query * scale, key * scale, precision="highest")
-    mixed = jnp.einsum("bhqk,bkhc->bqhc", jax.nn.softmax(scores, -1), value, precision="highest")
+    with jax.default_matmul_precision("highest"):
+        mixed = jax.nn.dot_product_attention(query, key, value)  # scores are divided by √width
     return affine(mixed.reshape(batch, points, channels), to_out, numerics)
 
 
