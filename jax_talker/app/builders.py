@@ -52,8 +52,8 @@ def clip_frames(config: Any, of: Clip, sound_of: Clip, reach: int) -> ClipFrames
     return ClipFrames(of, windows, reach, motion_features(sound_of.arrays, clip_split(config, sound_of).train))
 
 
-def image_loss(config: Any) -> tuple[ImageLoss, str]:
-    """The image loss, and a line that says what it is made of."""
+def image_loss(config: Any) -> tuple[ImageLoss, Any, str]:
+    """The image loss, its LPIPS network's weights (None without one), and a line that says what it is made of."""
     weights = config.loss
     text = f"loss: {weights.l1:g}·L1 + {weights.ssim:g}·(1 − SSIM)"
     if not weights.lpips_weights:
@@ -62,12 +62,12 @@ def image_loss(config: Any) -> tuple[ImageLoss, str]:
                 "config.loss.lpips: LPIPS needs config.loss.lpips_weights, a folder of python -m converters lpips; "
                 "set the weight to 0 to train with L1 and SSIM"
             )
-        return ImageLoss(weights.l1, weights.ssim), f"{text}, no LPIPS weights given"
+        return ImageLoss(weights.l1, weights.ssim), None, f"{text}, no LPIPS weights given"
     if not weights.lpips:
         raise UserError("config.loss.lpips is 0, so config.loss.lpips_weights is unused; set one or unset the other")
     net, arrays = lpips.load(weights.lpips_weights)
-    network = functools.partial(lpips.distance_map, net, arrays)
-    return ImageLoss(weights.l1, weights.ssim, weights.lpips, network), f"{text} + {weights.lpips:g}·LPIPS ({net})"
+    loss = ImageLoss(weights.l1, weights.ssim, weights.lpips, functools.partial(lpips.distance_map, net))
+    return loss, arrays, f"{text} + {weights.lpips:g}·LPIPS ({net})"
 
 
 def talking_head(config: Any, prior: Prior, num_gaussians: int, gain: float) -> TalkingHead:

@@ -69,7 +69,7 @@ class HeadTrainer:
         self._weights = self._seen_weights = frame_weights(frames.clip.arrays, split.train)
         if config.personalize.frames is not None:
             self._seen_weights = few(self._weights, config.personalize.frames)
-        self._loss, self.loss_text = builders.image_loss(config)
+        self._loss, self._perceptual, self.loss_text = builders.image_loss(config)
         self._spread, self._num_gaussians = spread, num_gaussians
         self.optimiser = direction()
         self._steps: dict[int, GrowingStep] = {}
@@ -109,7 +109,7 @@ class HeadTrainer:
         sample: Callable[[TrainState], Mapping[str, np.ndarray]] | None = None,
     ) -> Params:
         """Train ``params`` for a stage, or go on with it where it was interrupted."""
-        seed = self.config.seed
+        seed, fixed = self.config.seed, replace(fixed, perceptual=self._perceptual)
         with Checkpoints(self.folder.checkpoints(stage.name), keep=self.config.log.keep) as checkpoints:
             state = checkpoints.resumed(create(params, self.optimiser, seed), resume)
             state = run(

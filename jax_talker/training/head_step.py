@@ -105,7 +105,7 @@ def make_head_step(
                 coefficients, quiet = seen, jnp.zeros_like(seen.lips[:1])
             label = cameras.move_labels(views.label, params["camera"])
             shown = head.show(params, fixed, coefficients, views.label, label, size, drawn=drawn, twice=2 * cross)
-            image = loss(shown.image, views.image, mask, emphasis)
+            image = loss(shown.image, views.image, mask, emphasis, fixed.perceptual)
             alpha = masked_mean(jnp.abs(shown.alpha - views.head), views.valid * whole[:, None, None])
             both = jnp.concatenate(coefficients, -1) / head.talker.gain
             kept = {

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jax_talker.losses import ssim_map
 
-Lpips = Callable[[Float[Array, "B H W 3"], Float[Array, "B H W 3"]], Float[Array, "B H W"]]
-"""Perceptual distance at every pixel, of images in [0, 1]."""
+Lpips = Callable[[Any, Float[Array, "B H W 3"], Float[Array, "B H W 3"]], Float[Array, "B H W"]]
+"""Perceptual distance at every pixel, of images in [0, 1]; a network's weights come first."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,13 @@ class ImageLoss:
         target: Float[Array, "B H W 3"],
         mask: Float[Array, "B H W"] | None = None,
         emphasis: Float[Array, "B H W"] | None = None,
+        perceptual: Any = None,
     ) -> Float[Array, ""]:
         """The weighted distance, a mean over all pixels; images in [0, 1], mask 1 inside.
 
         What lies outside the mask is taken from the target *before* anything with a window looks at it, so that a
-        picture which is right inside costs nothing (method.md, masks). ``emphasis`` says how much each pixel weighs.
+        picture which is right inside costs nothing (method.md, masks). ``emphasis`` says how much each pixel weighs;
+        ``perceptual`` are the network's weights.
         """
         if mask is not None:
             pred = target + mask[..., None] * (pred - target)
@@ -43,7 +46,9 @@ class ImageLoss:
         if self.ssim:
             total += self.ssim * _mean(1 - ssim_map(pred, target), emphasis)
         if self.lpips and self.network is not None:
-            total += self.lpips * _mean(self.network(jnp.clip(pred, 0, 1), target), emphasis)
+            if perceptual is None:
+                raise ValueError("the LPIPS network's weights are an argument of the loss; none were given")
+            total += self.lpips * _mean(self.network(perceptual, jnp.clip(pred, 0, 1), target), emphasis)
         return total
 
 

@@ -28,6 +28,7 @@ class Fixed:
 
     variables: Variables  # the prior's
     layout: Layout
+    perceptual: Any = None  # weights of the loss's LPIPS network
 
 
 @dataclass(frozen=True)

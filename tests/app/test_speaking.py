@@ -83,11 +83,13 @@ def test_another_persons_weights_are_no_other_program(speaker, small_prior, make
 
     def step(head, state, fixed, frames):
         control = Control({name: jnp.float32(1) for name in state.params}, jnp.float32(1), jnp.float32(1))
-        own = make_head_step(head, direction(), ImageLoss(1.0, 0.2), HeadWeights(), spread=1.0, cross=1)
+        loss = ImageLoss(1.0, 0.2, 0.1, lambda weights, a, b: weights * jnp.abs(a - b).mean(-1))
+        own = make_head_step(head, direction(), loss, HeadWeights(), spread=1.0, cross=1)
         return own(state, fixed, frames, frames, control)
 
     frames = make_frames([4, 5], speaker.reach)
-    people = (speaker.head, speaker.params, speaker.fixed), (replace(speaker.head, prior=other_prior), other[1], others)
+    ours, others = (replace(x, perceptual=jnp.float32(n)) for n, x in enumerate((speaker.fixed, others), 1))
+    people = (speaker.head, speaker.params, ours), (replace(speaker.head, prior=other_prior), other[1], others)
     shown = [text(show, *person) for person in people]
     stepped = [text(step, head, create(params, direction(), 0), fixed, frames) for head, params, fixed in people]
     assert shown[0] == shown[1]

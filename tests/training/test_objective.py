@@ -33,10 +33,14 @@ def test_emphasis_counts_pixels_more():
     np.testing.assert_allclose(LOSS(other, truth, None, jnp.full((1, 24, 24), 3.0)), 3 * whole, rtol=1e-6)
 
 
-def test_an_lpips_weight_needs_its_network():
+def test_an_lpips_weight_needs_its_network_and_its_weights():
     with pytest.raises(ValueError, match="needs the LPIPS network"):
         ImageLoss(1.0, 0.2, lpips=1.0)
-    distance = ImageLoss(0.0, 0.0, 2.0, lambda a, b: jnp.abs(a - b).mean(-1))
+    distance = ImageLoss(0.0, 0.0, 2.0, lambda weights, a, b: weights * jnp.abs(a - b).mean(-1))
+    with pytest.raises(ValueError, match="none were given"):
+        distance(pictures(0), pictures(1))
     np.testing.assert_allclose(
-        distance(pictures(0), pictures(1)), 2 * jnp.abs(pictures(0) - pictures(1)).mean(), rtol=1e-5
+        distance(pictures(0), pictures(1), perceptual=jnp.float32(3)),
+        6 * jnp.abs(pictures(0) - pictures(1)).mean(),
+        rtol=1e-5,
     )
