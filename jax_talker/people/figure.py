@@ -1,0 +1,245 @@
+"""One person as meshes: everything that hangs on the head, posed by ARKit weights and lit; what a picture is taken of."""
+
+from dataclasses import dataclass
+from typing import no_type_check
+
+import numpy as np
+
+from jax_talker.people import painting
+from jax_talker.people.identity import BALD, Person
+from jax_talker.people.light import DIRECTIONS, WRAP, Light, directions, irradiance, visibility
+from jax_talker.people.pack import Attachment, Pack
+from jax_talker.people.raster import Textures
+from jax_talker.people.shape import Shape
+from jax_talker.procedural.compiled import njit
+
+# Parts of the part map, in order; 0 is background.
+PARTS = ("nothing", "skin", "neck", "mouth", "eyes", "teeth", "tongue", "brows", "lashes", "hair")
+SOFT = ("brows", "lashes", "hair")  # with alpha, composited in order
+COLLAR = 0.012  # metres: where the pack's collar field is above this the head ends, and a shirt would begin
+VIEWER = np.array([0.0, 0.0, 1.0], np.float32)  # metres from between the eyes: whom the highlights are for
+MOUTH_DEPTH = 0.020  # metres in which light in the mouth falls to 1/e
+LIP_DEPTH = 0.006  # metres behind the lips' front from where it falls
+
+# How each part takes light: how far skin carries it past the terminator (times WRAP), how strong and sharp highlights are.
+CARRIES = {"skin": 1.0, "neck": 1.0, "mouth": 1.0, "tongue": 1.0, "teeth": 0.6, "eyes": 0.6}
+SHINE = {"skin": (0.10, 14), "neck": (0.06, 12), "mouth": (0.10, 24), "teeth": (0.20, 40), "tongue": (0.12, 24), "hair": (0.05, 8)}
+OUTSIDE = {"eyes": -0.0005, "teeth": 0.001, "tongue": 0.001, "hair": 0.006}  # metres: visibility's bias; others 0.004
+
+
+@dataclass(frozen=True)
+class Lit:
+    """A posed, lit figure: what the rasteriser reads. World units."""
+
+    vertices: np.ndarray  # [n, 3] world
+    normals: np.ndarray  # [n, 3]
+    light: np.ndarray  # [n, 3] linear
+    shine: np.ndarray  # [n, 4] linear highlight; what the texture's alpha means (raster.shaded)
+    mirrors: np.ndarray  # [k, 6] lights that the eyes mirror
+    landmarks: np.ndarray  # [68, 3] world
+
+
+@dataclass(frozen=True)
+class Posed:
+    """A posed figure before any light falls on it; metres."""
+
+    vertices: np.ndarray  # [n, 3]
+    normals: np.ndarray  # [n, 3]
+    seen: np.ndarray  # [n, DIRECTIONS] of each direction, 0 … 1
+    landmarks: np.ndarray  # [68, 3]
+
+
+class Figure:
+    """A person's meshes joined into one: ``pose`` moves them, ``lit`` lights them; textures are painted once."""
+
+    def __init__(self, pack: Pack, person: Person):
+        self.pack, self.person = pack, person
+        self.shape = Shape(pack, person.weights)
+        self._hung: dict[str, Attachment] = {
+            "teeth": pack.attachment(f"teeth/{person.teeth}"),
+            "tongue": pack.attachment("tongue/tongue01"),
+            "brows": pack.attachment(f"eyebrows/{person.brows}"),
+            "lashes": pack.attachment(f"eyelashes/{person.lashes}"),
+        }
+        if person.hair.style != BALD:
+            self._hung["hair"] = pack.attachment(f"hair/{person.hair.style}", mirrored=person.hair.mirrored)
+        self._join()
+
+    def _join(self) -> None:
+        """Static arrays of the joined mesh: faces, their textures and parts, what each vertex belongs to."""
+        pack = self.pack
+        eyes = pack.attachment("eyes/high-poly")
+        opaque_eye = ~_of_triangles(pack, "eyes/high-poly.face_is_cornea", eyes)
+        region = pack.skin_region
+        below = (pack["collar"][pack.skin.faces] > COLLAR).all(1)
+        kinds = np.select(
+            [below, region == "neck_torso", region == "head"],
+            [0, PARTS.index("neck"), PARTS.index("skin")],
+            PARTS.index("mouth"),
+        )
+        pieces = [("skin", pack.skin, len(pack["vertex"]), kinds, painting.skin(pack, self.person))]
+        eye_kind = np.where(opaque_eye, PARTS.index("eyes"), 0)
+        pieces.append(("eyes", eyes.topology, len(eyes.offset), eye_kind, painting.eyes(pack, self.person)))
+        paint = {
+            "teeth": lambda: painting.wet(pack.picture("teeth/teeth"), 0.95, 1.0),
+            "tongue": lambda: painting.wet(pack.picture("tongue/tongue01"), 0.62, 1.0),
+            "brows": lambda: painting.recolored(pack.picture(f"eyebrows/{self.person.brows}"), self.person.brow_color),
+            "lashes": lambda: painting.recolored(pack.picture(f"eyelashes/{self.person.lashes}"), (0.06, 0.045, 0.04)),
+            "hair": lambda: painting.hair(pack, self.person.hair),
+        }
+        for name, attachment in self._hung.items():
+            kind = np.full(len(attachment.topology.faces), PARTS.index(name))
+            pieces.append((name, attachment.topology, len(attachment.offset), kind, paint[name]()))
+        counts = np.array([count for _, _, count, _, _ in pieces])
+        self.start = dict(zip([p[0] for p in pieces], np.concatenate([[0], np.cumsum(counts)]).tolist(), strict=False))
+        self.vertex_count = int(counts.sum())
+        faces, face_uv, uv, texture, parts, at_uv = [], [], [], [], [], 0
+        for k, (name, topology, _, kind, _) in enumerate(pieces):
+            keep = kind > 0
+            faces.append(topology.faces[keep] + self.start[name])
+            face_uv.append(topology.face_uv[keep] + at_uv)
+            uv.append(topology.uv)
+            texture.append(np.full(keep.sum(), k))
+            parts.append(kind[keep])
+            at_uv += len(topology.uv)
+        self.images = [image for *_, image in pieces]
+        self.textures = Textures.pack(self.images)
+        self.faces = np.concatenate(faces).astype(np.int32)
+        self.face_uv = np.concatenate(face_uv).astype(np.int32)
+        self.uv = np.concatenate(uv).astype(np.float32)
+        self.face_texture = np.concatenate(texture).astype(np.int64)
+        self.parts = np.concatenate(parts).astype(np.uint8)
+        soft = [PARTS.index(name) for name in SOFT]
+        self.opaque = np.flatnonzero(~np.isin(self.parts, soft))
+        self.soft = np.flatnonzero(np.isin(self.parts, soft))
+        self.occluders = np.flatnonzero(
+            np.isin(self.parts, [PARTS.index("skin"), PARTS.index("neck")])
+            | ((self.parts == PARTS.index("hair")) & (self._mean_alpha() > 0.45))
+        )
+        self.vertex_part = np.zeros(self.vertex_count, np.uint8)
+        for f in (self.faces[:, k] for k in range(3)):
+            self.vertex_part[f] = self.parts
+        self._bias = _by_part(self.vertex_part, OUTSIDE, 0.004)
+        self._wrap = _by_part(self.vertex_part, CARRIES, 0.0)
+        self._strength = _by_part(self.vertex_part, {k: s for k, (s, _) in SHINE.items()}, 0.0)
+        self._sharp = _by_part(self.vertex_part, {k: m for k, (_, m) in SHINE.items()}, 8.0)
+
+    def _mean_alpha(self) -> np.ndarray:
+        """How opaque each face is, [m], read at its middle and near its corners."""
+        corners = self.uv[self.face_uv]
+        points = np.concatenate([corners.mean(1, keepdims=True), 0.6 * corners + 0.4 * corners.mean(1, keepdims=True)], 1)
+        out = np.empty(len(corners), np.float32)
+        for k, image in enumerate(self.images):
+            mine = self.face_texture == k
+            at = (points[mine] * [image.shape[1], image.shape[0]]).astype(int)
+            at = np.clip(at, 0, [image.shape[1] - 1, image.shape[0] - 1])
+            out[mine] = image[at[..., 1], at[..., 0], 3].mean(1) / 255
+        return out
+
+    def pose(self, units: np.ndarray) -> Posed:
+        """All vertices under ARKit weights [52], with normals and what they see of the light's directions."""
+        shape = self.shape
+        head = shape.expressed(units)
+        pieces = [head, shape.eyes(units)]
+        for name, attachment in self._hung.items():
+            size = attachment.size(shape.neutral) * (self.person.hair.volume if name == "hair" else 1.0)
+            pieces.append((attachment.weight @ head + attachment.offset * size).astype(np.float32))
+        vertices = np.concatenate(pieces).astype(np.float32)
+        normals = vertex_normals(vertices, self.faces)
+        self._round_eyes(vertices, normals)
+        seen = visibility(
+            vertices, normals, self._bias, vertices, np.ascontiguousarray(self.faces[self.occluders]), directions()
+        )
+        self._dim_mouth(vertices, seen)
+        return Posed(vertices, normals, seen, shape.landmarks(head))
+
+    def _round_eyes(self, vertices: np.ndarray, normals: np.ndarray) -> None:
+        """Eyes shine as the cornea does: their normals point away from the eyes' centres."""
+        eyes = slice(self.start["eyes"], self.start["teeth"])
+        centers = self.shape.neutral[self.pack["joint_vertex"][:2]].mean(1)
+        left = self.pack["eyes/high-poly.vertex_is_left"]
+        away = vertices[eyes] - np.where(left[:, None], centers[0], centers[1])
+        normals[eyes] = away / np.maximum(np.linalg.norm(away, axis=-1, keepdims=True), 1e-9)
+
+    def _dim_mouth(self, vertices: np.ndarray, seen: np.ndarray) -> None:
+        """Less light the deeper in the mouth (the pack's rule of thumb); the depth maps are too coarse for its corners."""
+        front = vertices[self.pack["lip_front"]][:, 2].max() - LIP_DEPTH
+        inside = np.isin(self.vertex_part, [PARTS.index(n) for n in ("mouth", "teeth", "tongue")])
+        near = np.abs(vertices[:, 1] - vertices[self.pack["lip_front"]][:, 1].mean()) < 0.06  # not the eyes' sockets
+        deep = np.maximum(front - vertices[:, 2], 0) * (inside & near)
+        seen *= np.exp(-deep / MOUTH_DEPTH)[:, None].astype(np.float32)
+
+    def lit(self, posed: Posed, light: Light) -> Lit:
+        """The posed figure under a light, in EG3D's world."""
+        towards = directions()
+        radiance = light.radiance(towards)
+        falling = irradiance(posed.normals, posed.seen, self._wrap, towards, radiance)
+        shine = np.zeros((self.vertex_count, 4), np.float32)
+        shine[:, :3] = self._highlights(posed, light)
+        shine[:, 3] = ~np.isin(self.vertex_part, [PARTS.index(n) for n in SOFT])
+        shine[self.vertex_part == PARTS.index("eyes"), 3] = 2
+        frame = self.shape.frame
+        return Lit(
+            frame(posed.vertices), posed.normals, falling, shine, _mirrors(light), frame(posed.landmarks)
+        )
+
+    def _highlights(self, posed: Posed, light: Light) -> np.ndarray:
+        """Blinn's highlights [n, 3] of the light's lobes for the viewer in front, dimmed by what is hidden."""
+        to_viewer = VIEWER - posed.vertices
+        to_viewer /= np.linalg.norm(to_viewer, axis=-1, keepdims=True)
+        openness = posed.seen.mean(1, keepdims=True) * 2
+        total = np.zeros_like(posed.vertices)
+        for axis, color in zip(light.axes, light.colors, strict=True):
+            half = to_viewer + axis.astype(np.float32)
+            half /= np.linalg.norm(half, axis=-1, keepdims=True)
+            facing = np.maximum((posed.normals * half).sum(-1), 0) ** self._sharp
+            facing *= np.clip(3 * (posed.normals @ axis.astype(np.float32)), 0, 1)
+            total += facing[:, None] * color.astype(np.float32)
+        return self.person.gloss * self._strength[:, None] * np.minimum(openness, 1) ** 2 * total
+
+
+def _of_triangles(pack: Pack, name: str, attachment: Attachment) -> np.ndarray:
+    """A boolean of quads for the attachment's triangles (its eyes have no quad that is a triangle)."""
+    out = np.repeat(pack[name], 2)
+    if len(out) != len(attachment.topology.faces):
+        raise ValueError(f"{name}: {len(out)} values for {len(attachment.topology.faces)} triangles")
+    return out
+
+
+def _by_part(part: np.ndarray, values: dict[str, float], otherwise: float) -> np.ndarray:
+    return np.array([values.get(name, otherwise) for name in PARTS], np.float32)[part]
+
+
+def _mirrors(light: Light) -> np.ndarray:
+    """[k, 6]: normals that mirror key and fill to the viewer, and the brightness of their images on the eye."""
+    half = light.axes[:2] + np.array([0, 0, 1.0])
+    half /= np.linalg.norm(half, axis=-1, keepdims=True)
+    strength = np.array([[0.55], [0.12]])
+    return np.concatenate([half, strength * light.colors[:2]], -1).astype(np.float32)
+
+
+@njit(nogil=True, fastmath=True)
+@no_type_check
+def vertex_normals(vertices, faces):
+    """Area-weighted unit normals [n, 3] of vertices [n, 3]; up where no face is."""
+    out = np.zeros_like(vertices)
+    for f in range(len(faces)):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
+        vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        for k in range(3):
+            i = faces[f, k]
+            out[i, 0] += nx
+            out[i, 1] += ny
+            out[i, 2] += nz
+    for i in range(len(out)):
+        length = np.sqrt(out[i, 0] ** 2 + out[i, 1] ** 2 + out[i, 2] ** 2)
+        if length > 1e-20:
+            out[i] /= length
+        else:
+            out[i, 1] = 1
+    return out
+
+
+__all__ = ["DIRECTIONS", "PARTS", "WRAP", "Figure", "Lit", "Posed"]
