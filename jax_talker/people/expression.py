@@ -31,7 +31,7 @@ VISEMES: dict[str, Units] = {
     "S": {"jawOpen": 0.10, "mouthFunnel": 0.55, "mouthLowerDown": 0.35, "mouthUpperUp": 0.28},
     "f": {"jawOpen": 0.06, "mouthRollLower": 0.55, "mouthUpperUp": 0.32},
 }
-FRIENDLY: Units = {"browInnerUp": 0.15, "mouthSmile": 0.10, "eyeWide": 0.06}  # a plain face of the pack looks stern
+FRIENDLY: Units = {"browInnerUp": 0.22, "browOuterUp": 0.10, "mouthSmile": 0.13, "eyeWide": 0.08}  # a plain face of the pack looks stern
 MOODS: dict[str, Units] = {
     "plain": {},
     "smile": {"mouthSmile": 0.55, "cheekSquint": 0.45, "eyeSquint": 0.25, "mouthDimple": 0.2},

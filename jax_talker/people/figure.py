@@ -18,12 +18,14 @@ PARTS = ("nothing", "skin", "neck", "mouth", "eyes", "teeth", "tongue", "brows",
 SOFT = ("brows", "lashes", "hair")  # with alpha, composited in order
 COLLAR = 0.012  # metres: where the pack's collar field is above this the head ends, and a shirt would begin
 VIEWER = np.array([0.0, 0.0, 1.0], np.float32)  # metres from between the eyes: whom the highlights are for
-MOUTH_DEPTH = 0.020  # metres in which light in the mouth falls to 1/e
+HEAD_MIDDLE = np.array([0.0, 0.01, -0.085], np.float32)  # metres
+MOUTH_BOUNCE = 0.35  # of the light in a mouth comes off its walls
+MOUTH_DEPTH = 0.025  # metres in which light in the mouth falls to 1/e
 LIP_DEPTH = 0.006  # metres behind the lips' front from where it falls
 
 # How each part takes light: how far skin carries it past the terminator (times WRAP), how strong and sharp highlights are.
 CARRIES = {"skin": 1.0, "neck": 1.0, "mouth": 1.0, "tongue": 1.0, "teeth": 0.6, "eyes": 0.6}
-SHINE = {"skin": (0.10, 14), "neck": (0.06, 12), "mouth": (0.10, 24), "teeth": (0.20, 40), "tongue": (0.12, 24), "hair": (0.05, 8)}
+SHINE = {"skin": (0.10, 14), "neck": (0.06, 12), "mouth": (0.10, 24), "teeth": (0.20, 40), "tongue": (0.12, 24), "hair": (0.012, 8)}
 OUTSIDE = {"eyes": -0.0005, "teeth": 0.001, "tongue": 0.001, "hair": 0.006}  # metres: visibility's bias; others 0.004
 
 
@@ -84,7 +86,7 @@ class Figure:
             "teeth": lambda: painting.wet(pack.picture("teeth/teeth"), 0.95, 1.0),
             "tongue": lambda: painting.wet(pack.picture("tongue/tongue01"), 0.62, 1.0),
             "brows": lambda: painting.recolored(pack.picture(f"eyebrows/{self.person.brows}"), self.person.brow_color),
-            "lashes": lambda: painting.recolored(pack.picture(f"eyelashes/{self.person.lashes}"), (0.06, 0.045, 0.04)),
+            "lashes": lambda: painting.lashes(pack, self.person),
             "hair": lambda: painting.hair(pack, self.person.hair),
         }
         for name, attachment in self._hung.items():
@@ -147,6 +149,7 @@ class Figure:
         vertices = np.concatenate(pieces).astype(np.float32)
         normals = vertex_normals(vertices, self.faces)
         self._round_eyes(vertices, normals)
+        self._comb(vertices, normals)
         seen = visibility(
             vertices, normals, self._bias, vertices, np.ascontiguousarray(self.faces[self.occluders]), directions()
         )
@@ -161,12 +164,22 @@ class Figure:
         away = vertices[eyes] - np.where(left[:, None], centers[0], centers[1])
         normals[eyes] = away / np.maximum(np.linalg.norm(away, axis=-1, keepdims=True), 1e-9)
 
+    def _comb(self, vertices: np.ndarray, normals: np.ndarray) -> None:
+        """Hair is lit as a mass: normals of its cards, which show both sides, are drawn away from the head's middle."""
+        hair = self.vertex_part == PARTS.index("hair")
+        away = vertices[hair] - HEAD_MIDDLE
+        away /= np.linalg.norm(away, axis=-1, keepdims=True)
+        own = normals[hair] * np.sign((normals[hair] * away).sum(-1, keepdims=True))
+        own = own + 0.8 * away
+        normals[hair] = own / np.maximum(np.linalg.norm(own, axis=-1, keepdims=True), 1e-9)
+
     def _dim_mouth(self, vertices: np.ndarray, seen: np.ndarray) -> None:
         """Less light the deeper in the mouth (the pack's rule of thumb); the depth maps are too coarse for its corners."""
         front = vertices[self.pack["lip_front"]][:, 2].max() - LIP_DEPTH
         inside = np.isin(self.vertex_part, [PARTS.index(n) for n in ("mouth", "teeth", "tongue")])
         near = np.abs(vertices[:, 1] - vertices[self.pack["lip_front"]][:, 1].mean()) < 0.06  # not the eyes' sockets
         deep = np.maximum(front - vertices[:, 2], 0) * (inside & near)
+        seen[inside & near] = MOUTH_BOUNCE + (1 - MOUTH_BOUNCE) * seen[inside & near]
         seen *= np.exp(-deep / MOUTH_DEPTH)[:, None].astype(np.float32)
 
     def lit(self, posed: Posed, light: Light) -> Lit:

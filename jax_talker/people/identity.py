@@ -24,10 +24,12 @@ HAIR_COLORS = {
     "blond": ((0.66, 0.52, 0.34), 0.0, 0.22),
     "red": ((0.48, 0.22, 0.11), 0.0, 0.10),
 }
-GREY = (0.62, 0.61, 0.60)
+GREY = (0.63, 0.61, 0.585)
 SHORT = ("short01", "short02", "short04", "afro01")
-LONG = ("short03", "bob01", "bob02", "long01", "ponytail01", "braid01")
+LONG = {"short03": 0.2, "bob01": 0.25, "bob02": 0.5, "long01": 1.2, "ponytail01": 1.2, "braid01": 0.6}  # three hide an eye
+BROWS_OF_WOMEN, BROWS_OF_MEN = ("eyebrow006", "eyebrow007"), ("eyebrow009", "eyebrow012")
 BALD = ""
+ASIAN_SKINS = np.array([0.0, -0.01, 0.10])  # log gain: theirs are yellower than people are
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,8 @@ def random_person(pack: Pack, seed: int) -> Person:
     beard = _beard(rng) if man > 0.6 and years > 17 and rng.random() < 0.55 else Beard()
     brow = np.array(hair.color) * rng.uniform(0.45, 0.8)
     brow = 0.5 * brow + 0.5 * np.minimum(brow, 0.3)  # grey and blond people keep darker brows
-    natural = ["brown", "brownlight", "derived_brown", "derived_brown_dark", "derived_hazel"]
-    irises = pack.pictures("eyes")
+    natural = ["brownlight", "derived_brown", "derived_brown_dark", "derived_hazel"]
+    irises = [i for i in pack.pictures("eyes") if i != "brown"]  # too red
     light_eyed = ancestry[2] > 0.6 and rng.random() < 0.7
     irises = [i for i in irises if light_eyed or i in natural] or irises
     pale = rng.normal(0, 0.10)
@@ -100,14 +102,14 @@ def random_person(pack: Pack, seed: int) -> Person:
         female=female,
         age=years,
         skins=_skins(pack, rng, ancestry, female, years),
-        skin_gain=tuple(np.exp(rng.normal(0, 0.12) + rng.normal(0, 0.03, 3)).tolist()),
+        skin_gain=tuple(np.exp(rng.normal(0, 0.12) + rng.normal(0, 0.03, 3) + ancestry[1] * ASIAN_SKINS).tolist()),
         lips=tuple(np.exp([0.05 * female - pale, -0.10 * female - pale - 0.05, -0.06 * female - pale]).tolist()),
         wrinkles=float(np.clip((years - 35) / 50, 0, 1) * rng.uniform(0.3, 1.0)),
         freckles=float(rng.exponential(1.5)) if dark < 0.3 and rng.random() < 0.25 else 0.0,
         gloss=float(rng.uniform(0.5, 1.5)),
         hair=hair,
         beard=beard,
-        brows=_one(rng, pack.names("eyebrows")),
+        brows=_one(rng, [b for b in pack.names("eyebrows") if b not in (BROWS_OF_MEN if female > 0.5 else BROWS_OF_WOMEN)]),
         brow_color=tuple(brow.tolist()),
         lashes=_one(rng, pack.names("eyelashes")[: 2 if man > 0.5 else 4]),
         iris=_one(rng, irises),
@@ -159,8 +161,9 @@ def _skins(pack: Pack, rng: np.random.Generator, ancestry: np.ndarray, female: f
 def _hair(pack: Pack, rng: np.random.Generator, ancestry: np.ndarray, female: float, years: float) -> Hair:
     """A style of those that the pack has, more often long for women; a colour that ancestry and age allow."""
     there = pack.names("hair")
-    likely = {style: 0.25 + 0.75 * (1 - female) for style in SHORT} | {style: 0.04 + female for style in LONG}
-    likely["afro01"] = 1.2 * ancestry[0]
+    likely = {style: 0.15 + 0.85 * (1 - female) for style in SHORT}
+    likely |= {style: share * (0.02 + female) for style, share in LONG.items()}
+    likely["afro01"] = ancestry[0]
     likely = {style: value for style, value in likely.items() if style in there}
     likely[BALD] = 0.5 * (1 - female) * (1.0 if years > 20 else 0.2) + 0.02
     odds = np.array(list(likely.values()))
@@ -171,13 +174,13 @@ def _hair(pack: Pack, rng: np.random.Generator, ancestry: np.ndarray, female: fl
     color = np.array(list(HAIR_COLORS.values())[rng.choice(len(odds), p=odds / odds.sum())][0])
     grey = np.clip((years - 38) / 30 + rng.normal(0, 0.15), 0, 1) if years > 35 else 0.0
     color = (1 - grey) * color + grey * np.array(GREY) * rng.uniform(0.7, 1.15)
-    color = np.clip(color * np.exp(rng.normal(0, 0.12) + rng.normal(0, 0.03, 3)), 0.02, 0.95)
+    color = np.clip(color * np.exp(rng.normal(0, 0.12) + rng.normal(0, 0.03) * np.array([1, 0, -1])), 0.02, 0.95)
     return Hair(
         style=style,
         mirrored=bool(rng.random() < 0.5),
         volume=float(rng.uniform(0.95, 1.15)),
         color=tuple(color.tolist()),
-        crop=float(rng.uniform(0.35, 0.95)) if style == BALD else 0.85,
+        crop=float(rng.uniform(0.2, 0.75)) if style == BALD else 0.85,
     )
 
 

@@ -69,7 +69,7 @@ def _light(key: tuple[float, float], strength: float, sharp: float, fill: float,
 
 def studio() -> Light:
     """The light of comparisons: large and soft, from above the camera's left."""
-    return _light((25, 35), 2.0, 5.0, 0.45, 0.5, 0.55, np.zeros((3, 3)))
+    return _light((25, 28), 1.8, 5.0, 0.45, 0.5, 0.5, np.zeros((3, 3)))
 
 
 def random_light(rng: np.random.Generator) -> Light:

@@ -36,19 +36,18 @@ def skin(pack: Pack, person: Person) -> np.ndarray:
     pictures = [pack.picture(f"{SKINS}/{name}") for name, _ in person.skins]
     shares = np.array([share for _, share in person.skins], np.float32)
     height, width = pictures[0].shape[:2]
-    lips, beard = pack.picture("masks/lips_ears_eyelids"), pack.picture("masks/scalp_beard_goatee")
+    lips, hairy = pack.picture("masks/lips_ears_eyelids"), _soft_hairline(pack)
     rng = np.random.default_rng([int.from_bytes(b"skin"), person.seed])
     old = [name for name in pack.pictures(SKINS) if name.startswith(("old", "middleage"))] or [person.skins[0][0]]
     fine = _fine_band(pack, old[rng.integers(len(old))])
     extra = person.wrinkles * fine - _freckles(pack, person, rng)
     noise = _stubble_noise(height, width)
     density = np.array([person.hair.crop, person.beard.full, person.beard.goatee], np.float32)
-    density[0] *= density[0] > 0
     tint = np.log(np.maximum(to_linear(person.hair.color), 1e-3)) - 0.15
     out = np.empty((height, width, 4), np.uint8)
     _blend(
         np.stack(pictures), shares, np.log(np.array(person.skin_gain, np.float32)), np.log(np.array(person.lips, np.float32)),
-        extra.astype(np.float32), lips, beard, density, noise, tint.astype(np.float32), out,
+        extra.astype(np.float32), lips, hairy, density, noise, tint.astype(np.float32), out,
     )  # fmt: skip
     return out
 
@@ -63,14 +62,16 @@ def _blend(pictures, shares, gain, lip_gain, extra, lips, hairy, density, noise,
             full = density[1] * hairy[row, col, 1] * np.float32(1 / 255)
             goatee = density[2] * hairy[row, col, 2] * np.float32(1 / 255)
             hair = max(scalp, max(full, goatee))
-            hair = min(max(hair * (1 + np.float32(0.22) * noise[row, col]), np.float32(0)), np.float32(0.97))
+            # Dense hair leaves no gaps: its noise is in the colour; thin hair is single dark hairs.
+            hair *= 1 + np.float32(0.3) * (1 - hair * hair) * min(max(noise[row, col], np.float32(-2)), np.float32(2))
+            hair = min(max(hair, np.float32(0)), np.float32(0.97))
             for c in range(3):
                 value = gain[c] + extra[row, col] + lip * lip_gain[c]
                 for k in range(len(shares)):
                     value += shares[k] * LOG_LINEAR[pictures[k, row, col, c]]
-                value = (1 - hair) * value + hair * (tint[c] + np.float32(0.12) * noise[row, col])
+                value = (1 - hair) * value + hair * (tint[c] + np.float32(0.22) * noise[row, col])
                 out[row, col, c] = np.uint8(255 * DISPLAY[int(min(np.exp(value), np.float32(1)) * STEPS)] + 0.5)
-            gloss = np.float32(0.45) + np.float32(0.45) * lip - np.float32(0.35) * hair
+            gloss = np.float32(0.45) + np.float32(0.15) * lip - np.float32(0.35) * hair
             out[row, col, 3] = np.uint8(255 * min(max(gloss, np.float32(0.05)), np.float32(1)))
 
 
@@ -80,6 +81,15 @@ def _stubble_noise(height: int, width: int) -> np.ndarray:
     noise = np.random.default_rng(7).standard_normal((height, width)).astype(np.float32)
     noise = cv2.GaussianBlur(noise, (0, 0), sigmaX=0.7, sigmaY=2.0)
     return noise / noise.std()
+
+
+def _soft_hairline(pack: Pack) -> np.ndarray:
+    """The mask of painted hair, its hard edges thinned out over a centimetre; no further into lips than it was."""
+    mask = pack.picture("masks/scalp_beard_goatee")
+    scale = mask.shape[1] / 1472
+    soft = cv2.GaussianBlur(mask[..., :3], (0, 0), 20 * scale).astype(np.int32)
+    soft[..., 2] = cv2.GaussianBlur(mask[..., 2], (0, 0), 6 * scale)  # a moustache is narrow
+    return np.minimum(mask[..., :3], np.clip(1.7 * soft - 0.7 * 255, 0, 255)).astype(np.uint8)
 
 
 def _fine_band(pack: Pack, name: str) -> np.ndarray:
@@ -92,8 +102,8 @@ def _freckles(pack: Pack, person: Person, rng: np.random.Generator) -> np.ndarra
     """Log-darkening [H, W] by soft spots on cheeks and nose, and a few moles anywhere on the face."""
     height, width = pack.picture(f"{SKINS}/{person.skins[0][0]}").shape[:2]
     out = np.zeros((height, width), np.float32)
-    spots = [(rng.normal(736 / 1472, 0.055), rng.normal(460 / 1408, 0.03), rng.uniform(0.9, 1.8), rng.uniform(0.1, 0.5))
-             for _ in range(int(60 * person.freckles))]  # fmt: skip
+    spots = [(rng.normal(736 / 1472, 0.055), rng.normal(460 / 1408, 0.03), rng.uniform(0.7, 1.4), rng.uniform(0.05, 0.35))
+             for _ in range(int(150 * person.freckles))]  # fmt: skip
     moles = [(rng.normal(0.5, 0.07), rng.normal(0.33, 0.06), rng.uniform(1.5, 3.0), rng.uniform(0.5, 1.2))
              for _ in range(rng.poisson(1.2))]  # fmt: skip
     for u, v, radius, depth in spots + moles:
@@ -124,11 +134,16 @@ def hair(pack: Pack, style: Hair) -> np.ndarray:
     rng = np.random.default_rng([int.from_bytes(b"hair"), len(style.style)])
     noise = rng.standard_normal((512, 512)).astype(np.float32)
     curly = style.style.startswith("afro")
-    noise = cv2.GaussianBlur(noise, (0, 0), sigmaX=1.2, sigmaY=1.2 if curly else 40.0)
+    noise = cv2.GaussianBlur(noise, (0, 0), sigmaX=2.0 if curly else 1.2, sigmaY=2.0 if curly else 40.0)
     noise /= noise.std()
     linear = to_linear(style.color) * np.exp(0.35 * noise[..., None] - 0.06)
-    alpha = np.clip(235 + 45 * noise, 0, 255).astype(np.uint8) if curly else np.full(noise.shape, 255, np.uint8)
-    return np.concatenate([to_bytes(linear), alpha[..., None]], -1)
+    alpha = np.full(noise.shape, 255.0)
+    if curly:  # the lower third is the picture of the tufts that stand off: curls that thin out towards the edges
+        rows, cols = np.mgrid[:512, :512]
+        inner = np.minimum(np.minimum(cols, 511 - cols) / 160, np.minimum(rows - 350, 505 - rows) / 60)
+        tuft = np.clip(1.5 * np.clip(inner, 0, 1) + 0.8 * noise - 0.9, 0, 1)
+        alpha = np.where(rows > 345, 255 * tuft, alpha)
+    return np.concatenate([to_bytes(linear), alpha[..., None].astype(np.uint8)], -1)
 
 
 def eyes(pack: Pack, person: Person) -> np.ndarray:
@@ -144,6 +159,13 @@ def eyes(pack: Pack, person: Person) -> np.ndarray:
         iris |= (cols - x * size / 1024) ** 2 + (rows - y * size / 1024) ** 2 < (IRIS_RADIUS * size / 1024) ** 2
     linear = EYE_ALBEDO * LINEAR[np.where(iris[..., None], turned, picture[..., :3])]
     return np.concatenate([to_bytes(linear), np.full((size, size, 1), 255, np.uint8)], -1)
+
+
+def lashes(pack: Pack, person: Person) -> np.ndarray:
+    """Lashes, thinner on men: the pack's are painted for make-up."""
+    out = recolored(pack.picture(f"eyelashes/{person.lashes}"), (0.06, 0.045, 0.04))
+    out[..., 3] = (out[..., 3] * (0.45 + 0.4 * person.female)).astype(np.uint8)
+    return out
 
 
 def wet(picture: np.ndarray, gain: float, gloss: float) -> np.ndarray:

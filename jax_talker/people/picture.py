@@ -28,6 +28,13 @@ class Picture:
         return (np.clip(whole, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
+def _behind(figure: Figure, pixels: np.ndarray) -> np.ndarray:
+    """Which opaque faces are seen from the wrong side and would come through the skin: the mouth's and the sockets'."""
+    a, b, c = (pixels[figure.faces[figure.opaque, k]] for k in range(3))
+    turned = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0] > 0
+    return turned & (figure.parts[figure.opaque] == PARTS.index("mouth"))
+
+
 def take(figure: Figure, lit: Lit, label: np.ndarray, size: int, *, fine: int = FINE) -> Picture:
     """Render at size² with fine² samples a pixel."""
     whole = size * fine
@@ -36,7 +43,7 @@ def take(figure: Figure, lit: Lit, label: np.ndarray, size: int, *, fine: int = 
     levels = levels_of(
         pixels, figure.faces, figure.uv, figure.face_uv, figure.face_texture, figure.textures.table
     )
-    front, near = nearest(pixels, inverse, figure.faces, figure.opaque, whole)
+    front, near = nearest(pixels, inverse, figure.faces, figure.opaque[~_behind(figure, pixels)], whole)
     order = np.argsort(depth[figure.faces[figure.soft]].mean(1), kind="stable")
     image, distance, part = composite(
         pixels, inverse, figure.faces, figure.face_uv, figure.uv, figure.parts, figure.face_texture, levels,

@@ -19,7 +19,7 @@ STEPS = 4096  # of the table from linear light to sRGB
 _LIGHT = np.arange(STEPS + 1) / STEPS
 DISPLAY = np.where(_LIGHT <= 0.0031308, 12.92 * _LIGHT, 1.055 * _LIGHT ** (1 / 2.4) - 0.055).astype(np.float32)
 LEAST = np.float32(0.004)  # transmittance below which nothing behind is seen
-MIRROR_WIDTH = np.float32(0.006)  # of a highlight on the eye, in 1 − cosine: about 6° around its middle
+MIRROR_WIDTH = np.float32(0.004)  # of a highlight on the eye, in 1 − cosine: about 5° around its middle
 ALPHA_LAYER = 0.5  # a soft layer counts as the surface (depth, part) once it hides this much
 
 
