@@ -7,14 +7,15 @@ import numpy as np
 
 from jax_talker.people import painting
 from jax_talker.people.identity import BALD, Person
-from jax_talker.people.light import DIRECTIONS, WRAP, Light, directions, irradiance, visibility
-from jax_talker.people.pack import Attachment, Pack
+from jax_talker.people.light import Light, directions, irradiance, visibility
+from jax_talker.people.pack import Attachment, Pack, Topology
 from jax_talker.people.raster import Textures
 from jax_talker.people.shape import Shape
 from jax_talker.procedural.compiled import njit
 
 # Parts of the part map, in order; 0 is background.
 PARTS = ("nothing", "skin", "neck", "mouth", "eyes", "teeth", "tongue", "brows", "lashes", "hair")
+COMMON = ("skin", "eyes", "teeth", "tongue")
 SOFT = ("brows", "lashes", "hair")  # with alpha, composited in order
 COLLAR = 0.012  # metres: where the pack's collar field is above this the head ends, and a shirt would begin
 VIEWER = np.array([0.0, 0.0, 1.0], np.float32)  # metres from between the eyes: whom the highlights are for
@@ -57,7 +58,7 @@ class Figure:
     def __init__(self, pack: Pack, person: Person):
         self.pack, self.person = pack, person
         self.shape = Shape(pack, person.weights)
-        self._hung: dict[str, Attachment] = {
+        self._hung: dict[str, Attachment] = {  # teeth and tongue first: what everybody has in the same place
             "teeth": pack.attachment(f"teeth/{person.teeth}"),
             "tongue": pack.attachment("tongue/tongue01"),
             "brows": pack.attachment(f"eyebrows/{person.brows}"),
@@ -70,47 +71,22 @@ class Figure:
     def _join(self) -> None:
         """Static arrays of the joined mesh: faces, their textures and parts, what each vertex belongs to."""
         pack = self.pack
-        eyes = pack.attachment("eyes/high-poly")
-        opaque_eye = ~_of_triangles(pack, "eyes/high-poly.face_is_cornea", eyes)
-        region = pack.skin_region
-        below = (pack["collar"][pack.skin.faces] > COLLAR).all(1)
-        kinds = np.select(
-            [below, region == "neck_torso", region == "head"],
-            [0, PARTS.index("neck"), PARTS.index("skin")],
-            PARTS.index("mouth"),
-        )
-        pieces = [("skin", pack.skin, len(pack["vertex"]), kinds, painting.skin(pack, self.person))]
-        eye_kind = np.where(opaque_eye, PARTS.index("eyes"), 0)
-        pieces.append(("eyes", eyes.topology, len(eyes.offset), eye_kind, painting.eyes(pack, self.person)))
         paint = {
+            "skin": lambda: painting.skin(pack, self.person),
+            "eyes": lambda: painting.eyes(pack, self.person),
             "teeth": lambda: painting.wet(pack.picture("teeth/teeth"), 0.95, 1.0),
             "tongue": lambda: painting.wet(pack.picture("tongue/tongue01"), 0.62, 1.0),
             "brows": lambda: painting.recolored(pack.picture(f"eyebrows/{self.person.brows}"), self.person.brow_color),
             "lashes": lambda: painting.lashes(pack, self.person),
             "hair": lambda: painting.hair(pack, self.person.hair),
         }
-        for name, attachment in self._hung.items():
-            kind = np.full(len(attachment.topology.faces), PARTS.index(name))
-            pieces.append((name, attachment.topology, len(attachment.offset), kind, paint[name]()))
-        counts = np.array([count for _, _, count, _, _ in pieces])
-        self.start = dict(zip([p[0] for p in pieces], np.concatenate([[0], np.cumsum(counts)]).tolist(), strict=False))
-        self.vertex_count = int(counts.sum())
-        faces, face_uv, uv, texture, parts, at_uv = [], [], [], [], [], 0
-        for k, (name, topology, _, kind, _) in enumerate(pieces):
-            keep = kind > 0
-            faces.append(topology.faces[keep] + self.start[name])
-            face_uv.append(topology.face_uv[keep] + at_uv)
-            uv.append(topology.uv)
-            texture.append(np.full(keep.sum(), k))
-            parts.append(kind[keep])
-            at_uv += len(topology.uv)
-        self.images = [image for *_, image in pieces]
+        pieces = common_pieces(pack) + [_piece(name, a) for name, a in self._hung.items() if name not in COMMON]
+        joined = join(pieces)
+        self.start, self.vertex_count = joined.start, joined.vertex_count
+        self.faces, self.face_uv, self.uv = joined.topology.faces, joined.topology.face_uv, joined.topology.uv
+        self.face_texture, self.parts = joined.texture, joined.parts
+        self.images = [paint[piece.name]() for piece in pieces]
         self.textures = Textures.pack(self.images)
-        self.faces = np.concatenate(faces).astype(np.int32)
-        self.face_uv = np.concatenate(face_uv).astype(np.int32)
-        self.uv = np.concatenate(uv).astype(np.float32)
-        self.face_texture = np.concatenate(texture).astype(np.int64)
-        self.parts = np.concatenate(parts).astype(np.uint8)
         soft = [PARTS.index(name) for name in SOFT]
         self.opaque = np.flatnonzero(~np.isin(self.parts, soft))
         self.soft = np.flatnonzero(np.isin(self.parts, soft))
@@ -211,6 +187,70 @@ class Figure:
         return self.person.gloss * self._strength[:, None] * np.minimum(openness, 1) ** 2 * total
 
 
+@dataclass(frozen=True)
+class Piece:
+    """A mesh to be joined: faces of part 0 are left out."""
+
+    name: str
+    topology: Topology
+    vertex_count: int
+    parts: np.ndarray  # [m]
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Pieces in one list of vertices, each piece with its own texture."""
+
+    topology: Topology
+    texture: np.ndarray  # [m] int64: which piece's
+    parts: np.ndarray  # [m] uint8
+    start: dict[str, int]  # each piece's first vertex
+    vertex_count: int
+
+
+def _piece(name: str, attachment: Attachment) -> Piece:
+    faces = len(attachment.topology.faces)
+    return Piece(name, attachment.topology, len(attachment.offset), np.full(faces, PARTS.index(name)))
+
+
+def common_pieces(pack: Pack) -> list[Piece]:
+    """What everybody has, with the same vertices and faces: COMMON, in this order."""
+    region = pack.skin_region
+    below = (pack["collar"][pack.skin.faces] > COLLAR).all(1)
+    kinds = np.select(
+        [below, region == "neck_torso", region == "head"],
+        [0, PARTS.index("neck"), PARTS.index("skin")],
+        PARTS.index("mouth"),
+    )
+    eyes = pack.attachment("eyes/high-poly")
+    cornea = _of_triangles(pack, "eyes/high-poly.face_is_cornea", eyes)
+    return [
+        Piece("skin", pack.skin, len(pack["vertex"]), kinds),
+        Piece("eyes", eyes.topology, len(eyes.offset), np.where(cornea, 0, PARTS.index("eyes"))),
+        _piece("teeth", pack.attachment("teeth/teeth_base")),  # all teeth share its faces
+        _piece("tongue", pack.attachment("tongue/tongue01")),
+    ]
+
+
+def join(pieces: list[Piece]) -> Joined:
+    """Several pieces as one mesh."""
+    ends = np.cumsum([0] + [piece.vertex_count for piece in pieces]).tolist()
+    uv_ends = np.cumsum([0] + [len(piece.topology.uv) for piece in pieces]).tolist()
+    kept = [piece.parts > 0 for piece in pieces]
+    topology = Topology(
+        np.concatenate([p.topology.faces[k] + at for p, k, at in zip(pieces, kept, ends, strict=False)]).astype(np.int32),
+        np.concatenate([p.topology.face_uv[k] + at for p, k, at in zip(pieces, kept, uv_ends, strict=False)]).astype(np.int32),
+        np.concatenate([p.topology.uv for p in pieces]).astype(np.float32),
+    )
+    return Joined(
+        topology,
+        np.concatenate([np.full(k.sum(), n) for n, k in enumerate(kept)]).astype(np.int64),
+        np.concatenate([p.parts[k] for p, k in zip(pieces, kept, strict=True)]).astype(np.uint8),
+        {piece.name: at for piece, at in zip(pieces, ends, strict=False)},
+        ends[-1],
+    )
+
+
 def _of_triangles(pack: Pack, name: str, attachment: Attachment) -> np.ndarray:
     """A boolean of quads for the attachment's triangles (its eyes have no quad that is a triangle)."""
     out = np.repeat(pack[name], 2)
@@ -253,6 +293,3 @@ def vertex_normals(vertices, faces):
         else:
             out[i, 1] = 1
     return out
-
-
-__all__ = ["DIRECTIONS", "PARTS", "WRAP", "Figure", "Lit", "Posed"]

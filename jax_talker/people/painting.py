@@ -15,7 +15,7 @@ from jax_talker.people.raster import DISPLAY, LINEAR, STEPS
 from jax_talker.procedural.compiled import njit
 
 LOG_LINEAR = np.log(np.maximum(LINEAR, LINEAR[1])).astype(np.float32)
-CONTRAST = 0.38  # the most that a hair texture's log-lightness may spread
+CONTRAST = 0.38  # how far a hair texture's log-lightness spreads
 IRIS_CENTERS, IRIS_RADIUS = ((723, 303), (297, 727)), 118  # texels of 1024
 EYE_ALBEDO = 0.82
 FINE = 7.0  # texels: what is finer than this counts as wrinkles
@@ -121,8 +121,8 @@ def recolored(picture: np.ndarray, color) -> np.ndarray:
     alpha = picture[..., 3]
     light = LOG_LINEAR[picture[..., :3]] @ np.array([0.25, 0.6, 0.15], np.float32)
     seen = light[alpha > 64] if (alpha > 64).any() else light.ravel()
-    relative = np.exp((light - seen.mean()) * min(1.0, CONTRAST / max(float(seen.std()), 1e-3)))
-    relative /= np.exp((seen - seen.mean()) * min(1.0, CONTRAST / max(float(seen.std()), 1e-3))).mean()
+    contrast = min(1.7, CONTRAST / max(float(seen.std()), 1e-3))
+    relative = np.exp((light - seen.mean()) * contrast) / np.exp((seen - seen.mean()) * contrast).mean()
     tinted = relative[..., None] * to_linear(color)
     return np.ascontiguousarray(np.concatenate([to_bytes(tinted), alpha[..., None]], -1))
 
