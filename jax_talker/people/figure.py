@@ -14,9 +14,9 @@ from jax_talker.people.shape import Shape
 from jax_talker.procedural.compiled import njit
 
 # Parts of the part map, in order; 0 is background.
-PARTS = ("nothing", "skin", "neck", "mouth", "eyes", "teeth", "tongue", "brows", "lashes", "hair")
+PARTS = ("nothing", "skin", "neck", "mouth", "eyes", "teeth", "tongue", "lashes", "hair")
 COMMON = ("skin", "eyes", "teeth", "tongue")
-SOFT = ("brows", "lashes", "hair")  # with alpha, composited in order
+SOFT = ("lashes", "hair")  # with alpha, composited in order
 COLLAR = 0.012  # metres: where the pack's collar field is above this the head ends, and a shirt would begin
 VIEWER = np.array([0.0, 0.0, 1.0], np.float32)  # metres from between the eyes: whom the highlights are for
 HEAD_MIDDLE = np.array([0.0, 0.01, -0.085], np.float32)  # metres
@@ -61,7 +61,6 @@ class Figure:
         self._hung: dict[str, Attachment] = {  # teeth and tongue first: what everybody has in the same place
             "teeth": pack.attachment(f"teeth/{person.teeth}"),
             "tongue": pack.attachment("tongue/tongue01"),
-            "brows": pack.attachment(f"eyebrows/{person.brows}"),
             "lashes": pack.attachment(f"eyelashes/{person.lashes}"),
         }
         if person.hair.style != BALD:
@@ -76,7 +75,6 @@ class Figure:
             "eyes": lambda: painting.eyes(pack, self.person),
             "teeth": lambda: painting.wet(pack.picture("teeth/teeth"), 0.95, 1.0),
             "tongue": lambda: painting.wet(pack.picture("tongue/tongue01"), 0.62, 1.0),
-            "brows": lambda: painting.recolored(pack.picture(f"eyebrows/{self.person.brows}"), self.person.brow_color),
             "lashes": lambda: painting.lashes(pack, self.person),
             "hair": lambda: painting.hair(pack, self.person.hair),
         }

@@ -8,10 +8,11 @@ from typing import no_type_check
 
 import cv2
 import numpy as np
+from scipy.spatial import cKDTree
 
 from jax_talker.people.identity import Hair, Person
 from jax_talker.people.pack import SKINS, Pack
-from jax_talker.people.raster import DISPLAY, LINEAR, STEPS
+from jax_talker.people.raster import DISPLAY, LINEAR, STEPS, Textures, composite
 from jax_talker.procedural.compiled import njit
 
 LOG_LINEAR = np.log(np.maximum(LINEAR, LINEAR[1])).astype(np.float32)
@@ -49,7 +50,39 @@ def skin(pack: Pack, person: Person) -> np.ndarray:
         np.stack(pictures), shares, np.log(np.array(person.skin_gain, np.float32)), np.log(np.array(person.lips, np.float32)),
         extra.astype(np.float32), lips, hairy, density, noise, tint.astype(np.float32), out,
     )  # fmt: skip
+    _brows(pack, person, out)
     return out
+
+
+def _brows(pack: Pack, person: Person, image: np.ndarray) -> None:
+    """Paint the brows into the atlas: their cards lie so close that they are the skin's colour."""
+    name = f"eyebrows/{person.brows}"
+    topology = pack.attachment(name).topology
+    picture = Textures.pack([recolored(pack.picture(name), person.brow_color)])
+    size = max(image.shape[:2])
+    flat = (_on_skin(pack, name) * [image.shape[1], image.shape[0]]).astype(np.float32)
+    count, faces = len(flat), len(topology.faces)
+    nothing = np.full((size, size), -1, np.int32), np.zeros((size, size), np.float32)
+    even, flags = np.ones((count, 3), np.float32), np.zeros(faces, np.uint8)
+    painted, _, _ = composite(
+        flat, np.ones(count, np.float32), topology.faces, topology.face_uv, topology.uv, flags, np.zeros(faces, np.int64),
+        np.zeros(faces, np.int64), picture.texels, picture.table, even, np.zeros((count, 4), np.float32), even,
+        np.zeros((0, 6), np.float32), *nothing, np.arange(faces), size, 1, 1,
+    )  # fmt: skip
+    painted = painted[: image.shape[0], : image.shape[1]]
+    image[..., :3] = (image[..., :3] * (1 - painted[..., 3:]) + 255 * painted[..., :3] + 0.5).astype(np.uint8)
+
+
+@lru_cache(maxsize=64)
+def _on_skin(pack: Pack, name: str) -> np.ndarray:
+    """Where an attachment's vertices lie in the head's atlas, [n, 2]: the nearest points of the base head's skin."""
+    base, head = pack["vertex"], pack.skin_region == "head"
+    faces, face_uv = pack.skin.faces[head], pack.skin.face_uv[head]
+    steps = np.array([(a, b, 8 - a - b) for a in range(9) for b in range(9 - a)], np.float32) / 8
+    points = np.einsum("sk,mkc->msc", steps, base[faces]).reshape(-1, 3)
+    coordinates = np.einsum("sk,mkc->msc", steps, pack["uv"][face_uv]).reshape(-1, 2)
+    _, found = cKDTree(points).query(pack.attachment(name).fit(base, base))
+    return coordinates[found]
 
 
 @njit(nogil=True, fastmath=True)

@@ -44,7 +44,7 @@ class Textures:
         return Textures(np.concatenate(buffers), table)
 
 
-@njit(nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True)
 @no_type_check
 def fetch(texels, first, height, width, u, v, out):
     """Bilinear lookup into ``out`` [4]: linear RGB, alpha in 0 … 1; clamped at the border."""
@@ -65,7 +65,7 @@ def fetch(texels, first, height, width, u, v, out):
     out[3] = alpha * np.float32(1 / 255)
 
 
-@njit(nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True)
 @no_type_check
 def display(light):
     """sRGB of linear light, with a soft shoulder above 0.8 so that highlights do not clip flat."""
@@ -128,7 +128,7 @@ def nearest(pixels, inverse_depth, faces, chosen, size):
     return front, near
 
 
-@njit(nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True)
 @no_type_check
 def corner_weights(pixels, inverse_depth, faces, f, x, y, out):
     """Perspective-correct weights of a face's corners at (x, y) into ``out`` [3]."""
@@ -142,7 +142,7 @@ def corner_weights(pixels, inverse_depth, faces, f, x, y, out):
     out[0], out[1], out[2] = wa / total, wb / total, wc / total
 
 
-@njit(nogil=True, fastmath=True, inline="always")
+@njit(nogil=True, fastmath=True)
 @no_type_check
 def shaded(weights, corners, uv_corners, uv, texels, table, texture, level, light, shine, normals, mirrors, out):
     """sRGB and alpha into ``out`` [4]: texture times light, plus the highlight times the texture's gloss.
