@@ -1,6 +1,7 @@
 """One person as meshes: everything that hangs on the head, posed by ARKit weights and lit; what a picture is taken of."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import no_type_check
 
 import numpy as np
@@ -11,6 +12,7 @@ from jax_talker.people.light import Light, directions, irradiance, visibility
 from jax_talker.people.pack import Attachment, Pack, Topology
 from jax_talker.people.raster import Textures
 from jax_talker.people.shape import Shape
+from jax_talker.people.skin import skin
 from jax_talker.procedural.compiled import njit
 
 # Parts of the part map, in order; 0 is background.
@@ -69,28 +71,17 @@ class Figure:
 
     def _join(self) -> None:
         """Static arrays of the joined mesh: faces, their textures and parts, what each vertex belongs to."""
-        pack = self.pack
-        paint = {
-            "skin": lambda: painting.skin(pack, self.person),
-            "eyes": lambda: painting.eyes(pack, self.person),
-            "teeth": lambda: painting.wet(pack.picture("teeth/teeth"), 0.95, 1.0),
-            "tongue": lambda: painting.wet(pack.picture("tongue/tongue01"), 0.62, 1.0),
-            "lashes": lambda: painting.lashes(pack, self.person),
-            "hair": lambda: painting.hair(pack, self.person.hair),
-        }
-        pieces = common_pieces(pack) + [_piece(name, a) for name, a in self._hung.items() if name not in COMMON]
+        pieces = common_pieces(self.pack) + [_piece(name, a) for name, a in self._hung.items() if name not in COMMON]
         joined = join(pieces)
         self.start, self.vertex_count = joined.start, joined.vertex_count
         self.faces, self.face_uv, self.uv = joined.topology.faces, joined.topology.face_uv, joined.topology.uv
         self.face_texture, self.parts = joined.texture, joined.parts
-        self.images = [paint[piece.name]() for piece in pieces]
-        self.textures = Textures.pack(self.images)
         soft = [PARTS.index(name) for name in SOFT]
         self.opaque = np.flatnonzero(~np.isin(self.parts, soft))
         self.soft = np.flatnonzero(np.isin(self.parts, soft))
         self.occluders = np.flatnonzero(
             np.isin(self.parts, [PARTS.index("skin"), PARTS.index("neck")])
-            | ((self.parts == PARTS.index("hair")) & (self._mean_alpha() > 0.45))
+            | ((self.parts == PARTS.index("hair")) & (self._hair_alpha() > 0.45))
         )
         self.vertex_part = np.zeros(self.vertex_count, np.uint8)
         for f in (self.faces[:, k] for k in range(3)):
@@ -100,20 +91,35 @@ class Figure:
         self._strength = _by_part(self.vertex_part, {k: s for k, (s, _) in SHINE.items()}, 0.0)
         self._sharp = _by_part(self.vertex_part, {k: m for k, (_, m) in SHINE.items()}, 8.0)
 
-    def _mean_alpha(self) -> np.ndarray:
-        """How opaque each face is, [m], read at its middle and near its corners."""
+    @cached_property
+    def textures(self) -> Textures:
+        """Painted when a picture is first taken; in the order of the pieces (``face_texture``)."""
+        pack, person = self.pack, self.person
+        images = [
+            skin(pack, person),
+            painting.eyes(pack, person),
+            painting.teeth(pack),
+            painting.tongue(pack),
+            painting.lashes(pack, person),
+        ]
+        return Textures.pack(images + ([painting.hair(pack, person.hair)] if "hair" in self._hung else []))
+
+    def _hair_alpha(self) -> np.ndarray:
+        """How opaque each face would be if it were hair, [m], read at its middle and near its corners."""
+        if "hair" not in self._hung:
+            return np.zeros(len(self.faces))
+        image = painting.hair(self.pack, self.person.hair)
         corners = self.uv[self.face_uv]
         points = np.concatenate([corners.mean(1, keepdims=True), 0.6 * corners + 0.4 * corners.mean(1, keepdims=True)], 1)
-        out = np.empty(len(corners), np.float32)
-        for k, image in enumerate(self.images):
-            mine = self.face_texture == k
-            at = (points[mine] * [image.shape[1], image.shape[0]]).astype(int)
-            at = np.clip(at, 0, [image.shape[1] - 1, image.shape[0] - 1])
-            out[mine] = image[at[..., 1], at[..., 0], 3].mean(1) / 255
-        return out
+        size = np.array(image.shape[1::-1])
+        at = np.clip((points * size).astype(int), 0, size - 1)
+        return image[at[..., 1], at[..., 0], 3].mean(1) / 255
 
-    def pose(self, units: np.ndarray) -> Posed:
-        """All vertices under ARKit weights [52], with normals and what they see of the light's directions."""
+    def pose(self, units: np.ndarray, *, seen: np.ndarray | None = None) -> Posed:
+        """All vertices under ARKit weights [52], with normals and what they see of the light's directions.
+
+        ``seen`` of another pose of this figure, if given, is kept instead of found anew.
+        """
         shape = self.shape
         head = shape.expressed(units)
         pieces = [head, shape.eyes(units)]
@@ -124,10 +130,10 @@ class Figure:
         normals = vertex_normals(vertices, self.faces)
         self._round_eyes(vertices, normals)
         self._comb(vertices, normals)
-        seen = visibility(
-            vertices, normals, self._bias, vertices, np.ascontiguousarray(self.faces[self.occluders]), directions()
-        )
-        self._dim_mouth(vertices, seen)
+        if seen is None:
+            occluders = np.ascontiguousarray(self.faces[self.occluders])
+            seen = visibility(vertices, normals, self._bias, vertices, occluders, directions())
+            self._dim_mouth(vertices, seen)
         return Posed(vertices, normals, seen, shape.landmarks(head))
 
     def _round_eyes(self, vertices: np.ndarray, normals: np.ndarray) -> None:

@@ -76,6 +76,17 @@ def display(light):
 
 @njit(nogil=True, fastmath=True)
 @no_type_check
+def mirrored(x, y, z, mirrors, channel):
+    """How bright the lights' images are on a wet surface with the unit normal (x, y, z)."""
+    out = np.float32(0)
+    for m in range(len(mirrors)):
+        off = 1 - (x * mirrors[m, 0] + y * mirrors[m, 1] + z * mirrors[m, 2])
+        out += np.exp(-off / MIRROR_WIDTH) * mirrors[m, 3 + channel]
+    return out
+
+
+@njit(nogil=True, fastmath=True)
+@no_type_check
 def levels_of(pixels, faces, uv, face_uv, face_texture, table):
     """The pyramid's level [m] at which a triangle's texels are about as large as its fine pixels."""
     out = np.zeros(len(faces), np.int64)
@@ -170,11 +181,8 @@ def shaded(weights, corners, uv_corners, uv, texels, table, texture, level, ligh
         y = wa * normals[a, 1] + wb * normals[b, 1] + wc * normals[c, 1]
         z = wa * normals[a, 2] + wb * normals[b, 2] + wc * normals[c, 2]
         scale = 1 / np.sqrt(x * x + y * y + z * z)
-        for m in range(len(mirrors)):
-            off = 1 - scale * (x * mirrors[m, 0] + y * mirrors[m, 1] + z * mirrors[m, 2])
-            bright = np.exp(-off / MIRROR_WIDTH)
-            for k in range(3):
-                out[k] += bright * mirrors[m, 3 + k]
+        for k in range(3):
+            out[k] += mirrored(scale * x, scale * y, scale * z, mirrors, k)
     for k in range(3):
         out[k] = display(out[k])
 
