@@ -1,9 +1,11 @@
 """One person as meshes: everything that hangs on the head, posed by ARKit weights and lit; what a picture is taken of."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import no_type_check
 
+import cv2
 import numpy as np
 
 from jax_talker.people import painting
@@ -16,7 +18,12 @@ from jax_talker.people.skin import skin
 from jax_talker.procedural.compiled import njit
 
 # Parts of the part map, in order; 0 is background.
-PARTS = ("nothing", "skin", "neck", "mouth", "eyes", "teeth", "tongue", "lashes", "hair")
+PARTS = (
+    *("nothing", "upper_face", "lower_face", "head", "neck", "mouth", "eyes", "teeth", "tongue", "lashes", "hair"),
+)
+SKIN = ("upper_face", "lower_face", "head", "neck")
+UPPER, LOWER = ("upper_face", "eyes", "lashes"), ("lower_face", "mouth", "teeth", "tongue")  # the two masks of a clip
+FOREHEAD = 0.032  # metres above the brows: where the upper face ends, since landmarks cannot say where hair begins
 COMMON = ("skin", "eyes", "teeth", "tongue")
 SOFT = ("lashes", "hair")  # with alpha, composited in order
 COLLAR = 0.012  # metres: where the pack's collar field is above this the head ends, and a shirt would begin
@@ -27,8 +34,8 @@ MOUTH_DEPTH = 0.025  # metres in which light in the mouth falls to 1/e
 LIP_DEPTH = 0.006  # metres behind the lips' front from where it falls
 
 # How each part takes light: how far skin carries it past the terminator (times WRAP), how strong and sharp highlights are.
-CARRIES = {"skin": 1.0, "neck": 1.0, "mouth": 1.0, "tongue": 1.0, "teeth": 0.6, "eyes": 0.6}
-SHINE = {"skin": (0.10, 14), "neck": (0.06, 12), "mouth": (0.10, 24), "teeth": (0.20, 40), "tongue": (0.12, 24), "hair": (0.012, 8)}
+CARRIES = {**dict.fromkeys(SKIN, 1.0), "mouth": 1.0, "tongue": 1.0, "teeth": 0.6, "eyes": 0.6}
+SHINE = {**dict.fromkeys(SKIN, (0.10, 14)), "mouth": (0.10, 24), "teeth": (0.20, 40), "tongue": (0.12, 24), "hair": (0.012, 8)}
 OUTSIDE = {"eyes": -0.0005, "teeth": 0.001, "tongue": 0.001, "hair": 0.006}  # metres: visibility's bias; others 0.004
 
 
@@ -76,11 +83,10 @@ class Figure:
         self.start, self.vertex_count = joined.start, joined.vertex_count
         self.faces, self.face_uv, self.uv = joined.topology.faces, joined.topology.face_uv, joined.topology.uv
         self.face_texture, self.parts = joined.texture, joined.parts
-        soft = [PARTS.index(name) for name in SOFT]
-        self.opaque = np.flatnonzero(~np.isin(self.parts, soft))
-        self.soft = np.flatnonzero(np.isin(self.parts, soft))
+        self.opaque = np.flatnonzero(~np.isin(self.parts, numbers(SOFT)))
+        self.soft = np.flatnonzero(np.isin(self.parts, numbers(SOFT)))
         self.occluders = np.flatnonzero(
-            np.isin(self.parts, [PARTS.index("skin"), PARTS.index("neck")])
+            np.isin(self.parts, numbers(SKIN))
             | ((self.parts == PARTS.index("hair")) & (self._hair_alpha() > 0.45))
         )
         self.vertex_part = np.zeros(self.vertex_count, np.uint8)
@@ -156,10 +162,11 @@ class Figure:
     def _dim_mouth(self, vertices: np.ndarray, seen: np.ndarray) -> None:
         """Less light the deeper in the mouth (the pack's rule of thumb); the depth maps are too coarse for its corners."""
         front = vertices[self.pack["lip_front"]][:, 2].max() - LIP_DEPTH
-        inside = np.isin(self.vertex_part, [PARTS.index(n) for n in ("mouth", "teeth", "tongue")])
+        inside = np.isin(self.vertex_part, numbers(("mouth", "teeth", "tongue")))
         near = np.abs(vertices[:, 1] - vertices[self.pack["lip_front"]][:, 1].mean()) < 0.06  # not the eyes' sockets
         deep = np.maximum(front - vertices[:, 2], 0) * (inside & near)
-        seen[inside & near] = MOUTH_BOUNCE + (1 - MOUTH_BOUNCE) * seen[inside & near]
+        bounce = np.where(self.vertex_part == PARTS.index("teeth"), 0.6, MOUTH_BOUNCE)[inside & near, None]
+        seen[inside & near] = bounce + (1 - bounce) * seen[inside & near]
         seen *= np.exp(-deep / MOUTH_DEPTH)[:, None].astype(np.float32)
 
     def lit(self, posed: Posed, light: Light) -> Lit:
@@ -169,7 +176,7 @@ class Figure:
         falling = irradiance(posed.normals, posed.seen, self._wrap, towards, radiance)
         shine = np.zeros((self.vertex_count, 4), np.float32)
         shine[:, :3] = self._highlights(posed, light)
-        shine[:, 3] = ~np.isin(self.vertex_part, [PARTS.index(n) for n in SOFT])
+        shine[:, 3] = ~np.isin(self.vertex_part, numbers(SOFT))
         shine[self.vertex_part == PARTS.index("eyes"), 3] = 2
         frame = self.shape.frame
         return Lit(
@@ -221,9 +228,10 @@ def common_pieces(pack: Pack) -> list[Piece]:
     """What everybody has, with the same vertices and faces: COMMON, in this order."""
     region = pack.skin_region
     below = (pack["collar"][pack.skin.faces] > COLLAR).all(1)
+    upper, lower = _face(pack)
     kinds = np.select(
-        [below, region == "neck_torso", region == "head"],
-        [0, PARTS.index("neck"), PARTS.index("skin")],
+        [below, region == "neck_torso", upper & (region == "head"), lower & (region == "head"), region == "head"],
+        [0, PARTS.index("neck"), *numbers(("upper_face", "lower_face", "head"))],
         PARTS.index("mouth"),
     )
     eyes = pack.attachment("eyes/high-poly")
@@ -234,6 +242,28 @@ def common_pieces(pack: Pack) -> list[Piece]:
         _piece("teeth", pack.attachment("teeth/teeth_base")),  # all teeth share its faces
         _piece("tongue", pack.attachment("tongue/tongue01")),
     ]
+
+
+def _face(pack: Pack) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the skin's triangles are the upper and the lower face: those within the contour that the landmarks mark,
+    up to the forehead's middle; the line through the nose's base divides them."""
+    head = pack.skin_region == "head"
+    coordinates = np.zeros((len(pack["vertex"]), 2))
+    coordinates[pack.skin.faces[head]] = pack["uv"][pack.skin.face_uv[head]]
+    marks = pack["landmark68"]
+    place, height = coordinates[pack.skin.faces].mean(1), pack["vertex"][pack.skin.faces][..., 1].mean(1)
+    right, left = coordinates[marks[0]], coordinates[marks[16]]
+    crown = [(left[0], 0.0), (right[0], 0.0)]  # upwards from both temples
+    contour = np.concatenate([coordinates[marks[:17]], crown]).astype(np.float32)
+    inside = np.array([cv2.pointPolygonTest(contour, (float(u), float(v)), False) >= 0 for u, v in place])
+    inside &= height < pack["vertex"][marks[17:27], 1].mean() + FOREHEAD
+    upper = place[:, 1] < coordinates[marks[33], 1]
+    return inside & upper, inside & ~upper
+
+
+def numbers(names: Iterable[str]) -> list[int]:
+    """The numbers of parts in a part map."""
+    return [PARTS.index(name) for name in names]
 
 
 def join(pieces: list[Piece]) -> Joined:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jax_talker.people.figure import PARTS, Figure, Lit
+from jax_talker.people.figure import LOWER, PARTS, UPPER, Figure, Lit, numbers
 from jax_talker.people.raster import composite, levels_of, nearest
 from jax_talker.procedural.render import project
 
@@ -26,6 +26,11 @@ class Picture:
         """The image [H, W, 3] uint8 on a background, white unless given."""
         whole = self.image + (1 - self.alpha[..., None]) * background
         return (np.clip(whole, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+    def masks(self) -> np.ndarray:
+        """Upper face, lower face, head, [H, W, 3] uint8, 0 or 255, as a clip holds them."""
+        regions = [np.isin(self.part, numbers(UPPER)), np.isin(self.part, numbers(LOWER)), self.alpha > 0.5]
+        return np.stack(regions, -1).astype(np.uint8) * 255
 
 
 def _behind(figure: Figure, pixels: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from jax_talker.people.figure import HEAD_MIDDLE, PARTS, Figure, Lit, Posed
+from jax_talker.people.figure import HEAD_MIDDLE, PARTS, SKIN, Figure, Lit, Posed, numbers
 from jax_talker.people.raster import composite, levels_of, nearest
 
 AXIS = np.array([0.0, 0.55, -0.835])  # the direction in the plane's middle
@@ -61,7 +61,7 @@ def hair_shell(figure: Figure, posed: Posed, lit: Lit, size: int) -> Shell:
     texels, radius = texels.astype(np.float32), radius.astype(np.float32)
     span = np.ptp(texels[figure.faces], axis=1).max(-1)
     whole = span < size * FINE / 3  # others straddle the direction beyond the rim
-    skin = np.isin(figure.parts, [PARTS.index("skin"), PARTS.index("neck")])
+    skin = np.isin(figure.parts, numbers(SKIN))
     _, far = nearest(texels, radius, figure.faces, np.flatnonzero(skin & whole), size * FINE)
     far = cv2.resize(far, (size, size), interpolation=cv2.INTER_AREA)
     hair = np.flatnonzero((figure.parts == PARTS.index("hair")) & whole)

@@ -8,7 +8,6 @@ from typing import no_type_check
 
 import cv2
 import numpy as np
-from scipy.spatial import cKDTree
 
 from jax_talker.people.identity import Person
 from jax_talker.people.pack import SKINS, Pack
@@ -17,6 +16,7 @@ from jax_talker.people.raster import DISPLAY, LINEAR, STEPS, Textures, composite
 from jax_talker.procedural.compiled import njit
 
 FINE = 7.0  # texels: what is finer than this counts as wrinkles
+SPOT_TONE = np.array([0.7, 1.0, 1.2], np.float32)  # of wrinkles and freckles: blood and melanin dim red least
 INK = (0.3, 0.3, 0.3)  # sRGB of brows before they are coloured
 
 
@@ -133,16 +133,12 @@ def brow_ink(pack: Pack, style: str, shape: tuple[int, int]) -> np.ndarray:
     return (np.concatenate([straight, painted[..., 3:]], -1).clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-@lru_cache(maxsize=64)
 def _on_skin(pack: Pack, name: str) -> np.ndarray:
-    """Where an attachment's vertices lie in the head's atlas, [n, 2]: the nearest points of the base head's skin."""
-    base, head = pack["vertex"], pack.skin_region == "head"
-    faces, face_uv = pack.skin.faces[head], pack.skin.face_uv[head]
-    steps = np.array([(a, b, 8 - a - b) for a in range(9) for b in range(9 - a)], np.float32) / 8
-    points = np.einsum("sk,mkc->msc", steps, base[faces]).reshape(-1, 3)
-    coordinates = np.einsum("sk,mkc->msc", steps, pack["uv"][face_uv]).reshape(-1, 2)
-    _, found = cKDTree(points).query(pack.attachment(name).fit(base, base))
-    return coordinates[found]
+    """Where an attachment's vertices lie in the head's atlas, [n, 2]: as the skin's vertices that they hang on do."""
+    head = pack.skin_region == "head"
+    coordinates = np.zeros((len(pack["vertex"]), 2), np.float32)
+    coordinates[pack.skin.faces[head]] = pack["uv"][pack.skin.face_uv[head]]
+    return pack.attachment(name).weight @ coordinates
 
 
 @njit(nogil=True, fastmath=True)
@@ -159,7 +155,7 @@ def _blend(pictures, shares, gain, lip_gain, extra, lips, hairy, density, noise,
             hair *= 1 + np.float32(0.3) * (1 - hair * hair) * min(max(noise[row, col], np.float32(-2)), np.float32(2))
             hair = min(max(hair, np.float32(0)), np.float32(0.97))
             for c in range(3):
-                value = gain[c] + extra[row, col] + lip * lip_gain[c]
+                value = gain[c] + SPOT_TONE[c] * extra[row, col] + lip * lip_gain[c]
                 for k in range(len(shares)):
                     value += shares[k] * LOG_LINEAR[pictures[k, row, col, c]]
                 value = (1 - hair) * value + hair * (tint[c] + np.float32(0.22) * noise[row, col])
@@ -197,6 +193,6 @@ def _spots(person: Person, rng: np.random.Generator) -> np.ndarray:
     """Freckles on cheeks and nose and a few moles anywhere on the face, [k, 4]: u, v, radius in texels, log-darkening."""
     freckles, moles = int(150 * person.freckles), rng.poisson(1.2)
     where = np.concatenate([rng.normal((0.5, 0.327), (0.055, 0.03), (freckles, 2)), rng.normal((0.5, 0.33), (0.07, 0.06), (moles, 2))])
-    radius = np.concatenate([rng.uniform(0.7, 1.4, freckles), rng.uniform(1.5, 3.0, moles)])
+    radius = np.concatenate([rng.uniform(0.7, 1.4, freckles), rng.uniform(1.0, 2.2, moles)])
     depth = np.concatenate([rng.uniform(0.05, 0.35, freckles), rng.uniform(0.5, 1.2, moles)])
     return np.concatenate([where, radius[:, None], depth[:, None]], 1)
