@@ -1,7 +1,7 @@
 """What a face does: ARKit weights, frame by frame for a film or one at a time for a picture.
 
-The mouth follows the phonemes of ``procedural.speech`` (their co-articulation and their sound); lids, gaze, brows and mood
-come from streams of their own, so that none tells anything of another.
+The mouth follows the phonemes of ``procedural.speech`` (co-articulation, sound); lids, gaze, brows and mood come from
+streams of their own, so that none tells anything of another.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,12 @@ VISEMES: dict[str, Units] = {
     "S": {"jawOpen": 0.10, "mouthFunnel": 0.55, "mouthLowerDown": 0.35, "mouthUpperUp": 0.28},
     "f": {"jawOpen": 0.06, "mouthRollLower": 0.55, "mouthUpperUp": 0.32},
 }
-FRIENDLY: Units = {"browInnerUp": 0.22, "browOuterUp": 0.10, "mouthSmile": 0.13, "eyeWide": 0.08}  # a plain face of the pack looks stern
+FRIENDLY: Units = {
+    "browInnerUp": 0.22,
+    "browOuterUp": 0.10,
+    "mouthSmile": 0.13,
+    "eyeWide": 0.08,
+}  # a plain face of the pack looks stern
 MOODS: dict[str, Units] = {
     "plain": {},
     "smile": {"mouthSmile": 0.55, "cheekSquint": 0.45, "eyeSquint": 0.25, "mouthDimple": 0.2},
@@ -76,19 +81,24 @@ def gaze_units(names: tuple[str, ...], yaw: np.ndarray, pitch: np.ndarray) -> np
     """Lid units [T, 52] of eyes that look (yaw, pitch) degrees, [T] each: to the person's left, and up."""
     out = np.zeros((len(yaw), len(names)), np.float32)
     for side, sign in (("Left", 1), ("Right", -1)):
-        for way, amount, most in (("Out", sign * yaw, 23), ("In", -sign * yaw, 23), ("Up", pitch, 12), ("Down", -pitch, 20)):
+        for way, amount, most in (
+            ("Out", sign * yaw, 23),
+            ("In", -sign * yaw, 23),
+            ("Up", pitch, 12),
+            ("Down", -pitch, 20),
+        ):
             out[:, names.index(f"eyeLook{way}{side}")] = np.clip(amount / most, 0, 1)
     return out
 
 
 def speaking(names: tuple[str, ...], talk: speech.Speech, frames: int, *, effort: float = 1.0) -> np.ndarray:
-    """The mouth [T, 52] of speech: its phonemes' visemes, blended as they overlap; ``effort`` 0.6 mumbles, 1.3 shouts."""
+    """The mouth [T, 52] of speech: its phonemes' visemes, blended as they overlap; ``effort`` 0.6 mumbles."""
     visemes = np.stack([unit_vector(names, VISEMES[phoneme]) for phoneme in speech.PHONEMES])
     return effort * talk.phonemes_at(np.arange(frames) / FPS) @ visemes
 
 
 def glances(frames: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Gaze (yaw, pitch) degrees [T] each: mostly at the camera, with short looks aside; saccades take a frame or two."""
+    """Gaze (yaw, pitch) degrees [T] each: mostly at the camera, with short looks aside; saccades take a frame."""
     yaw, pitch, at = np.zeros(frames), np.zeros(frames), 0
     while at < frames:
         stay = int(FPS * rng.uniform(0.4, 2.5))
@@ -124,7 +134,9 @@ def perform(names: tuple[str, ...], seed: int, seconds: float, *, turn: float = 
     units += gaze_units(names, *glances(frames, look))
     closed = blinks(frames, lids)
     units += closed[:, None] * unit_vector(names, {"eyeBlink": 1.0})
-    return Performance(within(names, units), closed.astype(np.float32), motion.turning(frames, turns, amount=turn), talk.sound)
+    return Performance(
+        within(names, units), closed.astype(np.float32), motion.turning(frames, turns, amount=turn), talk.sound
+    )
 
 
 def random_expression(names: tuple[str, ...], rng: np.random.Generator) -> np.ndarray:

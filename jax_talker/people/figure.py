@@ -1,11 +1,10 @@
-"""One person as meshes: everything that hangs on the head, posed by ARKit weights and lit; what a picture is taken of."""
+"""One person as meshes: everything on the head, posed by ARKit weights and lit; what a picture is taken of."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import no_type_check
 
-import cv2
 import numpy as np
 
 from jax_talker.people import painting
@@ -18,12 +17,8 @@ from jax_talker.people.skin import skin
 from jax_talker.procedural.compiled import njit
 
 # Parts of the part map, in order; 0 is background.
-PARTS = (
-    *("nothing", "upper_face", "lower_face", "head", "neck", "mouth", "eyes", "teeth", "tongue", "lashes", "hair"),
-)
-SKIN = ("upper_face", "lower_face", "head", "neck")
-UPPER, LOWER = ("upper_face", "eyes", "lashes"), ("lower_face", "mouth", "teeth", "tongue")  # the two masks of a clip
-FOREHEAD = 0.032  # metres above the brows: where the upper face ends, since landmarks cannot say where hair begins
+PARTS = ("nothing", "skin", "ears", "scalp", "neck", "mouth", "eyes", "teeth", "tongue", "lashes", "hair")
+SKIN = ("skin", "ears", "scalp", "neck")
 COMMON = ("skin", "eyes", "teeth", "tongue")
 SOFT = ("lashes", "hair")  # with alpha, composited in order
 COLLAR = 0.012  # metres: where the pack's collar field is above this the head ends, and a shirt would begin
@@ -33,9 +28,15 @@ MOUTH_BOUNCE = 0.35  # of the light in a mouth comes off its walls
 MOUTH_DEPTH = 0.025  # metres in which light in the mouth falls to 1/e
 LIP_DEPTH = 0.006  # metres behind the lips' front from where it falls
 
-# How each part takes light: how far skin carries it past the terminator (times WRAP), how strong and sharp highlights are.
+# How each part takes light: how far it carries it past the terminator (times WRAP); highlights, how strong and sharp.
 CARRIES = {**dict.fromkeys(SKIN, 1.0), "mouth": 1.0, "tongue": 1.0, "teeth": 0.6, "eyes": 0.6}
-SHINE = {**dict.fromkeys(SKIN, (0.10, 14)), "mouth": (0.10, 24), "teeth": (0.20, 40), "tongue": (0.12, 24), "hair": (0.012, 8)}
+SHINE = {
+    **dict.fromkeys(SKIN, (0.10, 14)),
+    "mouth": (0.10, 24),
+    "teeth": (0.20, 40),
+    "tongue": (0.12, 24),
+    "hair": (0.012, 8),
+}
 OUTSIDE = {"eyes": -0.0005, "teeth": 0.001, "tongue": 0.001, "hair": 0.006}  # metres: visibility's bias; others 0.004
 
 
@@ -86,8 +87,7 @@ class Figure:
         self.opaque = np.flatnonzero(~np.isin(self.parts, numbers(SOFT)))
         self.soft = np.flatnonzero(np.isin(self.parts, numbers(SOFT)))
         self.occluders = np.flatnonzero(
-            np.isin(self.parts, numbers(SKIN))
-            | ((self.parts == PARTS.index("hair")) & (self._hair_alpha() > 0.45))
+            np.isin(self.parts, numbers(SKIN)) | ((self.parts == PARTS.index("hair")) & (self._hair_alpha() > 0.45))
         )
         self.vertex_part = np.zeros(self.vertex_count, np.uint8)
         for f in (self.faces[:, k] for k in range(3)):
@@ -116,7 +116,9 @@ class Figure:
             return np.zeros(len(self.faces))
         image = painting.hair(self.pack, self.person.hair)
         corners = self.uv[self.face_uv]
-        points = np.concatenate([corners.mean(1, keepdims=True), 0.6 * corners + 0.4 * corners.mean(1, keepdims=True)], 1)
+        points = np.concatenate(
+            [corners.mean(1, keepdims=True), 0.6 * corners + 0.4 * corners.mean(1, keepdims=True)], 1
+        )
         size = np.array(image.shape[1::-1])
         at = np.clip((points * size).astype(int), 0, size - 1)
         return image[at[..., 1], at[..., 0], 3].mean(1) / 255
@@ -138,8 +140,8 @@ class Figure:
         self._comb(vertices, normals)
         if seen is None:
             occluders = np.ascontiguousarray(self.faces[self.occluders])
-            seen = visibility(vertices, normals, self._bias, vertices, occluders, directions())
-            self._dim_mouth(vertices, seen)
+            found = np.asarray(visibility(vertices, normals, self._bias, vertices, occluders, directions()))
+            seen = self._dim_mouth(vertices, found)
         return Posed(vertices, normals, seen, shape.landmarks(head))
 
     def _round_eyes(self, vertices: np.ndarray, normals: np.ndarray) -> None:
@@ -159,15 +161,15 @@ class Figure:
         own = own + 0.8 * away
         normals[hair] = own / np.maximum(np.linalg.norm(own, axis=-1, keepdims=True), 1e-9)
 
-    def _dim_mouth(self, vertices: np.ndarray, seen: np.ndarray) -> None:
-        """Less light the deeper in the mouth (the pack's rule of thumb); the depth maps are too coarse for its corners."""
+    def _dim_mouth(self, vertices: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """Less light the deeper in the mouth (the pack's rule of thumb); depth maps are too coarse for its corners."""
         front = vertices[self.pack["lip_front"]][:, 2].max() - LIP_DEPTH
         inside = np.isin(self.vertex_part, numbers(("mouth", "teeth", "tongue")))
         near = np.abs(vertices[:, 1] - vertices[self.pack["lip_front"]][:, 1].mean()) < 0.06  # not the eyes' sockets
         deep = np.maximum(front - vertices[:, 2], 0) * (inside & near)
         bounce = np.where(self.vertex_part == PARTS.index("teeth"), 0.6, MOUTH_BOUNCE)[inside & near, None]
         seen[inside & near] = bounce + (1 - bounce) * seen[inside & near]
-        seen *= np.exp(-deep / MOUTH_DEPTH)[:, None].astype(np.float32)
+        return seen * np.exp(-deep / MOUTH_DEPTH)[:, None].astype(np.float32)
 
     def lit(self, posed: Posed, light: Light) -> Lit:
         """The posed figure under a light, in EG3D's world."""
@@ -179,9 +181,7 @@ class Figure:
         shine[:, 3] = ~np.isin(self.vertex_part, numbers(SOFT))
         shine[self.vertex_part == PARTS.index("eyes"), 3] = 2
         frame = self.shape.frame
-        return Lit(
-            frame(posed.vertices), posed.normals, falling, shine, _mirrors(light), frame(posed.landmarks)
-        )
+        return Lit(frame(posed.vertices), posed.normals, falling, shine, _mirrors(light), frame(posed.landmarks))
 
     def _highlights(self, posed: Posed, light: Light) -> np.ndarray:
         """Blinn's highlights [n, 3] of the light's lobes for the viewer in front, dimmed by what is hidden."""
@@ -228,11 +228,11 @@ def common_pieces(pack: Pack) -> list[Piece]:
     """What everybody has, with the same vertices and faces: COMMON, in this order."""
     region = pack.skin_region
     below = (pack["collar"][pack.skin.faces] > COLLAR).all(1)
-    upper, lower = _face(pack)
+    ears, scalp = _painted(pack, "lips_ears_eyelids", 1), _painted(pack, "scalp_beard_goatee", 0)
     kinds = np.select(
-        [below, region == "neck_torso", upper & (region == "head"), lower & (region == "head"), region == "head"],
-        [0, PARTS.index("neck"), *numbers(("upper_face", "lower_face", "head"))],
-        PARTS.index("mouth"),
+        [below, region == "neck_torso", region != "head", ears, scalp],
+        [0, *numbers(("neck", "mouth", "ears", "scalp"))],
+        PARTS.index("skin"),
     )
     eyes = pack.attachment("eyes/high-poly")
     cornea = _of_triangles(pack, "eyes/high-poly.face_is_cornea", eyes)
@@ -244,21 +244,12 @@ def common_pieces(pack: Pack) -> list[Piece]:
     ]
 
 
-def _face(pack: Pack) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the skin's triangles are the upper and the lower face: those within the contour that the landmarks mark,
-    up to the forehead's middle; the line through the nose's base divides them."""
-    head = pack.skin_region == "head"
-    coordinates = np.zeros((len(pack["vertex"]), 2))
-    coordinates[pack.skin.faces[head]] = pack["uv"][pack.skin.face_uv[head]]
-    marks = pack["landmark68"]
-    place, height = coordinates[pack.skin.faces].mean(1), pack["vertex"][pack.skin.faces][..., 1].mean(1)
-    right, left = coordinates[marks[0]], coordinates[marks[16]]
-    crown = [(left[0], 0.0), (right[0], 0.0)]  # upwards from both temples
-    contour = np.concatenate([coordinates[marks[:17]], crown]).astype(np.float32)
-    inside = np.array([cv2.pointPolygonTest(contour, (float(u), float(v)), False) >= 0 for u, v in place])
-    inside &= height < pack["vertex"][marks[17:27], 1].mean() + FOREHEAD
-    upper = place[:, 1] < coordinates[marks[33], 1]
-    return inside & upper, inside & ~upper
+def _painted(pack: Pack, mask: str, channel: int) -> np.ndarray:
+    """Which of the skin's triangles a mask of the atlas covers at their middle."""
+    image = pack.picture(f"masks/{mask}")[..., channel]
+    size = np.array(image.shape[::-1])
+    at = np.clip((pack["uv"][pack.skin.face_uv].mean(1) * size).astype(int), 0, size - 1)
+    return image[at[:, 1], at[:, 0]] > 127
 
 
 def numbers(names: Iterable[str]) -> list[int]:
@@ -272,8 +263,12 @@ def join(pieces: list[Piece]) -> Joined:
     uv_ends = np.cumsum([0] + [len(piece.topology.uv) for piece in pieces]).tolist()
     kept = [piece.parts > 0 for piece in pieces]
     topology = Topology(
-        np.concatenate([p.topology.faces[k] + at for p, k, at in zip(pieces, kept, ends, strict=False)]).astype(np.int32),
-        np.concatenate([p.topology.face_uv[k] + at for p, k, at in zip(pieces, kept, uv_ends, strict=False)]).astype(np.int32),
+        np.concatenate([p.topology.faces[k] + at for p, k, at in zip(pieces, kept, ends, strict=False)]).astype(
+            np.int32
+        ),
+        np.concatenate([p.topology.face_uv[k] + at for p, k, at in zip(pieces, kept, uv_ends, strict=False)]).astype(
+            np.int32
+        ),
         np.concatenate([p.topology.uv for p in pieces]).astype(np.float32),
     )
     return Joined(

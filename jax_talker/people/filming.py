@@ -1,4 +1,4 @@
-"""Film a synthetic person who speaks: a clip folder with frames, sound, cameras, landmarks and masks from all cameras."""
+"""Film a synthetic person who speaks: a clip folder with frames, sound, landmarks and masks from all cameras."""
 
 import os
 from collections import deque
@@ -15,15 +15,20 @@ from jax_talker import geometry
 from jax_talker.data.check.contact_sheet import clip_frames, contact_sheet
 from jax_talker.data.clip.clip import Clip, open_clip
 from jax_talker.data.clip.clip_writer import ClipWriter
+from jax_talker.data.cut.face_parts import FacePart as P
+from jax_talker.data.cut.masks import region_masks
 from jax_talker.data.track.landmarks import scheme_of
 from jax_talker.people.expression import Performance, perform
-from jax_talker.people.figure import Figure
+from jax_talker.people.figure import PARTS, Figure
 from jax_talker.people.identity import random_person
 from jax_talker.people.light import Light, random_light
 from jax_talker.people.pack import Pack
 from jax_talker.people.picture import Picture, take
 from jax_talker.procedural import motion
 
+CLASSES = {"nothing": P.BACKGROUND, "skin": P.SKIN, "ears": P.LEFT_EAR, "neck": P.NECK, "scalp": P.HAIR, "hair": P.HAIR}
+CLASSES |= {"eyes": P.LEFT_EYE, "lashes": P.LEFT_EYE, "mouth": P.MOUTH, "teeth": P.MOUTH, "tongue": P.MOUTH}
+FACE_PARTS = np.array([CLASSES[name] for name in PARTS], np.uint8)  # what a face parser calls figure.PARTS
 SHOWN = 8  # frames on the contact sheet, evenly spread
 Progress = Callable[..., Iterable]
 
@@ -72,6 +77,13 @@ def film(scene: Scene, cameras: Mapping[str, tuple[float, float]], size: int) ->
             yield waiting.popleft().result()
 
 
+def clip_masks(picture: Picture) -> np.ndarray:
+    """Upper face, lower face and head, [H, W, 3] uint8: the regions that ``prepare`` finds with face parsing, from the
+    true parts and landmarks."""
+    upper, lower = region_masks(picture.landmarks, scheme_of(68), len(picture.part), FACE_PARTS[picture.part])
+    return np.stack([upper, lower, (picture.alpha * 255 + 0.5).astype(np.uint8)], -1)
+
+
 def film_clip(
     root: str | Path,
     scene: Scene,
@@ -82,14 +94,14 @@ def film_clip(
     overwrite: bool = False,
     progress: Progress = lambda frames, total: frames,
 ) -> Clip:
-    """Film from the front and from further ``views`` (name → yaw, pitch in degrees) into a clip folder with its sheet."""
+    """Film from the front and from further ``views`` (name → yaw, pitch in degrees) into a clip folder."""
     cameras = {"front": (0.0, 0.0), **dict(views or {})}
     points: dict[str, list[np.ndarray]] = {name: [] for name in cameras}
     acting = scene.acting
     with ClipWriter(root, size=size, source=source, overwrite=overwrite) as writer:
         for shots in progress(film(scene, cameras, size), total=len(acting.units)):
             for name, picture in shots.items():
-                writer.add(picture.on(), picture.masks(), view=None if name == "front" else name)
+                writer.add(picture.on(), clip_masks(picture), view=None if name == "front" else name)
                 points[name].append(picture.landmarks)
         arrays = {
             name: {"label": labels(scene, *angles), "blink": acting.blink, "landmarks": np.stack(points[name])}
@@ -115,4 +127,6 @@ def _sheet(clip: Clip, names: tuple[str, ...]) -> np.ndarray:
         "lids and brows": {"blink": clip.arrays["blink"], "brows": unit["browInnerUp"]},
     }
     title = f"synthetic person, {clip.frames} frames at {clip.size}²"
-    return contact_sheet(frames, scheme_of(clip.arrays["landmarks"].shape[1]), title=title, tracks=tracks, sound=clip.audio())
+    return contact_sheet(
+        frames, scheme_of(clip.arrays["landmarks"].shape[1]), title=title, tracks=tracks, sound=clip.audio()
+    )

@@ -26,7 +26,14 @@ HAIR_COLORS = {
 }
 GREY = (0.63, 0.61, 0.585)
 SHORT = ("short01", "short02", "short04", "afro01")
-LONG = {"short03": 0.2, "bob01": 0.25, "bob02": 0.5, "long01": 1.2, "ponytail01": 1.2, "braid01": 0.6}  # three hide an eye
+LONG = {
+    "short03": 0.2,
+    "bob01": 0.25,
+    "bob02": 0.5,
+    "long01": 1.2,
+    "ponytail01": 1.2,
+    "braid01": 0.6,
+}  # three hide an eye
 BROWS_OF_WOMEN, BROWS_OF_MEN = ("eyebrow006", "eyebrow007"), ("eyebrow009", "eyebrow012")
 BALD = ""
 ASIAN_SKINS = np.array([0.0, -0.01, 0.10])  # log gain: theirs are yellower than people are
@@ -109,7 +116,9 @@ def random_person(pack: Pack, seed: int) -> Person:
         gloss=float(rng.uniform(0.5, 1.5)),
         hair=hair,
         beard=beard,
-        brows=_one(rng, [b for b in pack.names("eyebrows") if b not in (BROWS_OF_MEN if female > 0.5 else BROWS_OF_WOMEN)]),
+        brows=_one(
+            rng, [b for b in pack.names("eyebrows") if b not in (BROWS_OF_MEN if female > 0.5 else BROWS_OF_WOMEN)]
+        ),
         brow_color=tuple(brow.tolist()),
         lashes=_one(rng, pack.names("eyelashes")[: 2 if man > 0.5 else 4]),
         iris=_one(rng, irises),

@@ -6,6 +6,7 @@ tongue its upper side. The layout is the same for everybody; only vertices and t
 """
 
 from dataclasses import dataclass
+from typing import no_type_check
 
 import numpy as np
 
@@ -84,9 +85,7 @@ def make_layout(pack: Pack, size: int) -> Layout:
         chosen = front[front >= 0]
         chart[at], face[at] = k, faces[chosen]
         weights[at] = _weights(flat, own, chosen, found)
-        fine = levels_of(
-            flat, own, mesh.topology.uv, mesh.topology.face_uv[faces], mesh.texture[faces], table
-        )
+        fine = levels_of(flat, own, mesh.topology.uv, mesh.topology.face_uv[faces], mesh.texture[faces], table)
         level[at] = fine[chosen]
     return Layout(chart, face, weights, level, mesh)
 
@@ -105,7 +104,10 @@ def _coordinates(pack: Pack, mesh: Joined, name: str) -> tuple[np.ndarray, np.nd
         faces = np.flatnonzero(region == wanted)  # the skin's faces are the joined mesh's first
         uv = uv[faces]
         if name == "skin":
-            uv = np.stack([_stretch(uv[..., a], *w) for a, w in enumerate(zip(SKIN_SPAN, (STRETCH_U, STRETCH_V), strict=True))], -1)
+            uv = np.stack(
+                [_stretch(uv[..., a], *w) for a, w in enumerate(zip(SKIN_SPAN, (STRETCH_U, STRETCH_V), strict=True))],
+                -1,
+            )
         else:
             uv = (uv - uv.min((0, 1))) / np.ptp(uv, axis=(0, 1))
         return uv, np.ones(uv.shape[:2]), faces
@@ -135,12 +137,15 @@ def _coordinates(pack: Pack, mesh: Joined, name: str) -> tuple[np.ndarray, np.nd
 def _stretch(values: np.ndarray, span: tuple[float, float], bumps) -> np.ndarray:
     """Coordinates in [0, 1] by a monotone map whose slope is 1 + Σ height · exp(−½ ((t − centre) / width)²)."""
     nodes = np.linspace(*span, 1024)
-    slope = 1 + sum(height * np.exp(-0.5 * ((nodes - center) / width) ** 2) for center, width, height in bumps)
+    slope = np.ones(len(nodes))
+    for center, width, height in bumps:
+        slope += height * np.exp(-0.5 * ((nodes - center) / width) ** 2)
     total = np.concatenate([[0], np.cumsum(0.5 * (slope[1:] + slope[:-1]))])
     return np.interp(values, nodes, total / total[-1])
 
 
 @njit(nogil=True)
+@no_type_check
 def _weights(flat, own, chosen, found):
     """Corner weights [k, 3] at the centres of the found texels (row, column) in their chosen faces."""
     out = np.empty((len(chosen), 3), np.float32)
@@ -148,5 +153,3 @@ def _weights(flat, own, chosen, found):
     for n in range(len(chosen)):
         corner_weights(flat, even, own, chosen[n], found[n, 1] + np.float32(0.5), found[n, 0] + np.float32(0.5), out[n])
     return out
-
-

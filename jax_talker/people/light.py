@@ -2,7 +2,7 @@
 
 A light is a radiance for each of DIRECTIONS directions. What each vertex sees of them is found once per shape by depth
 maps (precomputed radiance transfer, Sloan et al. 2002, with visibility kept per direction), so every light after that
-costs one weighted sum. Light is fixed to the head and highlights are those that a viewer in front sees: every camera sees
+costs one weighted sum. Light is fixed to the head and highlights are those that a viewer in front sees: all cameras see
 the same colours, as a generator without view dependence has to learn them.
 """
 
@@ -56,7 +56,9 @@ def _axis(yaw: float, pitch: float) -> np.ndarray:
     return np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
 
 
-def _light(key: tuple[float, float], strength: float, sharp: float, fill: float, rim: float, sky: float, tints) -> Light:
+def _light(
+    key: tuple[float, float], strength: float, sharp: float, fill: float, rim: float, sky: float, tints
+) -> Light:
     """A key light from (yaw, pitch), a fill from the other side, a rim from behind, sky and ground."""
     yaw, pitch = key
     axes = np.stack([_axis(yaw, pitch), _axis(-0.8 * yaw - 15, 5), _axis(yaw + 180, 35)])
@@ -96,8 +98,8 @@ def random_light(rng: np.random.Generator) -> Light:
 def visibility(points, normals, biases, occluders, faces, towards):
     """How much of each direction [J, 3] every point [n, 3] (metres) sees, [n, J] in 0 … 1.
 
-    Occluders are triangles [m, 3] of vertices [k, 3]. A point looks from a little outside: its bias [n] along its normal
-    and towards the light.
+    Occluders are triangles [m, 3] of vertices [k, 3]. A point looks from a little outside: its bias [n] along its
+    normal and towards the light.
     """
     count, ways = len(points), len(towards)
     out = np.empty((count, ways), np.float32)

@@ -58,7 +58,9 @@ def hair(pack: Pack, style: Hair) -> np.ndarray:
     return np.concatenate([to_bytes(linear), alpha[..., None].astype(np.uint8)], -1)
 
 
-Read = Callable[[str, np.ndarray], np.ndarray]  # an image by a name that it is kept under → the part of it that is wanted
+Read = Callable[
+    [str, np.ndarray], np.ndarray
+]  # an image by a name that it is kept under → the part of it that is wanted
 
 
 def eyes(pack: Pack, person: Person, read: Read = lambda _, image: image) -> np.ndarray:

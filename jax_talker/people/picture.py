@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jax_talker.people.figure import LOWER, PARTS, UPPER, Figure, Lit, numbers
+from jax_talker.people.figure import PARTS, Figure, Lit
 from jax_talker.people.raster import composite, levels_of, nearest
 from jax_talker.procedural.render import project
 
@@ -27,11 +27,6 @@ class Picture:
         whole = self.image + (1 - self.alpha[..., None]) * background
         return (np.clip(whole, 0, 1) * 255 + 0.5).astype(np.uint8)
 
-    def masks(self) -> np.ndarray:
-        """Upper face, lower face, head, [H, W, 3] uint8, 0 or 255, as a clip holds them."""
-        regions = [np.isin(self.part, numbers(UPPER)), np.isin(self.part, numbers(LOWER)), self.alpha > 0.5]
-        return np.stack(regions, -1).astype(np.uint8) * 255
-
 
 def _behind(figure: Figure, pixels: np.ndarray) -> np.ndarray:
     """Which opaque faces are seen from the wrong side and would come through the skin: the mouth's and the sockets'."""
@@ -45,9 +40,7 @@ def take(figure: Figure, lit: Lit, label: np.ndarray, size: int, *, fine: int = 
     whole = size * fine
     pixels, depth = project(lit.vertices, label, whole)
     pixels, inverse = pixels.astype(np.float32), (1 / depth).astype(np.float32)
-    levels = levels_of(
-        pixels, figure.faces, figure.uv, figure.face_uv, figure.face_texture, figure.textures.table
-    )
+    levels = levels_of(pixels, figure.faces, figure.uv, figure.face_uv, figure.face_texture, figure.textures.table)
     front, near = nearest(pixels, inverse, figure.faces, figure.opaque[~_behind(figure, pixels)], whole)
     order = np.argsort(depth[figure.faces[figure.soft]].mean(1), kind="stable")
     image, distance, part = composite(

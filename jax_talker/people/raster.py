@@ -1,7 +1,7 @@
 """A rasteriser for textured triangles: opaque ones by z-buffer, those with soft alpha from front to back before them.
 
-Supersampled; perspective-correct; textures are bytes in a pyramid of halved sizes. No graphics driver is needed. Colours are
-finished (lit, sRGB) before they are composited, as Gaussians are.
+Supersampled; perspective-correct; textures are bytes in a pyramid of halved sizes.
+Colours are finished (lit, sRGB) before they are composited, as Gaussians are.
 """
 
 from dataclasses import dataclass
@@ -61,7 +61,9 @@ def fetch(texels, first, height, width, u, v, out):
             + w10 * LINEAR[texels[at + width, c]]
             + w11 * LINEAR[texels[at + width + 1, c]]
         )
-    alpha = w00 * texels[at, 3] + w01 * texels[at + 1, 3] + w10 * texels[at + width, 3] + w11 * texels[at + width + 1, 3]
+    alpha = (
+        w00 * texels[at, 3] + w01 * texels[at + 1, 3] + w10 * texels[at + width, 3] + w11 * texels[at + width + 1, 3]
+    )
     out[3] = alpha * np.float32(1 / 255)
 
 
@@ -158,8 +160,8 @@ def corner_weights(pixels, inverse_depth, faces, f, x, y, out):
 def shaded(weights, corners, uv_corners, uv, texels, table, texture, level, light, shine, normals, mirrors, out):
     """sRGB and alpha into ``out`` [4]: texture times light, plus the highlight times the texture's gloss.
 
-    ``shine`` [n, 4]: the highlight's colour at each vertex; its last number tells what the texture's alpha is: opacity (0)
-    or gloss of an opaque surface (1; 2 where it is wet and mirrors the lights sharply, too sharply for vertices).
+    ``shine`` [n, 4]: the highlight's colour at each vertex; its last number tells what the texture's alpha is: opacity
+    (0) or gloss of an opaque surface (1; 2 where it is wet and mirrors the lights sharply, too sharply for vertices).
     ``mirrors`` [k, 6]: normals that mirror a light to the viewer, and its colour.
     """
     a, b, c = corners[0], corners[1], corners[2]
@@ -189,11 +191,11 @@ def shaded(weights, corners, uv_corners, uv, texels, table, texture, level, ligh
 
 @njit(nogil=True, fastmath=True)
 @no_type_check
-def composite(pixels, inverse_depth, faces, face_uv, uv, parts, textures_of, levels, texels, table, light, shine, normals,
-              mirrors, front, near, soft, size, fine, most_parts):  # fmt: skip
+def composite(pixels, inverse_depth, faces, face_uv, uv, parts, textures_of, levels, texels, table, light, shine,
+              normals, mirrors, front, near, soft, size, fine, most_parts):  # fmt: skip
     """Premultiplied sRGB and alpha [size, size, 4], depth [size, size] (0: nothing), part [size, size] uint8.
 
-    ``soft``: faces with alpha, nearest first. ``parts`` [m]: a face's part, which is the picture's where that covers most.
+    ``soft``: faces with alpha, nearest first. ``parts`` [m]: a face's part, the picture's where it covers most.
     """
     whole = size * fine
     color = np.zeros((whole, whole, 3), np.float32)
@@ -253,8 +255,8 @@ def composite(pixels, inverse_depth, faces, face_uv, uv, parts, textures_of, lev
                             x, y = col + np.float32(0.5), row + np.float32(0.5)
                             corner_weights(pixels, inverse_depth, faces, f, x, y, weights)
                             shaded(
-                                weights, faces[f], face_uv[f], uv, texels, table, textures_of[f], levels[f], light, shine,
-                                normals, mirrors, sample,
+                                weights, faces[f], face_uv[f], uv, texels, table, textures_of[f], levels[f], light,
+                                shine, normals, mirrors, sample,
                             )  # fmt: skip
                             for k in range(3):
                                 color[row, col, k] += through * sample[k]

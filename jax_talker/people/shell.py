@@ -1,7 +1,7 @@
 """Hair as one shell around the head: how far out it lies, its colour and how dense it is, in every direction.
 
-The shell's plane is the sphere of directions around the head's middle, in Lambert's equal-area projection; its middle is
-the back of the crown, and the chin's side, where no hair grows, lies beyond its rim.
+The shell's plane is the sphere of directions around the head's middle, in Lambert's equal-area projection; its middle
+is the back of the crown, and the chin's side, where no hair grows, lies beyond its rim.
 """
 
 from dataclasses import dataclass

@@ -124,8 +124,9 @@ def brow_ink(pack: Pack, style: str, shape: tuple[int, int]) -> np.ndarray:
     nothing = np.full((size, size), -1, np.int32), np.zeros((size, size), np.float32)
     even, flags = np.ones((count, 3), np.float32), np.zeros(faces, np.uint8)
     painted, _, _ = composite(
-        flat, np.ones(count, np.float32), topology.faces, topology.face_uv, topology.uv, flags, np.zeros(faces, np.int64),
-        np.zeros(faces, np.int64), picture.texels, picture.table, even, np.zeros((count, 4), np.float32), even,
+        flat, np.ones(count, np.float32), topology.faces, topology.face_uv, topology.uv, flags,
+        np.zeros(faces, np.int64), np.zeros(faces, np.int64), picture.texels, picture.table, even,
+        np.zeros((count, 4), np.float32), even,
         np.zeros((0, 6), np.float32), *nothing, np.arange(faces), size, 1, 1,
     )  # fmt: skip
     painted = painted[: shape[0], : shape[1]]
@@ -190,9 +191,11 @@ def _fine_band(pack: Pack, name: str) -> np.ndarray:
 
 
 def _spots(person: Person, rng: np.random.Generator) -> np.ndarray:
-    """Freckles on cheeks and nose and a few moles anywhere on the face, [k, 4]: u, v, radius in texels, log-darkening."""
+    """Freckles on cheeks and nose and a few moles anywhere on the face, [k, 4]: u, v, radius (texels), depth."""
     freckles, moles = int(150 * person.freckles), rng.poisson(1.2)
-    where = np.concatenate([rng.normal((0.5, 0.327), (0.055, 0.03), (freckles, 2)), rng.normal((0.5, 0.33), (0.07, 0.06), (moles, 2))])
+    where = np.concatenate(
+        [rng.normal((0.5, 0.327), (0.055, 0.03), (freckles, 2)), rng.normal((0.5, 0.33), (0.07, 0.06), (moles, 2))]
+    )
     radius = np.concatenate([rng.uniform(0.7, 1.4, freckles), rng.uniform(1.0, 2.2, moles)])
     depth = np.concatenate([rng.uniform(0.05, 0.35, freckles), rng.uniform(0.5, 1.2, moles)])
     return np.concatenate([where, radius[:, None], depth[:, None]], 1)

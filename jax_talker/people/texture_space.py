@@ -1,4 +1,4 @@
-"""The truth about every texel of a generator's plane: where it is, which colour, which way it faces, how open it lies."""
+"""The truth about every texel of a generator's plane: where it is, its colour, which way it faces, how open it lies."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from jax_talker.people import painting
 from jax_talker.people.expression import random_expression
 from jax_talker.people.figure import COMMON, PARTS, Figure, Lit, Posed
 from jax_talker.people.identity import Person, random_person
-from jax_talker.people.layout import Layout, make_layout
+from jax_talker.people.layout import make_layout
 from jax_talker.people.light import Light, random_light
 from jax_talker.people.pack import Pack
 from jax_talker.people.raster import LINEAR, display, mirrored
