@@ -32,7 +32,7 @@ MAY_IMPORT = {
         *(f"jax_talker.data.{room}" for room in ("clip", "read", "track", "camera", "check")),
     },
     "jax_talker.people": {
-        *("jax_talker.blinking", "jax_talker.procedural"),
+        *("jax_talker.blinking", "jax_talker.procedural", "jax_talker.cli"),  # it is a program, too: its sheet
         *(f"jax_talker.data.{room}" for room in ("clip", "read", "track", "camera", "cut", "check")),
     },
     "jax_talker.models": {"jax_talker.networks"},

@@ -141,6 +141,14 @@ def nearest(pixels, inverse_depth, faces, chosen, size):
     return front, near
 
 
+@njit(nogil=True)
+@no_type_check
+def owned(right, down):
+    """Whether an edge's points belong to the face on its left that runs along it in this direction; the neighbour runs
+    against it. So what has alpha is never counted twice where two faces meet (the top-left rule)."""
+    return down > 0 or (down == 0 and right < 0)
+
+
 @njit(nogil=True, fastmath=True)
 @no_type_check
 def corner_weights(pixels, inverse_depth, faces, f, x, y, out):
@@ -216,16 +224,24 @@ def composite(pixels, inverse_depth, faces, face_uv, uv, parts, textures_of, lev
         left, right = max(int(np.ceil(min(ax, bx, cx) - 0.5)), 0), min(int(np.floor(max(ax, bx, cx) - 0.5)), whole - 1)
         top, bottom = max(int(np.ceil(min(ay, by, cy) - 0.5)), 0), min(int(np.floor(max(ay, by, cy) - 0.5)), whole - 1)
         inverse = 1 / area
+        own_a, own_b, own_c = (
+            owned((cx - bx) * area, (cy - by) * area),
+            owned((ax - cx) * area, (ay - cy) * area),
+            owned((bx - ax) * area, (by - ay) * area),
+        )
         for row in range(top, bottom + 1):
             y = row + np.float32(0.5)
             for col in range(left, right + 1):
                 x = col + np.float32(0.5)
                 wa = ((bx - x) * (cy - y) - (by - y) * (cx - x)) * inverse
                 wb = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) * inverse
-                if wa < 0 or wb < 0 or wa + wb > 1:
+                wc = 1 - wa - wb
+                if wa < 0 or wb < 0 or wc < 0:
+                    continue
+                if (wa == 0 and not own_a) or (wb == 0 and not own_b) or (wc == 0 and not own_c):
                     continue
                 through = passing[row, col]
-                z = wa * inverse_depth[a] + wb * inverse_depth[b] + (1 - wa - wb) * inverse_depth[c]
+                z = wa * inverse_depth[a] + wb * inverse_depth[b] + wc * inverse_depth[c]
                 if through < LEAST or z < near[row, col]:
                     continue
                 corner_weights(pixels, inverse_depth, faces, f, x, y, weights)

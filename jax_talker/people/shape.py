@@ -41,12 +41,12 @@ class Shape:
         vertices = base + (pack.targets.T @ weights.astype(np.float64)).reshape(-1, 3)
         vertices -= vertices[pack["joint_vertex"][:2]].mean((0, 1))
         self.neutral = vertices.astype(np.float32)
-        self._unit_scale = self._unit_scales()
+        self.unit_scale = self._unit_scales()
         self.frame = self._world_frame()
 
     def expressed(self, units: np.ndarray) -> np.ndarray:
         """The head [V, 3] with ARKit weights [52]."""
-        added = self.pack.unit_targets.T @ (units * self._unit_scale).astype(np.float32)
+        added = self.pack.unit_targets.T @ (units * self.unit_scale).astype(np.float32)
         return self.neutral + added.reshape(-1, 3)
 
     def eyes(self, units: np.ndarray) -> np.ndarray:
