@@ -6,6 +6,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from jax_talker import geometry
+from jax_talker.data.track.landmarks import AVERAGE_FACE, IBUG
 from jax_talker.people.pack import Pack
 
 ANCHOR_POINTS = {  # iBUG points whose mean is each of the five anchors
@@ -22,13 +23,18 @@ EYE_UNITS = ("eyeBlink", "eyeLook", "eyeSquint", "eyeWide")
 
 @dataclass(frozen=True)
 class WorldFrame:
-    """world = scale · metres + shift: where EG3D's cameras expect a face."""
+    """world = scale · rotation · metres + shift: where EG3D's cameras expect a face."""
 
     scale: float  # world units a metre
+    rotation: np.ndarray  # [3, 3]
     shift: np.ndarray  # [3]
 
     def __call__(self, metres: np.ndarray) -> np.ndarray:
-        return (self.scale * metres + self.shift).astype(np.float32)
+        return (self.scale * self.turn(metres) + self.shift).astype(np.float32)
+
+    def turn(self, directions: np.ndarray) -> np.ndarray:
+        """Directions [..., 3] in the world."""
+        return (directions @ self.rotation.T).astype(np.float32)
 
 
 class Shape:
@@ -85,10 +91,22 @@ class Shape:
         return scale
 
     def _world_frame(self) -> WorldFrame:
-        """Scale and shift that bring the neutral face's anchors to EG3D's, as ``prepare`` places a filmed face."""
+        """How ``prepare`` places a filmed face: turned (about x) like the average one, its anchors on EG3D's."""
         points = self.landmarks(self.neutral).astype(np.float64)
+        rotation = _nod(points)
+        points = points @ rotation.T
         own = np.stack([points[list(ANCHOR_POINTS[name])].mean(0) for name in geometry.FACE_ANCHORS])
         wanted = np.array(list(geometry.FACE_ANCHORS.values()))
         centred, target = own - own.mean(0), wanted - wanted.mean(0)
         scale = (centred[:, :2] * target[:, :2]).sum() / (centred[:, :2] ** 2).sum()
-        return WorldFrame(float(scale), wanted.mean(0) - scale * own.mean(0))
+        return WorldFrame(float(scale), rotation, wanted.mean(0) - scale * own.mean(0))
+
+
+def _nod(points: np.ndarray) -> np.ndarray:
+    """The rotation about x [3, 3] that lays rigid landmarks best on those of the average face (Procrustes)."""
+    names = [name for name in AVERAGE_FACE if IBUG.points.get(name) in IBUG.rigid]
+    own = points[[IBUG.points[name] for name in names]]
+    usual = np.array([AVERAGE_FACE[name] for name in names])
+    (y, z), (u, v) = ((p - p.mean(0))[:, 1:].T for p in (own, usual))
+    angle = np.arctan2((y * v - z * u).sum(), (y * u + z * v).sum())
+    return Rotation.from_euler("X", angle).as_matrix()

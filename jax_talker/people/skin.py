@@ -178,8 +178,14 @@ def _soft_hairline(pack: Pack) -> np.ndarray:
     """The mask of painted hair, its hard edges thinned out over a centimetre; no further into lips than it was."""
     mask = pack.picture("masks/scalp_beard_goatee")
     scale = mask.shape[1] / 1472
-    soft = cv2.GaussianBlur(mask[..., :3], (0, 0), 20 * scale).astype(np.int32)
-    soft[..., 2] = cv2.GaussianBlur(mask[..., 2], (0, 0), 6 * scale)  # a moustache is narrow
+    head = (pack["uv"][pack["face_uv"][pack.skin_region[::2] == "head"]] * mask.shape[1::-1]).astype(np.int32)
+    there = np.zeros(mask.shape[:2], np.float32)
+    cv2.fillPoly(there, list(head), (1.0,))
+    soft = np.empty((*mask.shape[:2], 3), np.float32)
+    for channel, width in enumerate((20, 20, 6)):  # texels of 1472; a moustache is narrow
+        # Where the atlas ends the hair does not: only texels of the head count.
+        blurred = cv2.GaussianBlur(mask[..., channel] * there, (0, 0), width * scale)
+        soft[..., channel] = blurred / np.maximum(cv2.GaussianBlur(there, (0, 0), width * scale), 1e-3)
     return np.minimum(mask[..., :3], np.clip(1.7 * soft - 0.7 * 255, 0, 255)).astype(np.uint8)
 
 

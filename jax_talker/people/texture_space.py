@@ -1,6 +1,6 @@
 """The truth about every texel of a generator's plane: where it is, its colour, which way it faces, how open it lies."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import no_type_check
 
@@ -54,7 +54,7 @@ class TextureSpace:
             out[where] = painted[name][0]
         return out
 
-    def planes(self, albedo: np.ndarray, posed: Posed, lit: Lit) -> Planes:
+    def planes(self, albedo: np.ndarray, figure: Figure, posed: Posed, lit: Lit) -> Planes:
         """The planes of a lit figure with the ``albedo`` of its person."""
         count = self.layout.mesh.vertex_count
         values = [lit.vertices, posed.normals, lit.light, lit.shine[:, :3], posed.seen.mean(1, keepdims=True)]
@@ -63,7 +63,7 @@ class TextureSpace:
         length = np.linalg.norm(normal, axis=-1, keepdims=True)
         normal = normal / np.where(length > 0, length, 1)
         color = _shade(self.layout.valid, albedo, light, shine, normal, self._wet, lit.mirrors)
-        return Planes(position, normal, color, openness[..., 0])
+        return Planes(position, figure.shape.frame.turn(normal), color, openness[..., 0])
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Sample:
 
 
 def samples(
-    space: TextureSpace, seeds: Iterator[int] | range, expressions: int, *, shadows_move: bool = True
+    space: TextureSpace, seeds: Iterable[int], expressions: int, *, shadows_move: bool = True
 ) -> Iterator[Sample]:
     """``expressions`` random moments, each in its own light, of the person of each seed; a pure function of the seeds.
 
@@ -92,7 +92,7 @@ def samples(
             units, light = random_expression(space.pack.units, rng), random_light(rng)
             posed = figure.pose(units, seen=seen)
             seen = None if shadows_move else posed.seen
-            yield Sample(person, units, light, space.planes(albedo, posed, figure.lit(posed, light)))
+            yield Sample(person, units, light, space.planes(albedo, figure, posed, figure.lit(posed, light)))
 
 
 @njit(nogil=True, fastmath=True)

@@ -6,14 +6,44 @@ import pytest
 
 from jax_talker.people.pack import Pack
 
-BOTH_SIDES = (
-    "browDown browOuterUp cheekSquint eyeBlink eyeLookDown eyeLookIn eyeLookOut eyeLookUp eyeSquint eyeWide mouthDimple "
-    "mouthFrown mouthLowerDown mouthPress mouthSmile mouthStretch mouthUpperUp noseSneer"
-).split()
-ALONE = (
-    "browInnerUp cheekPuff jawForward jawLeft jawOpen jawRight mouthClose mouthFunnel mouthLeft mouthPucker mouthRight "
-    "mouthRollLower mouthRollUpper mouthShrugLower mouthShrugUpper tongueOut"
-).split()
+BOTH_SIDES = [
+    "browDown",
+    "browOuterUp",
+    "cheekSquint",
+    "eyeBlink",
+    "eyeLookDown",
+    "eyeLookIn",
+    "eyeLookOut",
+    "eyeLookUp",
+    "eyeSquint",
+    "eyeWide",
+    "mouthDimple",
+    "mouthFrown",
+    "mouthLowerDown",
+    "mouthPress",
+    "mouthSmile",
+    "mouthStretch",
+    "mouthUpperUp",
+    "noseSneer",
+]
+ALONE = [
+    "browInnerUp",
+    "cheekPuff",
+    "jawForward",
+    "jawLeft",
+    "jawOpen",
+    "jawRight",
+    "mouthClose",
+    "mouthFunnel",
+    "mouthLeft",
+    "mouthPucker",
+    "mouthRight",
+    "mouthRollLower",
+    "mouthRollUpper",
+    "mouthShrugLower",
+    "mouthShrugUpper",
+    "tongueOut",
+]
 EXPRESSION_UNITS = sorted(ALONE + [f"{name}{side}" for name in BOTH_SIDES for side in ("Left", "Right")])  # ARKit's 52
 ROWS, COLUMNS, RADIUS = 24, 40, 0.1  # of the ball
 
@@ -53,11 +83,19 @@ def _grid(rows, columns):
     """Unit ball: vertices [n, 3], quads anticlockwise from outside, uv."""
     latitude = np.linspace(np.pi / 2 - 0.05, -np.pi / 2 + 0.05, rows + 1)[:, None]
     around = np.linspace(-np.pi, np.pi, columns + 1)[None]
-    points = np.stack(np.broadcast_arrays(np.sin(around) * np.cos(latitude), np.sin(latitude), np.cos(around) * np.cos(latitude)), -1)
-    uv = np.stack(np.broadcast_arrays(np.linspace(0.04, 0.96, columns + 1)[None], np.linspace(0.01, 0.51, rows + 1)[:, None]), -1)
+    points = np.stack(
+        np.broadcast_arrays(np.sin(around) * np.cos(latitude), np.sin(latitude), np.cos(around) * np.cos(latitude)), -1
+    )
+    uv = np.stack(
+        np.broadcast_arrays(np.linspace(0.04, 0.96, columns + 1)[None], np.linspace(0.01, 0.51, rows + 1)[:, None]), -1
+    )
     index = np.arange((rows + 1) * (columns + 1)).reshape(rows + 1, columns + 1)
     quads = np.stack([index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]], -1)
-    return points.reshape(-1, 3).astype(np.float32), quads.reshape(-1, 4).astype(np.uint16), uv.reshape(-1, 2).astype(np.float32)
+    return (
+        points.reshape(-1, 3).astype(np.float32),
+        quads.reshape(-1, 4).astype(np.uint16),
+        uv.reshape(-1, 2).astype(np.float32),
+    )
 
 
 def _arrays():
@@ -65,18 +103,26 @@ def _arrays():
     vertex = points * RADIUS + np.float32([0, -0.02, -0.07])
     near = lambda x, y: int(np.argmin(np.hypot(vertex[:, 0] - x, vertex[:, 1] - y) + (vertex[:, 2] < -0.05)))  # noqa: E731
     middle = vertex[quads.astype(int)].mean(1)
-    region = np.where(middle[:, 1] < -0.10, 4, np.where((abs(middle[:, 0]) < 0.01) & (abs(middle[:, 1] + 0.065) < 0.004), 1, 0))
+    region = np.where(
+        middle[:, 1] < -0.10, 4, np.where((abs(middle[:, 0]) < 0.01) & (abs(middle[:, 1] + 0.065) < 0.004), 1, 0)
+    )
     landmark = [near(0.07 * np.sin(a), -0.03 - 0.07 * np.cos(a)) for a in np.linspace(-1.4, 1.4, 17)]
     landmark += [near(x, 0.02) for x in np.linspace(-0.05, 0.05, 10)] + [near(0, y) for y in np.linspace(0, -0.03, 4)]
     landmark += [near(x, -0.04) for x in np.linspace(-0.015, 0.015, 5)]
     for side in (-1, 1):
-        landmark += [near(side * 0.031 + 0.014 * np.cos(a), 0.009 * np.sin(a)) for a in np.pi - np.arange(6) * np.pi / 3]
+        landmark += [
+            near(side * 0.031 + 0.014 * np.cos(a), 0.009 * np.sin(a)) for a in np.pi - np.arange(6) * np.pi / 3
+        ]
     for wide, many in ((0.026, 12), (0.02, 8)):
-        landmark += [near(wide * np.cos(a), -0.067 + 0.01 * np.sin(a)) for a in np.pi - np.arange(many) * 2 * np.pi / many]
+        landmark += [
+            near(wide * np.cos(a), -0.067 + 0.01 * np.sin(a)) for a in np.pi - np.arange(many) * 2 * np.pi / many
+        ]
     names = [f"macro/{race}-{sex}-{age}" for race in ("african", "asian", "caucasian") for sex in ("female", "male")
              for age in ("baby", "child", "young", "old")] + ["nose/nose-trans-in", "nose/nose-trans-out"]  # fmt: skip
     rng = np.random.default_rng(1)
-    deltas = [np.outer(rng.normal(0, 8, len(vertex)), [0, 0, 1]) * 0 + rng.normal(0, 4, 3) * vertex / RADIUS for _ in names]
+    deltas = [
+        np.outer(rng.normal(0, 8, len(vertex)), [0, 0, 1]) * 0 + rng.normal(0, 4, 3) * vertex / RADIUS for _ in names
+    ]
     for unit in EXPRESSION_UNITS:
         towards = np.zeros_like(vertex)
         if unit == "jawOpen":
@@ -105,14 +151,20 @@ def _arrays():
     ball, faces, ball_uv = _grid(6, 8)
     count = len(ball)
     both = np.concatenate([0.012 * ball + [0.031, 0, 0.0], 0.012 * ball - [0.031, 0, 0.0]])
-    both_uv = np.concatenate([0.4 * ball[:, :2] * [1, -1] / 2 + c for c in ([0.29, 0.71], [0.706, 0.296])]).astype(np.float32)
+    both_uv = np.concatenate([0.4 * ball[:, :2] * [1, -1] / 2 + c for c in ([0.29, 0.71], [0.706, 0.296])]).astype(
+        np.float32
+    )
     meshes = {
         "eyes/high-poly": (both, np.concatenate([faces, faces + count]), both_uv),
         "eyebrows/brow": (0.004 * ball + [0.031, 0.02, 0.02], faces, ball_uv),
         "eyelashes/lash": (0.003 * ball + [0.031, 0.01, 0.03], faces, ball_uv),
         "teeth/teeth_base": (0.012 * ball + [0, -0.065, 0.0], faces, ball_uv),
         "tongue/tongue01": (0.008 * ball + [0, -0.075, 0.0], faces, ball_uv),
-        "hair/short01": (0.115 * ball[ball[:, 2] < 0.3].repeat(1, 0) + [0, -0.01, -0.075], None, ball_uv[ball[:, 2] < 0.3]),
+        "hair/short01": (
+            0.115 * ball[ball[:, 2] < 0.3].repeat(1, 0) + [0, -0.01, -0.075],
+            None,
+            ball_uv[ball[:, 2] < 0.3],
+        ),
     }
     for name, (place, own, own_uv) in meshes.items():
         if own is None:  # the cap: only quads all of whose corners are kept

@@ -111,7 +111,9 @@ def test_even_light_falls_evenly(wrap):
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     towards = light.directions()
     seen = np.ones((50, len(towards)), np.float32)
-    found = light.irradiance(normals, seen, np.full(50, wrap, np.float32), towards, np.ones((len(towards), 3), np.float32))
+    found = light.irradiance(
+        normals, seen, np.full(50, wrap, np.float32), towards, np.ones((len(towards), 3), np.float32)
+    )
     assert np.abs(found - 1).max() < 0.04  # the sum over DIRECTIONS for the integral
 
 

@@ -31,7 +31,7 @@ def test_a_missing_or_foreign_pack_is_one_clear_line(tmp_path):
     with pytest.raises(UserError, match="cannot read it"):
         Pack(tmp_path)
     done = subprocess.run(
-        [sys.executable, "-m", "jax_talker.people", "--pack", str(tmp_path / "none"), "--sheet", str(tmp_path / "a.png")],
+        [sys.executable, "-m", "jax_talker.people", "--pack", tmp_path / "none", "--sheet", tmp_path / "a.png"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2
