@@ -21,7 +21,6 @@ PARTS = ("nothing", "skin", "ears", "scalp", "neck", "mouth", "eyes", "teeth", "
 SKIN = ("skin", "ears", "scalp", "neck")
 COMMON = ("skin", "eyes", "teeth", "tongue")
 SOFT = ("lashes", "hair")  # with alpha, composited in order
-COLLAR = 0.012  # metres: where the pack's collar field is above this the head ends, and a shirt would begin
 VIEWER = np.array([0.0, 0.0, 1.0], np.float32)  # metres from between the eyes: whom the highlights are for
 HEAD_MIDDLE = np.array([0.0, 0.01, -0.085], np.float32)  # metres
 MOUTH_BOUNCE = 0.35  # of the light in a mouth comes off its walls
@@ -130,7 +129,7 @@ class Figure:
         """
         shape = self.shape
         head = shape.expressed(units)
-        pieces = [head, shape.eyes(units)]
+        pieces = [self.pack.with_cut(head), shape.eyes(units)]
         for name, attachment in self._hung.items():
             size = attachment.size(shape.neutral) * (self.person.hair.volume if name == "hair" else 1.0)
             pieces.append((attachment.weight @ head + attachment.offset * size).astype(np.float32))
@@ -227,17 +226,16 @@ def _piece(name: str, attachment: Attachment) -> Piece:
 def common_pieces(pack: Pack) -> list[Piece]:
     """What everybody has, with the same vertices and faces: COMMON, in this order."""
     region = pack.skin_region
-    below = (pack["collar"][pack.skin.faces] > COLLAR).all(1)
     ears, scalp = _painted(pack, "lips_ears_eyelids", 1), _painted(pack, "scalp_beard_goatee", 0)
     kinds = np.select(
-        [below, region == "neck_torso", region != "head", ears, scalp],
-        [0, *numbers(("neck", "mouth", "ears", "scalp"))],
+        [region == "neck_torso", region != "head", ears, scalp],
+        numbers(("neck", "mouth", "ears", "scalp")),
         PARTS.index("skin"),
     )
     eyes = pack.attachment("eyes/high-poly")
     cornea = _of_triangles(pack, "eyes/high-poly.face_is_cornea", eyes)
     return [
-        Piece("skin", pack.skin, len(pack["vertex"]), kinds),
+        Piece("skin", pack.skin, len(pack.with_cut(pack["vertex"])), kinds),
         Piece("eyes", eyes.topology, len(eyes.offset), np.where(cornea, 0, PARTS.index("eyes"))),
         _piece("teeth", pack.attachment("teeth/teeth_base")),  # all teeth share its faces
         _piece("tongue", pack.attachment("tongue/tongue01")),
@@ -248,7 +246,7 @@ def _painted(pack: Pack, mask: str, channel: int) -> np.ndarray:
     """Which of the skin's triangles a mask of the atlas covers at their middle."""
     image = pack.picture(f"masks/{mask}")[..., channel]
     size = np.array(image.shape[::-1])
-    at = np.clip((pack["uv"][pack.skin.face_uv].mean(1) * size).astype(int), 0, size - 1)
+    at = np.clip((pack.skin.uv[pack.skin.face_uv].mean(1) * size).astype(int), 0, size - 1)
     return image[at[:, 1], at[:, 0]] > 127
 
 

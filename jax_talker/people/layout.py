@@ -99,9 +99,8 @@ def _coordinates(pack: Pack, mesh: Joined, name: str) -> tuple[np.ndarray, np.nd
     """Chart coordinates [m, 3, 2] in [0, 1]² of faces' corners, which lies in front [m, 3] (> 0), and the faces [m]."""
     uv = mesh.topology.uv[mesh.topology.face_uv]
     if name in ("skin", "neck", "mouth"):
-        region = pack.skin_region[(common_pieces(pack)[0].parts > 0)]
         wanted = {"skin": "head", "neck": "neck_torso", "mouth": "mouth_inside"}[name]
-        faces = np.flatnonzero(region == wanted)  # the skin's faces are the joined mesh's first
+        faces = np.flatnonzero(pack.skin_region == wanted)  # the skin's faces are the joined mesh's first
         uv = uv[faces]
         if name == "skin":
             uv = np.stack(

@@ -15,6 +15,7 @@ from jax_talker.errors import UserError
 
 DELTA_UNIT = 1e-4  # metres: target_delta is in 0.1 mm
 SKINS = "skins"
+COLLAR = 0.012  # metres: where the pack's collar field is above this the head ends, and a shirt would begin
 
 
 @dataclass(frozen=True)
@@ -97,14 +98,53 @@ class Pack:
         return self.targets[[self.target_row[f"arkit/{name}"] for name in self.units]]
 
     @cached_property
-    def skin(self) -> Topology:
-        """The head's own mesh: two triangles a quad; quad q is triangles 2 q and 2 q + 1."""
-        return Topology(_triangles(self["face"]), _triangles(self["face_uv"]), self["uv"])
+    def _cut_skin(self) -> tuple[Topology, np.ndarray, np.ndarray, np.ndarray]:
+        """The skin above the collar; its triangles' regions; edges [k, 2] that the collar cuts, and where [k]."""
+        field, uv = COLLAR - self["collar"], self["uv"].tolist()
+        faces, face_uv, source = [], [], []
+        edges: dict[tuple[int, int], int] = {}
+        shares: list[float] = []
 
-    @cached_property
+        def cut(a: int, b: int, p: int, q: int) -> tuple[int, int]:
+            """The vertex and the texture coordinates at which the collar crosses the edge from a to b."""
+            share = float(field[a] / (field[a] - field[b]))
+            if (a, b) not in edges:
+                edges[a, b] = len(edges)
+                shares.append(share)
+            uv.append([(1 - share) * x + share * y for x, y in zip(uv[p], uv[q], strict=True)])
+            return len(field) + edges[a, b], len(uv) - 1
+
+        for k, (face, corners) in enumerate(zip(_triangles(self["face"]), _triangles(self["face_uv"]), strict=True)):
+            ring = []  # Sutherland and Hodgman's polygon of what is above
+            for i in range(3):
+                (a, p), (b, q) = (face[i], corners[i]), (face[(i + 1) % 3], corners[(i + 1) % 3])
+                if field[a] >= 0:
+                    ring.append((a, p))
+                if (field[a] >= 0) != (field[b] >= 0):
+                    ring.append(cut(a, b, p, q) if field[a] >= 0 else cut(b, a, q, p))
+            for i in range(1, len(ring) - 1):
+                faces.append([ring[0][0], ring[i][0], ring[i + 1][0]])
+                face_uv.append([ring[0][1], ring[i][1], ring[i + 1][1]])
+                source.append(k // 2)
+        region = self["face_region_names"][self["face_region"]][source]
+        topology = Topology(np.array(faces, np.int32), np.array(face_uv, np.int32), np.array(uv, np.float32))
+        return topology, region, np.array(list(edges), np.int32).reshape(-1, 2), np.array(shares, np.float32)
+
+    @property
+    def skin(self) -> Topology:
+        """The head's own mesh as triangles, cut where a shirt would begin; its vertices are ``with_cut``'s."""
+        return self._cut_skin[0]
+
+    @property
     def skin_region(self) -> np.ndarray:
         """[triangles] str: head, mouth_inside, eye_socket_left, eye_socket_right, neck_torso."""
-        return np.repeat(self["face_region_names"][self["face_region"]], 2)
+        return self._cut_skin[1]
+
+    def with_cut(self, vertices: np.ndarray) -> np.ndarray:
+        """The head's vertices [V, C] and after them those on the cut, between two of them each."""
+        _, _, edges, shares = self._cut_skin
+        at = shares[:, None]
+        return np.concatenate([vertices, (1 - at) * vertices[edges[:, 0]] + at * vertices[edges[:, 1]]])
 
     def names(self, kind: str) -> list[str]:
         """Attachments of a kind (``hair``), without the kind."""

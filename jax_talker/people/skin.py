@@ -138,7 +138,7 @@ def _on_skin(pack: Pack, name: str) -> np.ndarray:
     """Where an attachment's vertices lie in the head's atlas, [n, 2]: as the skin's vertices that they hang on do."""
     head = pack.skin_region == "head"
     coordinates = np.zeros((len(pack["vertex"]), 2), np.float32)
-    coordinates[pack.skin.faces[head]] = pack["uv"][pack.skin.face_uv[head]]
+    coordinates[pack.skin.faces[head]] = pack.skin.uv[pack.skin.face_uv[head]]
     return pack.attachment(name).weight @ coordinates
 
 
@@ -178,7 +178,7 @@ def _soft_hairline(pack: Pack) -> np.ndarray:
     """The mask of painted hair, its hard edges thinned out over a centimetre; no further into lips than it was."""
     mask = pack.picture("masks/scalp_beard_goatee")
     scale = mask.shape[1] / 1472
-    head = (pack["uv"][pack["face_uv"][pack.skin_region[::2] == "head"]] * mask.shape[1::-1]).astype(np.int32)
+    head = (pack.skin.uv[pack.skin.face_uv[pack.skin_region == "head"]] * mask.shape[1::-1]).astype(np.int32)
     there = np.zeros(mask.shape[:2], np.float32)
     cv2.fillPoly(there, list(head), (1.0,))
     soft = np.empty((*mask.shape[:2], 3), np.float32)
