@@ -101,6 +101,7 @@ class Pack:
     def _cut_skin(self) -> tuple[Topology, np.ndarray, np.ndarray, np.ndarray]:
         """The skin above the collar; its triangles' regions; edges [k, 2] that the collar cuts, and where [k]."""
         field, uv = COLLAR - self["collar"], self["uv"].tolist()
+        triangles, triangles_uv = _triangles(self["face"]), _triangles(self["face_uv"])
         faces, face_uv, source = [], [], []
         edges: dict[tuple[int, int], int] = {}
         shares: list[float] = []
@@ -114,7 +115,7 @@ class Pack:
             uv.append([(1 - share) * x + share * y for x, y in zip(uv[p], uv[q], strict=True)])
             return len(field) + edges[a, b], len(uv) - 1
 
-        for k, (face, corners) in enumerate(zip(_triangles(self["face"]), _triangles(self["face_uv"]), strict=True)):
+        for k, (face, corners) in enumerate(zip(triangles.tolist(), triangles_uv.tolist(), strict=True)):
             ring = []  # Sutherland and Hodgman's polygon of what is above
             for i in range(3):
                 (a, p), (b, q) = (face[i], corners[i]), (face[(i + 1) % 3], corners[(i + 1) % 3])
