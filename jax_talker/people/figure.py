@@ -8,7 +8,7 @@ from typing import no_type_check
 import numpy as np
 
 from jax_talker.people import painting
-from jax_talker.people.identity import BALD, Person
+from jax_talker.people.identity import BALD, Person, lash_styles
 from jax_talker.people.light import Light, directions, irradiance, visibility
 from jax_talker.people.pack import Attachment, Pack, Topology
 from jax_talker.people.raster import Textures
@@ -19,7 +19,7 @@ from jax_talker.procedural.compiled import njit
 # Parts of the part map, in order; 0 is background.
 PARTS = ("nothing", "skin", "ears", "scalp", "neck", "mouth", "eyes", "teeth", "tongue", "lashes", "hair")
 SKIN = ("skin", "ears", "scalp", "neck")
-COMMON = ("skin", "eyes", "teeth", "tongue")
+COMMON = ("skin", "eyes", "teeth", "tongue", "lashes")
 SOFT = ("lashes", "hair")  # with alpha, composited in order
 VIEWER = np.array([0.0, 0.0, 1.0], np.float32)  # metres from between the eyes: whom the highlights are for
 HEAD_MIDDLE = np.array([0.0, 0.01, -0.085], np.float32)  # metres
@@ -67,7 +67,7 @@ class Figure:
     def __init__(self, pack: Pack, person: Person):
         self.pack, self.person = pack, person
         self.shape = Shape(pack, person.weights)
-        self._hung: dict[str, Attachment] = {  # teeth and tongue first: what everybody has in the same place
+        self._hung: dict[str, Attachment] = {  # first what everybody has in the same place, as in COMMON
             "teeth": pack.attachment(f"teeth/{person.teeth}"),
             "tongue": pack.attachment("tongue/tongue01"),
             "lashes": pack.attachment(f"eyelashes/{person.lashes}"),
@@ -78,7 +78,7 @@ class Figure:
 
     def _join(self) -> None:
         """Static arrays of the joined mesh: faces, their textures and parts, what each vertex belongs to."""
-        pieces = common_pieces(self.pack) + [_piece(name, a) for name, a in self._hung.items() if name not in COMMON]
+        pieces = common_pieces(self.pack)[:2] + [_piece(name, a) for name, a in self._hung.items()]
         joined = join(pieces)
         self.start, self.vertex_count = joined.start, joined.vertex_count
         self.faces, self.face_uv, self.uv = joined.topology.faces, joined.topology.face_uv, joined.topology.uv
@@ -239,6 +239,7 @@ def common_pieces(pack: Pack) -> list[Piece]:
         Piece("eyes", eyes.topology, len(eyes.offset), np.where(cornea, 0, PARTS.index("eyes"))),
         _piece("teeth", pack.attachment("teeth/teeth_base")),  # all teeth share its faces
         _piece("tongue", pack.attachment("tongue/tongue01")),
+        _piece("lashes", pack.attachment(f"eyelashes/{lash_styles(pack)[0]}")),
     ]
 
 

@@ -120,11 +120,19 @@ def random_person(pack: Pack, seed: int) -> Person:
             rng, [b for b in pack.names("eyebrows") if b not in (BROWS_OF_MEN if female > 0.5 else BROWS_OF_WOMEN)]
         ),
         brow_color=tuple(brow.tolist()),
-        lashes=_one(rng, pack.names("eyelashes")[: 2 if man > 0.5 else 4]),
+        lashes=_one(rng, lash_styles(pack)[: 2 if man > 0.5 else None]),
         iris=_one(rng, irises),
         iris_hue=float(rng.normal(0, 6)),
         teeth=_one(rng, pack.names("teeth")),
     )
+
+
+def lash_styles(pack: Pack) -> list[str]:
+    """The lashes that share their faces, which a plane for everybody needs."""
+    names = pack.names("eyelashes")
+    first = pack.attachment(f"eyelashes/{names[0]}").topology
+    same = [pack.attachment(f"eyelashes/{name}").topology for name in names]
+    return [n for n, t in zip(names, same, strict=True) if np.array_equal(t.face_uv, first.face_uv)]
 
 
 def _one(rng: np.random.Generator, names) -> str:

@@ -1,4 +1,4 @@
-"""Where each texel of a generator's plane lies on the head: charts for skin, neck, mouth, eyes, teeth and tongue.
+"""Where each texel of a generator's plane lies on the head: charts for skin, neck, mouth, eyes, teeth, tongue, lashes.
 
 One square plane holds all charts. The skin's atlas is stretched towards lids and lips: a head seen from the front would
 spend two thirds of its texels on what nobody looks at. Eyes show their discs, teeth the arch as seen from outside, the
@@ -22,9 +22,10 @@ CHARTS = {
     "mouth": (0.35, 0.69, 0.55, 0.89),
     "eye_left": (0.56, 0.69, 0.77, 0.89),
     "eye_right": (0.78, 0.69, 0.99, 0.89),
-    "teeth_upper": (0.00, 0.90, 0.40, 1.00),
-    "teeth_lower": (0.41, 0.90, 0.78, 1.00),
-    "tongue": (0.79, 0.90, 1.00, 1.00),
+    "teeth_upper": (0.00, 0.90, 0.36, 1.00),
+    "teeth_lower": (0.37, 0.90, 0.70, 1.00),
+    "tongue": (0.71, 0.90, 0.84, 1.00),
+    "lashes": (0.85, 0.90, 1.00, 1.00),
 }
 CHART_NAMES = ("none", *CHARTS)
 
@@ -91,7 +92,7 @@ def make_layout(pack: Pack, size: int) -> Layout:
 
 
 def _any_texture(pack: Pack, piece: str) -> str:
-    kind = {"skin": SKINS}.get(piece, piece)
+    kind = {"skin": SKINS, "lashes": "eyelashes"}.get(piece, piece)
     return f"{kind}/{pack.pictures(kind)[0]}"
 
 
@@ -115,6 +116,9 @@ def _coordinates(pack: Pack, mesh: Joined, name: str) -> tuple[np.ndarray, np.nd
         faces = np.flatnonzero(mesh.parts == PARTS.index("eyes"))
         faces = faces[of_side[mesh.topology.faces[faces, 0] - mesh.start["eyes"]]]
         return (uv[faces] - EYE_CENTERS[name]) / (2 * EYE_REACH) + 0.5, np.ones((len(faces), 3)), faces
+    if name == "lashes":
+        faces = np.flatnonzero(mesh.parts == PARTS.index("lashes"))
+        return uv[faces], np.ones((len(faces), 3)), faces
     base = pack["vertex"]
     piece = "tongue/tongue01" if name == "tongue" else "teeth/teeth_base"
     vertices = pack.attachment(piece).fit(base, base)

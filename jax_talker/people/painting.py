@@ -16,6 +16,7 @@ LOG_LINEAR = np.log(np.maximum(LINEAR, LINEAR[1])).astype(np.float32)
 CONTRAST = 0.38  # how far a hair texture's log-lightness spreads
 IRIS_CENTERS, IRIS_RADIUS = ((723, 303), (297, 727)), 118  # texels of 1024
 EYE_ALBEDO = 0.82
+LASHES = (0.06, 0.045, 0.04)  # sRGB
 
 
 def to_linear(srgb) -> np.ndarray:
@@ -82,9 +83,9 @@ def _irises(size: int) -> np.ndarray:
     return np.logical_or(*inside).astype(np.uint8) * 255
 
 
-def lashes(pack: Pack, person: Person) -> np.ndarray:
+def lashes(pack: Pack, person: Person, read: Read = lambda _, image: image) -> np.ndarray:
     """Lashes, thinner on men: the pack's are painted for make-up."""
-    out = recolored(pack.picture(f"eyelashes/{person.lashes}"), (0.06, 0.045, 0.04))
+    out = read(person.lashes, recolored(pack.picture(f"eyelashes/{person.lashes}"), LASHES)).copy()
     out[..., 3] = (out[..., 3] * (0.45 + 0.4 * person.female)).astype(np.uint8)
     return out
 

@@ -25,6 +25,7 @@ class Planes:
     position: np.ndarray  # [S, S, 3] world
     normal: np.ndarray  # [S, S, 3] unit
     color: np.ndarray  # [S, S, 3] sRGB as pictures show it
+    alpha: np.ndarray  # [S, S] opacity: 1 but for lashes
     openness: np.ndarray  # [S, S] share of all directions that the texel sees, 0 hidden … 1
 
 
@@ -42,12 +43,13 @@ class TextureSpace:
         self._wet = self.layout.valid & (self.layout.mesh.parts[np.maximum(self.layout.face, 0)] == PARTS.index("eyes"))
 
     def albedo(self, person: Person) -> np.ndarray:
-        """sRGB of the person's textures and their gloss, [S, S, 4] uint8; brows are in it, lashes and hair are not."""
+        """sRGB of the person's textures, and their gloss, or the lashes' opacity, [S, S, 4] uint8; hair is not in it."""
         painted = {
             "skin": skin(self.pack, person, self._canvas["skin"]),
             "eyes": painting.eyes(self.pack, person, self._canvas["eyes"].read),
             "teeth": painting.teeth(self.pack, self._canvas["teeth"].read),
             "tongue": painting.tongue(self.pack, self._canvas["tongue"].read),
+            "lashes": painting.lashes(self.pack, person, self._canvas["lashes"].read),
         }
         out = np.zeros((*self.layout.face.shape, 4), np.uint8)
         for name, where in self._where.items():
@@ -62,8 +64,9 @@ class TextureSpace:
         position, normal, light, shine, openness = np.split(whole, [3, 6, 9, 12], -1)
         length = np.linalg.norm(normal, axis=-1, keepdims=True)
         normal = normal / np.where(length > 0, length, 1)
+        alpha = np.where(self._where["lashes"], albedo[..., 3] / np.float32(255), self.layout.valid).astype(np.float32)
         color = _shade(self.layout.valid, albedo, light, shine, normal, self._wet, lit.mirrors)
-        return Planes(position, figure.shape.frame.turn(normal), color, openness[..., 0])
+        return Planes(position, figure.shape.frame.turn(normal), color, alpha, openness[..., 0])
 
 
 @dataclass(frozen=True)

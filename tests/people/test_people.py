@@ -10,6 +10,7 @@ from jax_talker.data.track.landmarks import IBUG
 from jax_talker.people.expression import FRIENDLY, VISEMES, gaze_units, perform, unit_vector, within
 from jax_talker.people.figure import PARTS, SKIN, Figure, numbers
 from jax_talker.people.identity import random_person
+from jax_talker.people.layout import CHART_NAMES
 from jax_talker.people.light import studio
 from jax_talker.people.picture import take
 from jax_talker.people.shape import Shape
@@ -178,7 +179,7 @@ def test_texels_are_where_pictures_show_them(figure, space):
 
 
 def test_texture_space_covers_the_head_and_follows_its_expression(figure, space):
-    layout, names = space.layout, figure.pack.units
+    layout = space.layout
     assert layout.valid.mean() > 0.78
     assert np.allclose(layout.weights[layout.valid].sum(-1), 1, atol=1e-5)
     assert (layout.weights >= -1e-4).all()
@@ -190,7 +191,10 @@ def test_texture_space_covers_the_head_and_follows_its_expression(figure, space)
     assert moved[lower].min() > 0.01, "lower teeth fall with the jaw"
     assert moved[layout.chart == 6].max() < 0.5 * moved[lower].max(), "upper ones hardly"
     assert moved[eyes].max() < 1e-6
-    assert names.index("jawOpen") >= 0
+    alpha = space.planes(space.albedo(figure.person), figure, pose, lit).alpha
+    lashes = layout.chart == CHART_NAMES.index("lashes")
+    assert 0.02 < alpha[lashes].mean() < 0.6
+    assert (alpha[layout.valid & ~lashes] == 1).all()
 
 
 def test_samples_repeat_and_are_plausible(space):
