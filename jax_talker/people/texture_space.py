@@ -43,7 +43,7 @@ class TextureSpace:
         self._wet = self.layout.valid & (self.layout.mesh.parts[np.maximum(self.layout.face, 0)] == PARTS.index("eyes"))
 
     def albedo(self, person: Person) -> np.ndarray:
-        """sRGB of the person's textures, and their gloss, or the lashes' opacity, [S, S, 4] uint8; hair is not in it."""
+        """sRGB of the textures and their gloss, or the lashes' opacity, [S, S, 4] uint8; hair is not in it."""
         painted = {
             "skin": skin(self.pack, person, self._canvas["skin"]),
             "eyes": painting.eyes(self.pack, person, self._canvas["eyes"].read),
