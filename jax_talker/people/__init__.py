@@ -5,5 +5,5 @@ lights and cameras drawn from the seeds; pictures of them (colour, alpha, depth,
 normal and visibility of every point of a texture; clips. Pure functions of their seeds, on the host.
 
 identity · expression · light (samplers) → painting and skin (textures), shape (vertices) → figure (one person, all
-meshes) → picture (rasteriser: raster) and layout, texture_space, shell (what a generator learns) → sheet, filming.
+meshes) → picture, shots (rasteriser: raster) and layout, texture_space, shell (for a generator) → sheet, filming.
 """

@@ -7,7 +7,7 @@ import pytest
 from jax_talker import geometry
 from jax_talker.data.camera.pose import euler_angles, track_head
 from jax_talker.data.track.landmarks import IBUG
-from jax_talker.people.expression import FRIENDLY, VISEMES, gaze_units, perform, unit_vector, within
+from jax_talker.people.expression import FRIENDLY, MOODS, VISEMES, gaze_units, perform, unit_vector, within
 from jax_talker.people.figure import PARTS, SKIN, Figure, numbers
 from jax_talker.people.identity import random_person
 from jax_talker.people.layout import CHART_NAMES
@@ -15,6 +15,7 @@ from jax_talker.people.light import studio
 from jax_talker.people.picture import take
 from jax_talker.people.shape import Shape
 from jax_talker.people.shell import hair_shell
+from jax_talker.people.shots import shots
 from jax_talker.people.texture_space import TextureSpace, samples
 from jax_talker.procedural.render import project
 
@@ -140,6 +141,16 @@ def test_nobody_is_seen_through(figure):
         assert not holes, (yaw, pitch, holes)
 
 
+def test_nothing_inside_comes_through_the_skin(pack):
+    """Cheeks that rise and broad noses press sockets and the mouth's walls out; only between lips may these show."""
+    for seed in (2, 4, 19):
+        picture = shown(Figure(pack, random_person(pack, seed)), MOODS["laugh"])
+        (left, top), (right, bottom) = picture.landmarks[48:].min(0) - 2, picture.landmarks[48:].max(0) + 2
+        row, col = np.nonzero(np.isin(picture.part, numbers(("mouth", "teeth", "tongue"))))
+        assert len(row) > 20
+        assert ((row > top) & (row < bottom) & (col > left) & (col < right)).all(), seed
+
+
 def test_landmarks_give_prepares_cameras_back(figure):
     """Poses fitted to landmarks of rigid turns are the true ones to a degree, as for real video."""
     _, lit = posed(figure, {})
@@ -241,3 +252,13 @@ def test_speech_opens_and_closes_the_mouth(pack):
     assert np.array_equal(blink > 0.99, acting.blink > 0.99)
     assert blink.max() > 0.9
     assert len(acting.sound) == 8 * 16_000
+
+
+def test_shots_repeat_and_look_from_everywhere(pack):
+    first = list(shots(pack, [8], moments=1, views=3, size=48, fine=1))
+    again = list(shots(pack, [7, 8], moments=1, views=3, size=48, fine=1))[3:]
+    for a, b in zip(first, again, strict=True):
+        assert np.array_equal(a.picture.image, b.picture.image)
+        assert np.array_equal(a.label, b.label)
+    assert len({tuple(shot.label) for shot in first}) == 3
+    assert all((shot.picture.alpha > 0.5).mean() > 0.25 for shot in first)
