@@ -11,6 +11,7 @@ from jax_talker import geometry
 from jax_talker.data.clip.clip import open_clip
 from jax_talker.errors import UserError
 from jax_talker.people import filming
+from jax_talker.people.codes import identity_code
 from jax_talker.people.expression import MOODS, VISEMES, random_expression, unit_vector, within
 from jax_talker.people.figure import PARTS, Figure
 from jax_talker.people.identity import random_person
@@ -81,6 +82,23 @@ def test_mirrored_hair_is_the_mirror_image(tiny):
     plain, mirrored = (tiny.attachment("hair/short01", mirrored=m) for m in (False, True))
     assert np.array_equal(plain.offset * [-1, 1, 1], mirrored.offset)
     assert np.array_equal(plain.topology.faces[:, ::-1], mirrored.topology.faces), "and its outside stays outside"
+
+
+def test_codes_tell_people_apart_and_hold_their_shape(tiny):
+    people = [random_person(tiny, seed) for seed in range(6)]
+    codes = [identity_code(tiny, person) for person in people]
+    vectors = [np.concatenate(list(code.values())) for code in codes]
+    assert len({len(v) for v in vectors}) == 1
+    assert min(np.abs(a - b).max() for k, a in enumerate(vectors) for b in vectors[:k]) > 0.05
+    for person, code in zip(people, codes, strict=True):
+        weights = np.zeros_like(person.weights)
+        weights[:24] = code["macro"]
+        for x, below, above in zip(
+            code["sliders"] * tiny["modifier_sigma"], tiny["modifier_negative"], tiny["modifier_positive"], strict=True
+        ):
+            rows = below if x < 0 else above
+            weights[rows[rows >= 0]] += abs(x)
+        assert np.allclose(weights, person.weights, atol=1e-6)
 
 
 def test_samples_of_the_tiny_pack(tiny):
