@@ -9,10 +9,10 @@ from jax_talker.people.pack import SKINS, Pack
 def identity_code(pack: Pack, person: Person) -> dict[str, np.ndarray]:
     """All that tells the person from others, by name, float32; concatenate the values in this order for one vector.
 
-    ``macro`` [24] weights of ancestry × gender × age; ``sliders`` [160] in their own standard deviations; ``skins`` [11]
-    shares; ``tone`` [9] log gains of skin and lips, wrinkles, freckles, gloss; ``hair`` one of the pack's styles or none
-    and its side, volume, density and colour; ``face_hair`` beard, brows' colour; ``brows``, ``lashes``, ``iris``,
-    ``teeth`` one of the pack's, with the iris's hue.
+    ``macro`` [24] weights of ancestry × gender × age; ``sliders`` [160] in their own deviations; ``skins`` [11]
+    shares; ``tone`` [9] log gains of skin and lips, wrinkles, freckles, gloss; ``hair`` a style of the pack or none,
+    its side, volume, density and colour; ``face_hair`` [5] beard and the brows' colour; ``brows``, ``lashes``, ``iris``,
+    ``teeth`` one of the pack's each, with the iris's hue.
     """
     macro = [row for name, row in pack.target_row.items() if name.startswith("macro/") and "universal" not in name]
     hair = person.hair
