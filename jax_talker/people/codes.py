@@ -11,7 +11,7 @@ def identity_code(pack: Pack, person: Person) -> dict[str, np.ndarray]:
 
     ``macro`` [24] weights of ancestry × gender × age; ``sliders`` [160] in their own deviations; ``skins`` [11]
     shares; ``tone`` [9] log gains of skin and lips, wrinkles, freckles, gloss; ``hair`` a style of the pack or none,
-    its side, volume, density and colour; ``face_hair`` [5] beard and the brows' colour; ``brows``, ``lashes``, ``iris``,
+    its side, volume, density and colour; ``face_hair`` [5] beard and colour of brows; ``brows``, ``lashes``, ``iris``,
     ``teeth`` one of the pack's each, with the iris's hue.
     """
     macro = [row for name, row in pack.target_row.items() if name.startswith("macro/") and "universal" not in name]

@@ -23,6 +23,7 @@ COMMON = ("skin", "eyes", "teeth", "tongue", "lashes")
 SOFT = ("lashes", "hair")  # with alpha, composited in order
 VIEWER = np.array([0.0, 0.0, 1.0], np.float32)  # metres from between the eyes: whom the highlights are for
 HEAD_MIDDLE = np.array([0.0, 0.01, -0.085], np.float32)  # metres
+TRANSLUCENT = 0.35  # of the light on hair comes through it
 MOUTH_BOUNCE = 0.35  # of the light in a mouth comes off its walls
 MOUTH_DEPTH = 0.025  # metres in which light in the mouth falls to 1/e
 LIP_DEPTH = 0.006  # metres behind the lips' front from where it falls
@@ -175,6 +176,9 @@ class Figure:
         towards = directions()
         radiance = light.radiance(towards)
         falling = irradiance(posed.normals, posed.seen, self._wrap, towards, radiance)
+        hair = self.vertex_part == PARTS.index("hair")
+        through = irradiance(-posed.normals[hair], posed.seen[hair], self._wrap[hair], towards, radiance)
+        falling[hair] += TRANSLUCENT * (through - falling[hair])
         shine = np.zeros((self.vertex_count, 4), np.float32)
         shine[:, :3] = self._highlights(posed, light)
         shine[:, 3] = ~np.isin(self.vertex_part, numbers(SOFT))

@@ -17,7 +17,7 @@ ASYMMETRY = 0.45  # of the pack's own spread
 
 # sRGB of hair: (colour, how likely with dark skin, with light skin); grey comes with age
 HAIR_COLORS = {
-    "black": ((0.075, 0.062, 0.055), 1.0, 0.25),
+    "black": ((0.105, 0.088, 0.078), 1.0, 0.25),
     "dark brown": ((0.17, 0.115, 0.08), 0.35, 0.35),
     "brown": ((0.30, 0.20, 0.13), 0.08, 0.35),
     "light brown": ((0.44, 0.31, 0.20), 0.0, 0.25),
@@ -36,6 +36,7 @@ LONG = {
 }  # three hide an eye
 BROWS_OF_WOMEN, BROWS_OF_MEN = ("eyebrow006", "eyebrow007"), ("eyebrow009", "eyebrow012")
 BALD = ""
+LIPS, LIPSTICK = np.array([-0.10, -0.22, -0.20]), np.array([0.02, -0.08, -0.06])  # log gain: everybody's, women's
 ASIAN_SKINS = np.array([0.0, -0.01, 0.10])  # log gain: theirs are yellower than people are
 
 
@@ -110,7 +111,7 @@ def random_person(pack: Pack, seed: int) -> Person:
         age=years,
         skins=_skins(pack, rng, ancestry, female, years),
         skin_gain=tuple(np.exp(rng.normal(0, 0.12) + rng.normal(0, 0.03, 3) + ancestry[1] * ASIAN_SKINS).tolist()),
-        lips=tuple(np.exp([0.05 * female - pale, -0.10 * female - pale - 0.05, -0.06 * female - pale]).tolist()),
+        lips=tuple(np.exp(LIPS + female * LIPSTICK - pale).tolist()),
         wrinkles=float(np.clip((years - 35) / 50, 0, 1) * rng.uniform(0.3, 1.0)),
         freckles=float(rng.exponential(1.5)) if dark < 0.3 and rng.random() < 0.25 else 0.0,
         gloss=float(rng.uniform(0.5, 1.5)),

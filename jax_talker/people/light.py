@@ -57,7 +57,15 @@ def _axis(yaw: float, pitch: float) -> np.ndarray:
 
 
 def _light(
-    key: tuple[float, float], strength: float, sharp: float, fill: float, rim: float, sky: float, tints
+    key: tuple[float, float],
+    *,
+    strength: float,
+    sharp: float,
+    fill: float,
+    rim: float,
+    sky: float,
+    tints: np.ndarray,
+    exposure: float,
 ) -> Light:
     """A key light from (yaw, pitch), a fill from the other side, a rim from behind, sky and ground."""
     yaw, pitch = key
@@ -66,12 +74,17 @@ def _light(
     key_tint, other_tint = np.exp(tints[0]), np.exp(tints[1])
     colors = amounts[:, None] * np.stack([key_tint, other_tint, other_tint])
     sharpness = np.array([sharp, 2.0, 6.0])
-    return Light(axes, sharpness, colors, sky * other_tint, 0.45 * sky * np.exp(tints[2]))
+    light = Light(axes, sharpness, colors, sky * other_tint, 0.45 * sky * np.exp(tints[2]))
+    # A photographer exposes for the face: what falls on it from all that is in front comes to ``exposure``.
+    towards = directions()
+    facing = np.maximum(towards @ np.array([0, 0.1, 0.995], np.float32), 0)
+    scale = exposure / ((light.radiance(towards).mean(1) * facing).sum() / facing.sum())
+    return Light(axes, sharpness, scale * light.colors, scale * light.sky, scale * light.ground)
 
 
 def studio() -> Light:
     """The light of comparisons: large and soft, from above the camera's left."""
-    return _light((25, 28), 1.8, 5.0, 0.45, 0.5, 0.5, np.zeros((3, 3)))
+    return _light((25, 28), strength=1.8, sharp=5.0, fill=0.45, rim=0.5, sky=0.5, tints=np.zeros((3, 3)), exposure=1.02)
 
 
 def random_light(rng: np.random.Generator) -> Light:
@@ -86,6 +99,7 @@ def random_light(rng: np.random.Generator) -> Light:
         rim=float(rng.uniform(0, 1.0)),
         sky=float((0.80 - 0.45 * contrast) * rng.uniform(0.85, 1.2)),
         tints=tints,
+        exposure=float(0.98 * np.exp(rng.normal(0, 0.17))),
     )
 
 
