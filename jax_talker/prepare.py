@@ -11,6 +11,10 @@ A procedural person, filmed by as many true side cameras as wanted:
 
     python -m jax_talker.prepare --procedural seed=3,seconds=20 --camera yaw=-30 --camera yaw=20,pitch=10 --out data/p3
 
+A synthetic person with a human face, from the pack of head shapes and skins:
+
+    python -m jax_talker.prepare --people seed=33,seconds=20 --pack heads --camera yaw=-30 --out data/p33
+
 What is good and bad about a clip (also said at the end of the above):
 
     python -m jax_talker.prepare --check data/may
@@ -18,14 +22,17 @@ What is good and bad about a clip (also said at the end of the above):
 Interrupted, the same command goes on where it was.
 """
 
+import functools
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from absl import flags
+from tqdm import tqdm
 
 from jax_talker import cli
-from jax_talker.data.clip.clip import FPS
+from jax_talker.data.clip.clip import FPS, Clip
+from jax_talker.data.clip.clip_writer import check_output
 from jax_talker.data.clip.findings import Finding, Severity
 from jax_talker.data.cut.cutting import Parser
 from jax_talker.data.preparation.options import Options
@@ -33,6 +40,8 @@ from jax_talker.data.preparation.preparation import Prepared, check_clip, prepar
 from jax_talker.data.read.footage import VideoFootage
 from jax_talker.data.read.mead import open_mead
 from jax_talker.errors import UserError
+from jax_talker.people import filming as people_filming
+from jax_talker.people.pack import Pack
 from jax_talker.procedural import filming
 from jax_talker.procedural.sheet import film_clip
 
@@ -75,7 +84,11 @@ EMOTIONS = flags.DEFINE_list("emotions", [], "MEAD: only these (default: all)")
 LEVELS = flags.DEFINE_list("levels", [], "MEAD: only these levels of emotion, 1 to 3 (default: all)")
 LEAVE_OUT = flags.DEFINE_list("leave_out", [], "MEAD: recordings not to use, for example angry/level_1/001")
 flags.DEFINE_string("procedural", None, "film a procedural person instead: seed=3,seconds=20")
-CAMERA = flags.DEFINE_multi_string("camera", [], "a further camera for a procedural person: yaw=30,pitch=10 (repeat)")
+flags.DEFINE_string(
+    "people", None, "film a synthetic person with a human face instead: seed=33,seconds=20; needs --pack"
+)
+PACK = flags.DEFINE_string("pack", None, "folder of the pack of human heads that --people are made from")
+CAMERA = flags.DEFINE_multi_string("camera", [], "a further camera for such a person: yaw=30,pitch=10 (repeat)")
 
 
 # What each flag goes with; given with another source it would be ignored, so that is an error.
@@ -83,15 +96,16 @@ FILMED = ("--video", "--mead")
 GOES_WITH = {
     **dict.fromkeys(("start", "sound"), ("--video",)),
     **dict.fromkeys(("identity", "views", "emotions", "levels", "leave_out"), ("--mead",)),
-    **dict.fromkeys(("camera",), ("--procedural",)),
+    "camera": ("--procedural", "--people"),
+    "pack": ("--people",),
     **dict.fromkeys(("duration", "landmarks", "landmark_model", "focal", "smooth", "pose"), FILMED),
     **dict.fromkeys(("matte", "matte_model", "parsing", "blink", "workers"), FILMED),
-    **dict.fromkeys(("size", "overwrite"), (*FILMED, "--procedural")),
+    **dict.fromkeys(("size", "overwrite"), (*FILMED, "--procedural", "--people")),
 }
 
 
 def main() -> None:
-    sources = {"--video": video, "--mead": mead, "--procedural": film, "--check": check}
+    sources = {"--video": video, "--mead": mead, "--procedural": film, "--people": film_people, "--check": check}
     chosen = [name for name in sources if flags.FLAGS[name[2:]].value]
     if len(chosen) != 1 or (OUT.value is None) != (chosen == ["--check"]):
         raise UserError(
@@ -139,19 +153,48 @@ def mead(root: str, out: str) -> None:
 
 def film(wanted_person: str, out: str) -> None:
     """The program for a procedural person."""
-    wanted = filming.parse_numbers(wanted_person, seed=0.0, seconds=20.0)
-    views = {text: filming.parse_numbers(text, yaw=0.0, pitch=0.0) for text in CAMERA.value}
-    if wanted["seed"] < 0 or wanted["seconds"] * FPS < 1:
-        raise UserError(f"--procedural={wanted_person}: seed must be ≥ 0, seconds at least one frame (1/{FPS})")
+    wanted, views = numbers("procedural", wanted_person)
     scene = filming.make_scene(int(wanted["seed"]), wanted["seconds"])
     clip = film_clip(
         out,
         scene,
         size=SIZE.value,
         source={"procedural": wanted},
-        views={name: (angles["yaw"], angles["pitch"]) for name, angles in views.items()},
+        views=views,
         overwrite=OVERWRITE.value,
     )
+    say_filmed(clip, views)
+
+
+def film_people(wanted_person: str, out: str) -> None:
+    """The program for a synthetic person."""
+    wanted, views = numbers("people", wanted_person)
+    if not PACK.value:
+        raise UserError("--people needs --pack: the folder of the pack of human heads")
+    check_output(out, OVERWRITE.value)
+    scene = people_filming.make_scene(Pack(PACK.value), int(wanted["seed"]), wanted["seconds"])
+    clip = people_filming.film_clip(
+        out,
+        scene,
+        size=SIZE.value,
+        source={"people": wanted},
+        views=views,
+        overwrite=OVERWRITE.value,
+        progress=functools.partial(tqdm, desc="film", unit="frame", dynamic_ncols=True),
+    )
+    say_filmed(clip, views)
+
+
+def numbers(flag: str, text: str) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """Seed and seconds of a filmed person, and the angles of the further cameras."""
+    wanted = filming.parse_numbers(text, seed=0.0, seconds=20.0)
+    if wanted["seed"] < 0 or wanted["seconds"] * FPS < 1:
+        raise UserError(f"--{flag}={text}: seed must be ≥ 0, seconds at least one frame (1/{FPS})")
+    cameras = {name: filming.parse_numbers(name, yaw=0.0, pitch=0.0) for name in CAMERA.value}
+    return wanted, {name: (angles["yaw"], angles["pitch"]) for name, angles in cameras.items()}
+
+
+def say_filmed(clip: Clip, views: Mapping[str, object]) -> None:
     print(f"{clip.root}: {clip.frames} frames at {clip.size}², {1 + len(views)} cameras")
     print(f"look at {clip.root / 'contact_sheet.png'}")
 

@@ -12,6 +12,7 @@ from scipy.signal import butter, lfilter, sosfilt
 
 RATE = 16_000  # samples a second
 CONTROL_RATE = 200  # mouth positions a second
+SMOOTH_SECONDS = 0.030  # of the mouth's way from one phoneme to the next
 
 # name: jaw, lip width, lip rounding, voice, noise, noise's centre in Hz
 PHONEMES = {
@@ -45,11 +46,21 @@ class Speech:
 
     sound: np.ndarray  # [samples] float32 in [−1, 1], 16 kHz
     mouth: np.ndarray  # [T, 3] jaw, lip_width, lip_round at CONTROL_RATE
+    phonemes: np.ndarray  # [T, phonemes of PHONEMES] how much of each the mouth shows: their stresses, smoothed alike
 
     def mouth_at(self, seconds: np.ndarray) -> np.ndarray:
         """The mouth at given times, [n, 3]."""
-        times = np.arange(len(self.mouth)) / CONTROL_RATE
-        return np.stack([np.interp(seconds, times, self.mouth[:, k]) for k in range(3)], -1)
+        return _at(self.mouth, seconds)
+
+    def phonemes_at(self, seconds: np.ndarray) -> np.ndarray:
+        """The phonemes' shares at given times, [n, phonemes]."""
+        return _at(self.phonemes, seconds)
+
+
+def _at(values: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    """Values [T, k] at CONTROL_RATE, interpolated, [n, k]."""
+    times = np.arange(len(values)) / CONTROL_RATE
+    return np.stack([np.interp(seconds, times, column) for column in values.T], -1)
 
 
 def random_voice(rng: np.random.Generator) -> Voice:
@@ -61,7 +72,7 @@ def random_voice(rng: np.random.Generator) -> Voice:
 def speak(seconds: float, rng: np.random.Generator, voice: Voice = Voice()) -> Speech:
     """Babble phrases of syllables with pauses for ``seconds``."""
     steps = round(seconds * CONTROL_RATE)
-    targets = np.zeros((steps, 6))
+    targets, stress = np.zeros((steps, 6)), np.zeros((steps, len(PHONEMES)))
     at = round(rng.uniform(0.15, 0.4) * CONTROL_RATE)
     while at < steps:
         for _ in range(rng.integers(3, 10)):
@@ -69,14 +80,16 @@ def speak(seconds: float, rng: np.random.Generator, voice: Voice = Voice()) -> S
                 phoneme = symbols[rng.integers(len(symbols))]
                 end = at + round(rng.uniform(low, high) * CONTROL_RATE)
                 targets[at:end] = PHONEMES[phoneme]
-                targets[at:end, :3] *= rng.uniform(0.8, 1.05)
+                loud = rng.uniform(0.8, 1.05)
+                targets[at:end, :3] *= loud
+                stress[at:end, list(PHONEMES).index(phoneme)] = loud
                 at = end
         at += round(rng.uniform(0.25, 0.7) * CONTROL_RATE)
-    moving = gaussian_filter1d(targets[:, :3], 0.030 * CONTROL_RATE, axis=0)
+    moving, shown = (gaussian_filter1d(t, SMOOTH_SECONDS * CONTROL_RATE, axis=0) for t in (targets[:, :3], stress))
     moving = np.clip(moving, [0, -1, 0], [1, 1, 1])
     sources = gaussian_filter1d(targets[:, 3:5], 0.012 * CONTROL_RATE, axis=0)
     sound = _synthesize(moving, sources, targets[:, 5], voice, rng, round(seconds * RATE))
-    return Speech(sound, moving)
+    return Speech(sound, moving, shown)
 
 
 def formants(mouth: np.ndarray, tract: float = 1.0) -> np.ndarray:
