@@ -92,7 +92,7 @@ def _cut(picture: Picture, first: int, last: int, size: int) -> np.ndarray:
     """A square around some landmarks, [size, size, 3]."""
     points = picture.landmarks[first:last]
     middle, half = points.mean(0), 0.62 * float(np.ptp(points, axis=0).max())
-    corners = np.float32(middle + half * np.array([[-1, -1], [1, -1], [-1, 1]]))
+    corners = (middle + half * np.array([[-1, -1], [1, -1], [-1, 1]])).astype(np.float32)
     onto = np.array([[0, 0], [size, 0], [0, size]], np.float32)
     return cv2.warpAffine(picture.on(), cv2.getAffineTransform(corners, onto), (size, size), flags=cv2.INTER_AREA)
 
