@@ -12,9 +12,9 @@ import jax
 import numpy as np
 import pytest
 import soundfile
-from data import mead_miniature as mead
 from scipy.spatial.transform import Rotation
 
+from data import mead_miniature as mead
 from jax_talker import priors
 from jax_talker.app import evaluating
 from jax_talker.data.clip.clip import open_clip

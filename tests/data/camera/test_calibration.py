@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from data import mead_miniature as mead
 from scipy.spatial.transform import Rotation
 
+from data import mead_miniature as mead
 from jax_talker import geometry
 from jax_talker.data.camera.calibration import calibrate
 from jax_talker.data.camera.cameras import median_rotation

@@ -5,8 +5,8 @@ import tarfile
 
 import numpy as np
 import pytest
-from data import mead_miniature as mead
 
+from data import mead_miniature as mead
 from jax_talker.data.camera.calibration import calibrate
 from jax_talker.data.camera.pose import track_head
 from jax_talker.data.clip.clip import SAMPLE_RATE, open_clip
