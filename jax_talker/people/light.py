@@ -11,6 +11,7 @@ from typing import no_type_check
 
 import numpy as np
 
+from jax_talker.people.raster import reach
 from jax_talker.procedural.compiled import njit
 
 DIRECTIONS = 48
@@ -143,8 +144,7 @@ def visibility(points, normals, biases, occluders, faces, towards):
             area = (x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)
             if abs(area) < 1e-6:
                 continue
-            left, right = max(int(np.ceil(min(x0, x1, x2) - 0.5)), 0), min(int(max(x0, x1, x2) - 0.5), MAP - 1)
-            top, bottom = max(int(np.ceil(min(y0, y1, y2) - 0.5)), 0), min(int(max(y0, y1, y2) - 0.5), MAP - 1)
+            (left, right), (top, bottom) = reach(x0, x1, x2, MAP), reach(y0, y1, y2, MAP)
             inverse = 1 / area
             for row in range(top, bottom + 1):
                 y = row + np.float32(0.5)

@@ -111,6 +111,13 @@ def levels_of(pixels, faces, uv, face_uv, face_texture, table):
 
 @njit(nogil=True, fastmath=True)
 @no_type_check
+def reach(a, b, c, size):
+    """First and last pixel of ``size`` whose centre lies between a triangle's corners, along one axis."""
+    return max(int(np.ceil(min(a, b, c) - 0.5)), 0), min(int(np.floor(max(a, b, c) - 0.5)), size - 1)
+
+
+@njit(nogil=True, fastmath=True)
+@no_type_check
 def nearest(pixels, inverse_depth, faces, chosen, size):
     """The chosen face that each fine pixel's centre shows, [size, size] (−1: none), and its inverse depth (0: none)."""
     front = np.full((size, size), np.int32(-1))
@@ -121,8 +128,7 @@ def nearest(pixels, inverse_depth, faces, chosen, size):
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         if abs(area) < 1e-9:
             continue
-        left, right = max(int(np.ceil(min(ax, bx, cx) - 0.5)), 0), min(int(np.floor(max(ax, bx, cx) - 0.5)), size - 1)
-        top, bottom = max(int(np.ceil(min(ay, by, cy) - 0.5)), 0), min(int(np.floor(max(ay, by, cy) - 0.5)), size - 1)
+        (left, right), (top, bottom) = reach(ax, bx, cx, size), reach(ay, by, cy, size)
         inverse = 1 / area
         za, zb, zc = inverse_depth[a], inverse_depth[b], inverse_depth[c]
         for row in range(top, bottom + 1):
@@ -221,8 +227,7 @@ def composite(pixels, inverse_depth, faces, face_uv, uv, parts, textures_of, lev
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         if abs(area) < 1e-6:
             continue
-        left, right = max(int(np.ceil(min(ax, bx, cx) - 0.5)), 0), min(int(np.floor(max(ax, bx, cx) - 0.5)), whole - 1)
-        top, bottom = max(int(np.ceil(min(ay, by, cy) - 0.5)), 0), min(int(np.floor(max(ay, by, cy) - 0.5)), whole - 1)
+        (left, right), (top, bottom) = reach(ax, bx, cx, whole), reach(ay, by, cy, whole)
         inverse = 1 / area
         own_a, own_b, own_c = (
             owned((cx - bx) * area, (cy - by) * area),

@@ -1,24 +1,20 @@
 """Film a procedural head: a clip folder with frames, sound, cameras, landmarks and masks from any number of cameras."""
 
-import os
-from collections import deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from jax_talker import geometry
 from jax_talker.blinking import blinks
 from jax_talker.data.clip.clip import FPS
-from jax_talker.data.clip.clip_writer import ClipWriter
 from jax_talker.errors import UserError
-from jax_talker.procedural import motion, speech
+from jax_talker.procedural import motion, shooting, speech
 from jax_talker.procedural.head import Head, picture
 from jax_talker.procedural.identity import Identity, Motion, random_identity, vector
 from jax_talker.procedural.landmarks import VERTICES
 from jax_talker.procedural.render import project
+from jax_talker.procedural.shooting import Shot, in_order, write_shots
 from jax_talker.procedural.skull import to_world
 
 
@@ -68,22 +64,18 @@ def parse_numbers(text: str, **known: float) -> dict[str, float]:
 
 def labels(scene: Scene, yaw: float, pitch: float) -> np.ndarray:
     """EG3D labels [T, 25] of a fixed camera at (yaw, pitch) degrees, as seen from the turning head."""
-    world_from_cam = geometry.orbit(yaw, pitch)
-    head_from_world = geometry.invert_rigid(motion.world_from_head(scene.angles))
-    return geometry.make_label(head_from_world @ world_from_cam)
+    return shooting.labels(scene.angles, yaw, pitch)
 
 
-def film(
-    scene: Scene, cameras: Mapping[str, tuple[float, float]], size: int
-) -> Iterator[dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
-    """Yield for every frame and camera name: image [H, W, 3] uint8, masks [H, W, 3] uint8, landmarks [68, 2] pixels.
+def film(scene: Scene, cameras: Mapping[str, tuple[float, float]], size: int) -> Iterator[dict[str, Shot]]:
+    """For every frame and camera name: image [H, W, 3] uint8, masks [H, W, 3] uint8, landmarks [68, 2] pixels.
 
-    Frames are made ahead by a thread for each core; they come in order.
+    Frames are made ahead and come in order.
     """
     head = Head(scene.person)
     seen = {name: labels(scene, *angles) for name, angles in cameras.items()}
 
-    def shoot(i: int) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def shoot(i: int) -> dict[str, Shot]:
         mesh = head.mesh(scene.motions[i])
         points = to_world(head.face.vertices(scene.motions[i])[VERTICES])
         return {
@@ -91,15 +83,7 @@ def film(
             for name, label in seen.items()
         }
 
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque = deque()
-        for i in range(len(scene.motions)):
-            waiting.append(pool.submit(shoot, i))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    return in_order(shoot, len(scene.motions))
 
 
 def write_clip(
@@ -113,19 +97,16 @@ def write_clip(
     progress=lambda iterable, total: iterable,
 ) -> None:
     """Film the scene from the front and from further ``views`` (name → yaw, pitch in degrees) into a clip folder."""
-    views = dict(views or {})
-    cameras = {"front": (0.0, 0.0), **views}
-    points: dict[str, list[np.ndarray]] = {name: [] for name in cameras}
-    blink = np.array([m.upper_lid for m in scene.motions], np.float32)
-    with ClipWriter(root, size=size, source=source, overwrite=overwrite) as writer:
-        for shots in progress(film(scene, cameras, size), total=len(scene.motions)):
-            for name, (image, masks, landmarks) in shots.items():
-                writer.add(image, masks, view=None if name == "front" else name)
-                points[name].append(landmarks)
-        arrays = {
-            name: {"label": labels(scene, *cameras[name]), "blink": blink, "landmarks": np.stack(points[name])}
-            for name in cameras
-        }
-        arrays["front"]["motion"] = np.stack([vector(m) for m in scene.motions]).astype(np.float32)
-        arrays["front"]["angles"] = scene.angles.astype(np.float32)
-        writer.finish(arrays.pop("front"), scene.speech.sound, views=arrays)
+    cameras = {"front": (0.0, 0.0), **dict(views or {})}
+    write_shots(
+        root,
+        progress(film(scene, cameras, size), total=len(scene.motions)),
+        cameras,
+        size=size,
+        sound=scene.speech.sound,
+        blink=np.array([m.upper_lid for m in scene.motions], np.float32),
+        angles=scene.angles,
+        truth=np.stack([vector(m) for m in scene.motions]),
+        source=source,
+        overwrite=overwrite,
+    )

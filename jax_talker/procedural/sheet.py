@@ -6,7 +6,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
@@ -32,21 +31,25 @@ def film_clip(
     bar = functools.partial(tqdm, desc="film", unit="frame", dynamic_ncols=True)
     write_clip(root, scene, size=size, source=source, views=views, overwrite=overwrite, progress=bar)
     clip = open_clip(root)
-    cv2.imwrite(str(clip.root / "contact_sheet.png"), film_sheet(clip)[..., ::-1])
-    return clip
-
-
-def film_sheet(clip: Clip) -> UInt8[np.ndarray, "H W 3"]:
-    """Pictures, landmarks, head axes and masks of a few frames above the curves of angles, mouth and lids."""
-    frames = clip_frames(clip, np.linspace(0, clip.frames - 1, min(SHOWN, clip.frames)).astype(int).tolist())
-    world_from_cam = geometry.split_label(clip.arrays["label"])[0][:, :3, :3] * np.array([1, -1, -1])
-    yaw, pitch, roll = Rotation.from_matrix(world_from_cam).as_euler("YXZ", degrees=True).T
     motion = clip.arrays["motion"].T
     tracks = {
-        "camera, degrees": {"yaw": yaw, "pitch": -pitch, "roll": roll},
         "mouth": dict(zip(("jaw", "width", "rounding"), motion[:3], strict=True)),
         "lids and brows": {"blink": clip.arrays["blink"], "brows": motion[5]},
     }
+    draw_sheet(clip, "procedural person", tracks)
+    return clip
+
+
+def draw_sheet(clip: Clip, who: str, tracks: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    """Draw the clip's ``contact_sheet.png``: pictures, landmarks, head axes and masks of a few frames above curves [T].
+
+    The curves are those of the camera's angles, then ``tracks``.
+    """
+    frames = clip_frames(clip, np.linspace(0, clip.frames - 1, min(SHOWN, clip.frames)).astype(int).tolist())
+    world_from_cam = geometry.split_label(clip.arrays["label"])[0][:, :3, :3] * np.array([1, -1, -1])
+    yaw, pitch, roll = Rotation.from_matrix(world_from_cam).as_euler("YXZ", degrees=True).T
+    tracks = {"camera, degrees": {"yaw": yaw, "pitch": -pitch, "roll": roll}, **tracks}
     scheme = scheme_of(clip.arrays["landmarks"].shape[1])
-    title = f"procedural person, {clip.frames} frames at {clip.size}²"
-    return contact_sheet(frames, scheme, title=title, tracks=tracks, sound=clip.audio())
+    title = f"{who}, {clip.frames} frames at {clip.size}²"
+    sheet = contact_sheet(frames, scheme, title=title, tracks=tracks, sound=clip.audio())
+    cv2.imwrite(str(clip.root / "contact_sheet.png"), sheet[..., ::-1])

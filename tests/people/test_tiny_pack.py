@@ -116,6 +116,6 @@ def test_a_film_is_a_clip(tiny, tmp_path):
     assert (clip.root / "contact_sheet.png").is_file()
     assert open_clip(clip.root).arrays["motion"].shape == (10, 52)
     label = clip.arrays["label"]
-    assert np.allclose(label, filming.labels(scene, 0, 0), atol=1e-6)
+    assert np.allclose(label, filming.labels(scene.acting.angles, 0, 0), atol=1e-6)
     shot = cv2.imread(str(sorted((clip.root / "frames").glob("*.png"))[0]))
     assert (shot == 255).all(-1).mean() > 0.1, "on white"
