@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 # On a machine whose index holds only CUDA builds of torch: make test TORCH_INDEX="--index-url https://download.pytorch.org/whl/cpu"
 TORCH_INDEX ?=
-# Test files run side by side, this many at once (each takes up to 4 GiB); one file stays in one process.
+# Test files run side by side, this many at once (each takes up to 4 GiB); one file stays in one process. A crash ends
+# the run: pytest-xdist may wait for ever after it has replaced a worker (its issue 1378).
 JOBS ?= 2
 # At the tests' sizes XLA's optimiser takes about twice the time that everything else takes.
-TESTED := XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+TESTED := XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --max-worker-restart 0
 
 .PHONY: demo test test-slow test-all lint clean gpu-check
 .DEFAULT_GOAL := test

@@ -34,7 +34,7 @@ def get_config() -> ConfigDict:
     c.loss = ConfigDict()
     c.loss.l1 = 1.0
     c.loss.ssim = 0.2
-    c.loss.lpips = 0.0  # needs weights:
+    c.loss.lpips = placeholder(float)  # unset: 0.1 where weights are given; 0: none
     c.loss.lpips_weights = placeholder(str)  # a folder of python -m converters lpips, or a .safetensors file
 
     # Rates are steps of Adam: of latents in units of the prior's spread, of detail in models.detail.UNITS.

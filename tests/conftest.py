@@ -12,6 +12,22 @@ SHARED = Path(os.environ.get("JAX_TALKER_SHARED", ROOT.parent / "shared"))
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+# Compiled programs lie in memory maps of their own, and Linux gives a process 65,530 of them (vm.max_map_count); beyond
+# that XLA's compiler ends in a segmentation fault. No single test file asks for more than about 30,000.
+MAPS = Path("/proc/self/maps")
+MANY_MAPS = 16_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _room_for_compiled_programs():
+    """Forgets earlier files' compiled programs before they fill the process."""
+    if MAPS.exists():
+        with MAPS.open("rb") as maps:
+            count = sum(1 for _ in maps)
+        if count > MANY_MAPS:
+            jax.clear_caches()
+
+
 def pytest_collection_modifyitems(items):
     if any(device.platform == "gpu" for device in jax.devices()):
         return

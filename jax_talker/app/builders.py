@@ -22,6 +22,7 @@ from jax_talker.training.objective import ImageLoss
 from jax_talker.training.talking_head import TalkingHead
 
 EXTRACTORS = {"logmel": LogMel}
+LPIPS_WEIGHT = 0.1  # where config.loss.lpips leaves it open
 
 
 def extractor(config: Any) -> FeatureExtractor:
@@ -63,11 +64,12 @@ def image_loss(config: Any) -> tuple[ImageLoss, Any, str]:
                 "set the weight to 0 to train with L1 and SSIM"
             )
         return ImageLoss(weights.l1, weights.ssim), None, f"{text}, no LPIPS weights given"
-    if not weights.lpips:
-        raise UserError("config.loss.lpips is 0, so config.loss.lpips_weights is unused; set one or unset the other")
+    weight = LPIPS_WEIGHT if weights.lpips is None else weights.lpips
+    if not weight:
+        return ImageLoss(weights.l1, weights.ssim), None, f"{text}, LPIPS is switched off"
     net, arrays = lpips.load(weights.lpips_weights)
-    loss = ImageLoss(weights.l1, weights.ssim, weights.lpips, functools.partial(lpips.distance_map, net))
-    return loss, arrays, f"{text} + {weights.lpips:g}·LPIPS ({net})"
+    loss = ImageLoss(weights.l1, weights.ssim, weight, functools.partial(lpips.distance_map, net))
+    return loss, arrays, f"{text} + {weight:g}·LPIPS ({net})"
 
 
 def talking_head(config: Any, prior: Prior, num_gaussians: int, gain: float) -> TalkingHead:

@@ -45,7 +45,8 @@ def _split(changes: Float[Array, "*b C"]) -> dict[str, Array]:
 class Blendshapes(nn.Module):
     """Each Gaussian has its own linear answer to a few mixed coefficients.
 
-    ``expressions`` and ``lips`` count the mixtures of the talker's coefficients; the mixing is learnt, too. ``pose``
+    ``expressions`` and ``lips`` count the mixtures of the talker's coefficients; the mixing is learnt, too; they move
+    the face alone. ``pose``
     lets the head's pose move Gaussians as well: none, those outside the face (hair and neck follow the head late and
     differently), or all. It also explains parallax, so that depth stays wrong where one camera alone looks and true
     side views lose (docs/method.md).
@@ -72,10 +73,13 @@ class Blendshapes(nn.Module):
             mixed("mix_expression", motion.expression, self.expressions), shapes("expression", self.expressions)
         )
         lower = answer(mixed("mix_lips", motion.lips, self.lips), shapes("lips", self.lips))
+        face = (layout.upper + layout.lower)[:, None]
         free = (1 - layout.lower)[None, :, None] * upper + (1 - layout.upper)[None, :, None] * lower
+        # Hair and neck are not moved by what is said: what few frames teach there is chance (docs/method.md).
+        free = jnp.clip(2 * face, 0, 1)[None] * free  # a soft edge: half a face is face
         if self.pose != "none":
             pose = pose_of(motion.held)
-            outside = 1 - jnp.clip(layout.upper + layout.lower, 0, 1)[:, None]
+            outside = 1 - jnp.clip(face, 0, 1)
             colour = jnp.concatenate([jnp.full(n, float(name == "rgb")) for name, n in SIZES.items()])[None]
             follows = {"outside": outside, "shaded": jnp.maximum(outside, colour), "all": jnp.ones_like(outside)}
             free = free + follows[self.pose][None] * answer(pose, shapes("pose", pose.shape[-1]))

@@ -1,0 +1,33 @@
+"""What configurations mean where they leave something open."""
+
+import pytest
+
+from configs import quickstart
+from jax_talker.app import builders
+from jax_talker.errors import UserError
+
+
+def configured(**loss):
+    config = quickstart.get_config()
+    config.loss.update(loss)
+    return config
+
+
+def test_lpips_is_on_where_weights_are_given(shared):
+    weights = str(shared / "models" / "lpips_alex.safetensors")
+    loss, arrays, text = builders.image_loss(configured(lpips_weights=weights))
+    assert loss.lpips == builders.LPIPS_WEIGHT
+    assert arrays is not None
+    assert "0.1·LPIPS (alex)" in text
+    assert builders.image_loss(configured(lpips_weights=weights, lpips=0.3))[0].lpips == 0.3
+    loss, arrays, text = builders.image_loss(configured(lpips_weights=weights, lpips=0.0))
+    assert (loss.lpips, arrays) == (0, None)
+    assert "switched off" in text
+
+
+def test_without_weights_lpips_is_off_aloud_or_an_error():
+    loss, arrays, text = builders.image_loss(configured())
+    assert (loss.lpips, arrays) == (0, None)
+    assert "no LPIPS weights given" in text
+    with pytest.raises(UserError, match=r"needs config\.loss\.lpips_weights"):
+        builders.image_loss(configured(lpips=0.2))
