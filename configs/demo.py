@@ -7,10 +7,13 @@ from configs import quickstart
 
 def get_config() -> ConfigDict:
     c = quickstart.get_config()
-    c.personalize.invert_steps = 200
-    c.personalize.tune_steps = 700
+    c.personalize.invert_steps = 140
+    c.personalize.tune_steps = 850
+    c.personalize.detail = 0.001  # labels and masks are exact here: no errors that detail could learn
     c.train.hear_steps = 600
-    c.train.steps = 360
+    c.train.steps = 430
+    c.train.lower = 2.0
+    c.train.upper = 0.5
     c.model.pose = "none"  # this person's light and hair turn with the head
     c.log.images = 0
     c.log.checkpoint = 0

@@ -76,7 +76,7 @@ class Blendshapes(nn.Module):
         face = (layout.upper + layout.lower)[:, None]
         free = (1 - layout.lower)[None, :, None] * upper + (1 - layout.upper)[None, :, None] * lower
         # Hair and neck are not moved by what is said: what few frames teach there is chance (docs/method.md).
-        free = jnp.clip(2 * face, 0, 1)[None] * free  # a soft edge: half a face is face
+        free = jnp.clip(6 * face, 0, 1)[None] * free  # a soft edge: what is a sixth of a face moves with it
         if self.pose != "none":
             pose = pose_of(motion.held)
             outside = 1 - jnp.clip(face, 0, 1)

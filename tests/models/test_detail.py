@@ -117,9 +117,8 @@ def test_a_field_obeys_the_masks(field, gaussians):
     """Lips do not touch what only expression may move, nor the reverse, nor either what is unseen."""
     form, _, alive = field
     layout = detail.as_they_are(N)
-    layout = replace(
-        layout, upper=layout.upper.at[0].set(1), lower=layout.lower.at[1].set(1), seen=layout.seen.at[2].set(0)
-    )
+    upper, lower = layout.upper.at[0].set(1).at[2:].set(0.5), layout.lower.at[1].set(1).at[2:].set(0.5)
+    layout = replace(layout, upper=upper, lower=lower, seen=layout.seen.at[2].set(0))
     show = lambda e, p: form.apply(alive, gaussians, Motion(e, p, HELD), layout)  # noqa: E731
     expression, lips = normal(5, 2, 4), normal(6, 2, 5)
     base, spoken, frowned = show(expression, lips), show(expression, -lips), show(-expression, lips)
@@ -127,6 +126,21 @@ def test_a_field_obeys_the_masks(field, gaussians):
     np.testing.assert_array_equal(changed(base, spoken)[:4], [False, True, False, True])
     np.testing.assert_array_equal(changed(base, frowned)[:4], [True, False, False, True])
     same(jax.tree.map(lambda x: x[:, 2], base), jax.tree.map(lambda x: x[:, 2], gaussians), atol=1e-6)
+
+
+def test_speech_moves_the_face_alone(gaussians):
+    """Blendshapes leave hair and neck alone, and fade in over the face's edge."""
+    form = FORMS["blendshapes"]
+    motion = Motion(normal(5, 2, 4), normal(6, 2, 5), HELD)
+    layout = detail.as_they_are(N)
+    layout = replace(layout, lower=layout.lower.at[:].set(0).at[1].set(1 / 12).at[2].set(1 / 6), upper=0 * layout.upper)
+    alive = jax.tree.map(lambda x: x + 0.3, form.init(jax.random.key(0), gaussians, motion, layout))
+    still = jax.tree.map(jnp.zeros_like, motion)._replace(held=HELD)
+    moved = form.apply(alive, gaussians, motion, layout).mean - form.apply(alive, gaussians, still, layout).mean
+    size = np.linalg.norm(moved, axis=-1)
+    assert size[:, 2].min() > 1e-3
+    np.testing.assert_allclose(size[:, 1], 0.5 * size[:, 2], rtol=0.1)  # expression's share is weighed by 1 − lower
+    np.testing.assert_allclose(np.delete(size, [1, 2], axis=1), 0, atol=1e-7)
 
 
 def test_the_pose_counts_and_is_bounded(field, gaussians):
