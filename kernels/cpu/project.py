@@ -19,7 +19,7 @@ import numpy as np
 from kernels.constants import ALPHA_MIN, EIGENVALUE_FLOOR, TILE
 from kernels.cpu import frame as fr
 from kernels.cpu.lanes import load_strided, store, store_strided, transpose
-from kernels.cpu.memory import compiled, doubles, floats, ints
+from kernels.cpu.memory import compiled
 from kernels.cpu.simd import (
     LANES,
     absolute,
@@ -41,6 +41,7 @@ from kernels.cpu.simd import (
     sqrt,
     to_int,
 )
+from kernels.cpu.views import doubles, floats, ints, words
 
 FALLOFF = -0.5 / math.log(2)  # exp(−q/2) = 2^(FALLOFF·q)
 SLACK = 0.002  # pixels added to every reach: more than float32 can be wrong by; the alpha test has the last word
@@ -112,9 +113,9 @@ def color_row(frame, image, first):
 @compiled
 def load_camera(frame, image):
     """Rows of the rotation, translation, (fx, fy, cx, cy), least and greatest fx·x/z and fy·y/z of the Jacobian."""
-    pose = floats(frame[fr.POSES] + 64 * image, 16)
-    k = floats(frame[fr.INTRINSICS] + 36 * image, 9)
-    settings = doubles(frame[fr.SETTINGS], fr.NUM_SETTINGS)
+    pose = floats(frame[fr.POSES] + 64 * image)
+    k = floats(frame[fr.INTRINSICS] + 36 * image)
+    settings = doubles(frame[fr.SETTINGS])
     width, height = np.float32(frame[fr.WIDTH]), np.float32(frame[fr.HEIGHT])
     half, margin = np.float32(0.5), np.float32(0.5 * settings[fr.FOV_MARGIN])
     left, top = k[2], k[5]
@@ -174,12 +175,13 @@ def _clip(x, high):
 
 
 @compiled
-def project(frame, item):
+def project(at, item):
     """A chunk of one image's Gaussians → records, sort keys, radii, and how many were skipped as not finite."""
+    frame = words(at)
     chunks, n = frame[fr.CHUNKS], frame[fr.GAUSSIANS]
     slot, chunk = item // chunks, item % chunks
     image = frame[fr.FIRST_IMAGE] + slot
-    settings = doubles(frame[fr.SETTINGS], fr.NUM_SETTINGS)
+    settings = doubles(frame[fr.SETTINGS])
     eps2d, near, far = np.float32(settings[fr.EPS2D]), np.float32(settings[fr.NEAR]), np.float32(settings[fr.FAR])
     rows, translation, (fx, fy, cx, cy), limits = load_camera(frame, image)
     width, height = np.float32(frame[fr.WIDTH]), np.float32(frame[fr.HEIGHT])
@@ -270,12 +272,13 @@ def project(frame, item):
                 opacity,
             )
         )
-        at = slot * frame[fr.PADDED] + first
+        place = slot * frame[fr.PADDED] + first
         for lane in range(LANES):
-            store(frame[fr.RECORDS] + fr.RECORD * (at + lane), records[lane])
-        store(frame[fr.KEYS] + 4 * at, select(drawn, z, bits_as_float(splat_int(NOT_DRAWN))))
+            store(frame[fr.RECORDS] + fr.RECORD * (place + lane), records[lane])
+        store(frame[fr.KEYS] + 4 * place, select(drawn, z, bits_as_float(splat_int(NOT_DRAWN))))
         # A radius beyond 2^30 pixels says no more than 2^30 does
         shown = to_int(select(visible, minimum(radius, 1073741824.0), 0.0))
         if frame[fr.GRADIENTS] == 0:
             store_strided(frame[fr.RADII] + 4 * (image * n + first), 4, count, bits_as_float(shown))
-    ints(frame[fr.SKIPPED_PARTS], frame[fr.IMAGES] * chunks)[item] = skipped
+    ints(frame[fr.SKIPPED_PARTS])[item] = skipped
+    return True
