@@ -167,7 +167,7 @@ ENDED = {"kill": lambda: None, "wait": lambda: 0}
 
 @pytest.mark.slow
 def test_compiling_is_quick():
-    """All of it, in one process with nothing cached: 10 s of a processor where it took 26 s with NumPy's arrays."""
+    """All of it, in one process with nothing cached: 10 s of a processor where it took 24 s with NumPy's arrays."""
     program = (
         "import time; from kernels.cpu import handlers; start = time.process_time(); "
         "handlers.compile_all(cache=False); print(time.process_time() - start)"
