@@ -219,7 +219,7 @@ def parallel(call, phase, frame, items):
     """Run items 0 … items − 1 of a phase, here and on XLA's threads; False when there was no memory for it."""
     if items <= 0:
         return True
-    job = allocate(_JOB_BYTES)
+    job = allocate(np.int64(_JOB_BYTES))
     if job == 0:
         return False
     worker = peek(_functions() + 8 * WORKER)

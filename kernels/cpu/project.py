@@ -45,6 +45,7 @@ from kernels.cpu.views import doubles, floats, ints, words
 
 FALLOFF = -0.5 / math.log(2)  # exp(−q/2) = 2^(FALLOFF·q)
 SLACK = 0.002  # pixels added to every reach: more than float32 can be wrong by; the alpha test has the last word
+THREE, FOUR = np.int64(3), np.int64(4)  # with Python's, Numba compiles a function once for each
 NOT_DRAWN = -1  # sort key: the largest as uint32
 _LOG2_ALPHA_MIN = math.log2(ALPHA_MIN)
 
@@ -95,10 +96,10 @@ def load_columns(base, first, size, count):
 def load_gaussians(frame, image, first, count):
     """mean, quaternion, scale and opacity of up to sixteen Gaussians; lanes without one hold ones."""
     start = image // frame[fr.VIEWS] * frame[fr.GAUSSIANS] + first
-    mean = load_columns(frame[fr.MEANS], start, 3, count)
-    quat = load_columns(frame[fr.QUATS], start, 4, count)
+    mean = load_columns(frame[fr.MEANS], start, THREE, count)
+    quat = load_columns(frame[fr.QUATS], start, FOUR, count)
     last = load_strided(frame[fr.QUATS] + 16 * start + 12, 16, count)
-    scale = load_columns(frame[fr.SCALES], start, 3, count)
+    scale = load_columns(frame[fr.SCALES], start, THREE, count)
     return mean, (quat[0], quat[1], quat[2], last), scale, load_strided(frame[fr.OPACITIES] + 4 * start, 4, count)
 
 
@@ -193,7 +194,7 @@ def project(at, item):
     for first in range(chunk * fr.CHUNK, min((chunk + 1) * fr.CHUNK, n), LANES):
         count = min(LANES, n - first)
         mean, quat, scale, opacity = load_gaussians(frame, image, first, count)
-        color = load_columns(frame[fr.COLORS], color_row(frame, image, first), 3, count)
+        color = load_columns(frame[fr.COLORS], color_row(frame, image, first), THREE, count)
         center, _, (px, py), _, (w1, w2) = to_screen(mean, rows, translation, (fx, fy), limits)
         _, unit = unit_quaternion(quat)
         axis = rotation_columns(unit)
@@ -211,7 +212,7 @@ def project(at, item):
         finite = (
             finite
             & _all_finite(mean)
-            & _all_finite(quat)
+            & _all_finite((quat[0], quat[1], quat[2]))
             & is_finite(quat[3])
             & _all_finite(scale)
             & is_finite(opacity)

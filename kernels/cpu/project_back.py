@@ -7,7 +7,9 @@ from kernels.cpu.lanes import lane_sums, load, load_records, load_strided, store
 from kernels.cpu.memory import compiled, stack
 from kernels.cpu.project import (
     FALLOFF,
+    FOUR,
     NOT_DRAWN,
+    THREE,
     color_row,
     cross,
     dot,
@@ -212,14 +214,14 @@ def _project_image_back(frame, image, chunk):
         d_mean = plus(plus(times(d_center[0], rows[0]), times(d_center[1], rows[1])), times(d_center[2], rows[2]))
 
         start = image // frame[fr.VIEWS] * n + first
-        _put_columns(frame[fr.D_MEANS], start, 3, count, _masked(drawn, d_mean), add)
-        _put_columns(frame[fr.D_SCALES], start, 3, count, _masked(drawn, d_scale), add)
-        _put_columns(frame[fr.D_QUATS], start, 4, count, _masked(drawn, (d_quat[0], d_quat[1], d_quat[2])), add)
-        _put(frame[fr.D_QUATS] + 16 * start + 12, 16, count, select(drawn, d_quat[3], zero), add)
-        _put(frame[fr.D_OPACITIES] + 4 * start, 4, count, select(drawn, d_opacity, zero), add)
+        _put_columns(frame[fr.D_MEANS], start, THREE, count, _masked(drawn, d_mean), add)
+        _put_columns(frame[fr.D_SCALES], start, THREE, count, _masked(drawn, d_scale), add)
+        _put_columns(frame[fr.D_QUATS], start, FOUR, count, _masked(drawn, (d_quat[0], d_quat[1], d_quat[2])), add)
+        _put(frame[fr.D_QUATS] + 16 * start + 12, 4 * FOUR, count, select(drawn, d_quat[3], zero), add)
+        _put(frame[fr.D_OPACITIES] + 4 * start, FOUR, count, select(drawn, d_opacity, zero), add)
         d_color = (sums[6], sums[7], sums[8])
         shared = frame[fr.COLOR_VIEWS] == 1
-        _put_columns(frame[fr.D_COLORS], color_row(frame, image, first), 3, count, d_color, add and shared)
+        _put_columns(frame[fr.D_COLORS], color_row(frame, image, first), THREE, count, d_color, add and shared)
         if frame[fr.EXTRA_CHANNELS] > 0:
             _gather_extra(frame, image, first, count, add)
     matrix_rows = (*d_row0, d_shift[0], *d_row1, d_shift[1], *d_row2, d_shift[2])
