@@ -45,7 +45,7 @@ def _read_call(call, frame):
     frame[fr.SETTINGS] = attribute(call)
     settings = doubles(frame[fr.SETTINGS])
     frame[fr.GRADIENTS] = np.int64(settings[fr.BACKWARD])
-    frame[fr.SCENES] = leading(given, 2)
+    frame[fr.SCENES] = leading(given, np.int64(2))
     frame[fr.VIEWS] = np.int64(settings[fr.NUM_VIEWS])
     frame[fr.GAUSSIANS] = np.int64(settings[fr.NUM_GAUSSIANS])
     frame[fr.COLOR_VIEWS] = np.int64(settings[fr.NUM_COLOR_VIEWS])
