@@ -1,9 +1,9 @@
-"""``python -m benchmarks splats|priors …``: see the modules of these names."""
+"""``python -m benchmarks splats|priors|convolutions …``: see the modules of these names."""
 
 import importlib
 import sys
 
-KINDS = ("splats", "priors")
+KINDS = ("splats", "priors", "convolutions")
 
 
 def main(argv: list[str]) -> int:

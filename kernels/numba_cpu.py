@@ -3,8 +3,10 @@
 Nothing is capacity-bounded: the lists are as long as they need to be, in memory that is freed before the call returns.
 """
 
+import contextlib
 import ctypes
 import functools
+import gc
 import hashlib
 import importlib.util
 import os
@@ -12,7 +14,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -68,25 +70,47 @@ def _user_cache() -> list[Path]:
         return []
 
 
-_BESIDE = "from kernels.cpu import handlers; handlers.compiled_entry(handlers.run_backward_items, cache=True)"
+_BESIDE = "import gc; gc.disable(); from kernels.cpu import handlers; handlers.compile_from_the_end()"
 
 
-def _compile_beside(folder: Path) -> Callable[[], None]:
-    """Begin to compile the way back in a process of its own, if it is not in the cache; returns how to wait for it.
+def _processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _compiled_beside(folder: Path, last: str) -> Iterator[None]:
+    """Meanwhile another process fills the cache from the other end, if ``last`` is not in it and a processor is free.
 
     Numba compiles one function at a time in a process. Should the other one fail, nothing is lost but time: what is not
     in the cache is compiled here.
     """
-    if next(folder.rglob("*run_backward_items*.nbi"), None) is not None or not sys.executable:
-        return lambda: None
-    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
-    env = os.environ | {"PYTHONPATH": path, "NUMBA_CACHE_DIR": str(folder), "JAX_PLATFORMS": "cpu"}
-    quiet = subprocess.DEVNULL
+    other = None
+    if sys.executable and _processors() > 1 and next(folder.rglob(f"*.{last}-*.nbi"), None) is None:
+        path = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+        env = os.environ | {"PYTHONPATH": path, "NUMBA_CACHE_DIR": str(folder), "JAX_PLATFORMS": "cpu"}
+        quiet = subprocess.DEVNULL
+        # No process to be had is the same as one that fails.
+        with contextlib.suppress(OSError):
+            other = subprocess.Popen([sys.executable, "-c", _BESIDE], env=env, stdin=quiet, stdout=quiet, stderr=quiet)
     try:
-        other = subprocess.Popen([sys.executable, "-c", _BESIDE], env=env, stdin=quiet, stdout=quiet, stderr=quiet)
-    except OSError:  # no process to be had: the same as one that fails
-        return lambda: None
-    return lambda: (other.wait(), None)[1]
+        yield
+    finally:
+        if other is not None:  # it may be at what has just been finished here
+            other.kill()
+            other.wait()
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """Numba makes millions of objects, nearly all of which stay: looking for garbage costs a tenth more time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _compile() -> None:
@@ -102,15 +126,16 @@ def _compile() -> None:
         configured = config.CACHE_DIR
         folder = _cache_folder(configured)
         try:
-            if folder is None:
-                code = handlers.compile_entry_points(cache=False)
-            else:
-                config.CACHE_DIR = str(folder)
-                wait = _compile_beside(folder)
-                code = handlers.compile_entry_points(cache=True, before_backward=wait)
+            with contextlib.ExitStack() as meanwhile:
+                meanwhile.enter_context(_without_collections())
+                if folder is not None:
+                    config.CACHE_DIR = str(folder)
+                    last = handlers.BY_COST[-1].py_func.__name__
+                    meanwhile.enter_context(_compiled_beside(folder, last))
+                code = handlers.compile_all(cache=folder is not None)
         finally:
             config.CACHE_DIR = configured
-        handler = jax.ffi.pycapsule(ctypes.c_void_p(code.rasterize.address))
+        handler = jax.ffi.pycapsule(ctypes.c_void_p(code[handlers.rasterize].address))
         jax.ffi.register_ffi_target(_TARGET, handler, platform="cpu")
         _compiled.append(code)
 

@@ -11,7 +11,7 @@ import numpy as np
 from kernels.constants import ALPHA_MIN, TILE
 from kernels.cpu import frame as fr
 from kernels.cpu.lanes import load_int, load_records, store_int, transpose
-from kernels.cpu.memory import compiled, ints, prefetch, stack, words
+from kernels.cpu.memory import clear, compiled, prefetch, stack
 from kernels.cpu.project import NOT_DRAWN
 from kernels.cpu.simd import (
     BYTES,
@@ -33,6 +33,7 @@ from kernels.cpu.simd import (
     to_float,
     to_int,
 )
+from kernels.cpu.views import ints, words
 
 _DIGIT = 11  # bits sorted by at once; three passes order the 31 bits of a positive float32
 _BUCKETS = 1 << _DIGIT
@@ -50,15 +51,16 @@ def sorting_bytes(n):
 
 
 @compiled
-def sort_by_depth(frame, slot):
+def sort_by_depth(at, slot):
     """Order of one image's drawn Gaussians, nearest first; equal depths keep their order. Their number in VISIBLE."""
+    frame = words(at)
     n = frame[fr.PADDED]
-    keys = ints(frame[fr.KEYS] + 4 * slot * n, n)
-    order = ints(frame[fr.ORDER] + 4 * slot * n, n)
+    keys = ints(frame[fr.KEYS] + 4 * slot * n)
+    order = ints(frame[fr.ORDER] + 4 * slot * n)
     scratch = frame[fr.SORTING] + slot * sorting_bytes(n)
-    key_a, key_b, index_a = ints(scratch, n), ints(scratch + 4 * n, n), ints(scratch + 8 * n, n)
-    counts = ints(scratch + 12 * n, 3 * _BUCKETS)
-    counts[:] = 0
+    key_a, key_b, index_a = ints(scratch), ints(scratch + 4 * n), ints(scratch + 8 * n)
+    counts = ints(scratch + 12 * n)
+    clear(scratch + 12 * n, 4 * 3 * _BUCKETS)
     drawn = 0
     for i in range(n):
         key = keys[i]
@@ -67,7 +69,7 @@ def sort_by_depth(frame, slot):
             drawn += 1
             for digit in range(3):
                 counts[digit * _BUCKETS + ((key >> (_DIGIT * digit)) & (_BUCKETS - 1))] += 1
-    words(frame[fr.VISIBLE], frame[fr.IMAGES])[slot] = drawn
+    words(frame[fr.VISIBLE])[slot] = drawn
     for digit in range(3):
         total = 0
         for bucket in range(digit * _BUCKETS, (digit + 1) * _BUCKETS):
@@ -84,6 +86,7 @@ def sort_by_depth(frame, slot):
             counts[bucket] = place + 1
             to_key[place], to_index[place] = key, from_index[i]
         from_key, from_index, to_key, to_index = to_key, to_index, from_key, from_index
+    return True
 
 
 @compiled
@@ -96,7 +99,7 @@ def _spans(frame, slot, first, end, spans):
     """
     padded = frame[fr.PADDED]
     records = frame[fr.RECORDS] + fr.RECORD * slot * padded
-    order = ints(frame[fr.ORDER] + 4 * slot * padded, padded)
+    order = ints(frame[fr.ORDER] + 4 * slot * padded)
     for rank in range(first + LANES, min(first + 2 * LANES, end)):
         prefetch(records + fr.RECORD * order[rank])
     present = lane_numbers() < np.float32(min(end - first, LANES))
@@ -132,31 +135,33 @@ def _chunk(frame, item):
     """slot, ranks [first, end) and counts by tile of an item of the two counting passes."""
     chunks, tiles = frame[fr.CHUNKS], frame[fr.TILES_X] * frame[fr.TILES_Y]
     slot, chunk = item // chunks, item % chunks
-    drawn = words(frame[fr.VISIBLE], frame[fr.IMAGES])[slot]
-    counts = ints(frame[fr.COUNTS] + 4 * tiles * item, tiles)
+    drawn = words(frame[fr.VISIBLE])[slot]
+    counts = ints(frame[fr.COUNTS] + 4 * tiles * item)
     return slot, min(chunk * fr.CHUNK, drawn), min((chunk + 1) * fr.CHUNK, drawn), counts
 
 
 @compiled
-def count(frame, item):
+def count(at, item):
     """How many entries a chunk of depth-ordered Gaussians gives to each tile; its total in TOTALS."""
+    frame = words(at)
     slot, start, end, counts = _chunk(frame, item)
-    tiles_x = frame[fr.TILES_X]
+    tiles_x, tiles = frame[fr.TILES_X], frame[fr.TILES_X] * frame[fr.TILES_Y]
     table = stack(_SPANS) + BYTES
-    spans = ints(table - BYTES, (MAX_TILE_ROWS + 1) * LANES)
-    counts[:] = 0
+    spans = ints(table - BYTES)
+    clear(frame[fr.COUNTS] + 4 * tiles * item, 4 * tiles)
     total = 0
     for first in range(start, end, LANES):
         _spans(frame, slot, first, end, table)
         for lane in range(min(LANES, end - first)):
             rows = spans[lane]
-            at = LANES + lane
+            column = LANES + lane
             for row in range(rows & 0xFFFF, rows >> 16):
-                for tile in range(row * tiles_x + (spans[at] & 0xFFFF), row * tiles_x + (spans[at] >> 16)):
+                for tile in range(row * tiles_x + (spans[column] & 0xFFFF), row * tiles_x + (spans[column] >> 16)):
                     counts[tile] += 1
                     total += 1
-                at += LANES
-    words(frame[fr.TOTALS], frame[fr.IMAGES] * frame[fr.CHUNKS])[item] = total
+                column += LANES
+    words(frame[fr.TOTALS])[item] = total
+    return True
 
 
 @compiled
@@ -164,10 +169,10 @@ def counts_to_positions(frame):
     """Turn counts into the position of each chunk's first entry in each tile's list; returns the number of entries."""
     images, chunks = frame[fr.IMAGES], frame[fr.CHUNKS]
     tiles = frame[fr.TILES_X] * frame[fr.TILES_Y]
-    starts = words(frame[fr.STARTS], images * tiles + 1)
+    starts = words(frame[fr.STARTS])
     position = 0
     for slot in range(images):
-        counts = ints(frame[fr.COUNTS] + 4 * tiles * chunks * slot, chunks * tiles)
+        counts = ints(frame[fr.COUNTS] + 4 * tiles * chunks * slot)
         for tile in range(tiles):
             starts[slot * tiles + tile] = position
             for chunk in range(chunks):
@@ -175,7 +180,7 @@ def counts_to_positions(frame):
                 counts[chunk * tiles + tile] = position
                 position += number
     starts[images * tiles] = position
-    totals = words(frame[fr.TOTALS], images * chunks)
+    totals = words(frame[fr.TOTALS])
     running = 0
     for item in range(images * chunks):
         number = totals[item]
@@ -185,33 +190,35 @@ def counts_to_positions(frame):
 
 
 @compiled
-def emit(frame, item):
+def emit(at, item):
     """Write a chunk's entries to the lists. With POSITIONS, also note where each Gaussian's entries went."""
+    frame = words(at)
     slot, start, end, positions = _chunk(frame, item)
     padded, tiles_x = frame[fr.PADDED], frame[fr.TILES_X]
-    order = ints(frame[fr.ORDER] + 4 * slot * padded, padded)
-    entries = ints(frame[fr.ENTRIES], frame[fr.NUM_ENTRIES])
+    order = ints(frame[fr.ORDER] + 4 * slot * padded)
+    entries = ints(frame[fr.ENTRIES])
     remember = frame[fr.GRADIENTS] != 0
-    position_of = ints(frame[fr.POSITIONS], frame[fr.NUM_ENTRIES])
-    first_of = ints(frame[fr.FIRST_OF] + 4 * slot * padded, padded)
-    count_of = ints(frame[fr.COUNT_OF] + 4 * slot * padded, padded)
-    emitted = words(frame[fr.TOTALS], frame[fr.IMAGES] * frame[fr.CHUNKS])[item]
+    position_of = ints(frame[fr.POSITIONS])
+    first_of = ints(frame[fr.FIRST_OF] + 4 * slot * padded)
+    count_of = ints(frame[fr.COUNT_OF] + 4 * slot * padded)
+    emitted = words(frame[fr.TOTALS])[item]
     table = stack(_SPANS) + BYTES
-    spans = ints(table - BYTES, (MAX_TILE_ROWS + 1) * LANES)
+    spans = ints(table - BYTES)
     for first in range(start, end, LANES):
         _spans(frame, slot, first, end, table)
         for lane in range(min(LANES, end - first)):
             index, before = order[first + lane], emitted
             rows = spans[lane]
-            at = LANES + lane
+            column = LANES + lane
             for row in range(rows & 0xFFFF, rows >> 16):
-                for tile in range(row * tiles_x + (spans[at] & 0xFFFF), row * tiles_x + (spans[at] >> 16)):
+                for tile in range(row * tiles_x + (spans[column] & 0xFFFF), row * tiles_x + (spans[column] >> 16)):
                     place = positions[tile]
                     positions[tile] = place + 1
                     entries[place] = index
                     if remember:
                         position_of[emitted] = place
                     emitted += 1
-                at += LANES
+                column += LANES
             if remember:
                 first_of[index], count_of[index] = before, emitted - before
+    return True

@@ -11,7 +11,7 @@ import numpy as np
 from kernels.constants import ALPHA_MIN, TILE
 from kernels.cpu import frame as fr
 from kernels.cpu.lanes import load_int, load_records, store_int, transpose
-from kernels.cpu.memory import compiled, ints
+from kernels.cpu.memory import compiled
 from kernels.cpu.simd import (
     BYTES,
     LANES,
@@ -30,6 +30,7 @@ from kernels.cpu.simd import (
     to_float,
     to_int,
 )
+from kernels.cpu.views import ints
 
 SIDE = 4  # pixels of a block, and blocks of a tile
 PIXELS = TILE * TILE
@@ -54,7 +55,7 @@ def reach(frame, slot, first, count, left, top, masks):
     """
     entries = frame[fr.ENTRIES] + 4 * first
     present = lane_numbers() < np.float32(count)
-    indices = select_int(present, load_int(entries), splat_int(ints(entries, 1)[0]))
+    indices = select_int(present, load_int(entries), splat_int(ints(entries)[0]))
     fields = transpose(load_records(frame[fr.RECORDS] + fr.RECORD * slot * frame[fr.PADDED], indices))
     u, v, ka, s, kr, rightmost = fields[0], fields[1], fields[2], fields[3], fields[4], fields[14]
     low_row, high_row = to_float(bits_as_int(fields[10])), to_float(bits_as_int(fields[11]))

@@ -13,6 +13,7 @@ never on the number of threads, and so does the result.
 """
 
 import ctypes
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from kernels.cpu.memory import (
     allocate,
     atomic_add,
     atomic_load,
+    call_phase,
     call_pointer,
     compiled,
     give_way,
@@ -153,27 +155,36 @@ def _succeeded(call, error):
 _PHASE, _FRAME, _ITEMS, _HOLDERS, _FAILED, _NEXT, _FINISHED, _JOB_BYTES = 0, 8, 16, 24, 32, 64, 128, 192
 _SPINS = 100  # glances at the counter before giving way: about a microsecond
 
-# C functions int64(job) that run items until none is left. They contain the phases and are compiled elsewhere.
-FORWARD_WORKER, BACKWARD_WORKER = "kernels_cpu_forward_worker", "kernels_cpu_backward_worker"
-forward_worker, backward_worker = address_of(FORWARD_WORKER), address_of(BACKWARD_WORKER)
+# Addresses of C functions that are compiled by themselves: WORKER is ``run_items``; a phase is int64(frame, item) and
+# returns 0 when there was no memory.
+PHASES = 7
+PROJECT, SORT, COUNT, EMIT, COMPOSITE, COMPOSITE_BACK, PROJECT_BACK, WORKER = range(PHASES + 1)
+_addresses = (ctypes.c_int64 * (PHASES + 1))()
+publish("kernels_cpu_functions", ctypes.addressof(_addresses))
+_functions = address_of("kernels_cpu_functions")
+
+
+def set_functions(addresses: Sequence[int]) -> None:
+    """Where the phases and the worker are, in the order above; before anything is run."""
+    _addresses[:] = addresses
 
 
 @compiled
-def next_item(job):
-    """(phase, frame, item) of a job for this thread to run; item −1 when none is left."""
+def run_items(job):
+    """What a thread does for a job: run items until none is left."""
+    phase, frame = peek(job + _PHASE), peek(job + _FRAME)
     item = atomic_add(job + _NEXT, 1)
-    return peek(job + _PHASE), peek(job + _FRAME), item if item < peek(job + _ITEMS) else -1
+    while item < peek(job + _ITEMS):
+        if call_phase(phase, frame, item) == 0:
+            atomic_add(job + _FAILED, 1)
+        atomic_add(job + _FINISHED, 1)
+        item = atomic_add(job + _NEXT, 1)
+    _leave(job)
+    return 0
 
 
 @compiled
-def finish_item(job, done):
-    if not done:
-        atomic_add(job + _FAILED, 1)
-    atomic_add(job + _FINISHED, 1)
-
-
-@compiled
-def leave(job):
+def _leave(job):
     """The last thread to leave a job frees it. Helpers that start too late find no item and touch nothing else."""
     if atomic_add(job + _HOLDERS, -1) == 1:
         release(job)
@@ -204,18 +215,16 @@ def _ask_for_help(call, worker, job):
 
 
 @compiled
-def parallel(call, worker, phase, frame, items):
-    """Run items 0 … items − 1 of a phase, here and on XLA's threads; False when there was no memory for it.
-
-    ``worker`` is the address of the function that has the phase.
-    """
+def parallel(call, phase, frame, items):
+    """Run items 0 … items − 1 of a phase, here and on XLA's threads; False when there was no memory for it."""
     if items <= 0:
         return True
-    job = allocate(_JOB_BYTES)
+    job = allocate(np.int64(_JOB_BYTES))
     if job == 0:
         return False
+    worker = peek(_functions() + 8 * WORKER)
     helpers = max(min(_threads(call), items) - 1, 0)
-    poke(job + _PHASE, phase)
+    poke(job + _PHASE, peek(_functions() + 8 * phase))
     poke(job + _FRAME, frame)
     poke(job + _ITEMS, items)
     poke(job + _HOLDERS, helpers + 2)  # this thread as a worker and as the one that waits
@@ -224,7 +233,7 @@ def parallel(call, worker, phase, frame, items):
     poke(job + _FINISHED, 0)
     for _ in range(helpers):
         if not _ask_for_help(call, worker, job):
-            leave(job)
+            _leave(job)
     call_pointer(worker, job)
     glances = 0
     while atomic_load(job + _FINISHED) < items:
@@ -232,5 +241,5 @@ def parallel(call, worker, phase, frame, items):
         if glances > _SPINS:
             give_way()
     done = atomic_load(job + _FAILED) == 0
-    leave(job)
+    _leave(job)
     return done

@@ -1,98 +1,51 @@
-"""The compiled entry points: what XLA calls for a forward or a backward pass, and what its threads run."""
+"""The compiled entry points: what XLA calls for a forward or a backward pass, and the phases that its threads run."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
 
 from kernels.constants import TILE
-from kernels.cpu import bins, tiles
+from kernels.cpu import bins, ffi
 from kernels.cpu import frame as fr
 from kernels.cpu.ffi import (
-    BACKWARD_WORKER,
     DONE,
-    FORWARD_WORKER,
     NO_MEMORY,
     TOO_MANY,
     UNKNOWN_VERSION,
     answers_metadata,
     attribute,
-    backward_worker,
     data,
     failure,
-    finish_item,
-    forward_worker,
     knows_version,
     leading,
-    leave,
-    next_item,
     operands,
     parallel,
     results,
 )
-from kernels.cpu.memory import allocate, compiled, doubles, floats, ints, publish, release, stack, words
+from kernels.cpu.memory import OPTIONS, allocate, clear, compiled, release, stack
 from kernels.cpu.project import project
 from kernels.cpu.project_back import project_back
 from kernels.cpu.simd import LANES
+from kernels.cpu.tiles import composite
 from kernels.cpu.tiles_back import composite_back
+from kernels.cpu.views import doubles, floats, ints, words
 
 # NumPy's integers, because Numba would compile a function once for each Python constant that it is called with.
-_PROJECT, _SORT, _COUNT, _EMIT, _COMPOSITE, _COMPOSITE_BACK, _PROJECT_BACK = (np.int64(phase) for phase in range(7))
+_PROJECT, _SORT, _COUNT, _EMIT, _COMPOSITE, _COMPOSITE_BACK, _PROJECT_BACK = map(np.int64, range(ffi.PHASES))
 _FRAME = 8 * 96  # bytes of a frame
 MOST_ENTRIES = (1 << 31) - 64  # (tile, Gaussian) pairs of a group: their positions are int32, and read as whole vectors
 _GROUP = 1 << 16  # Gaussians: images are handled together up to this many, for threads to share small ones
 
 
 @compiled
-def run_forward_items(job):
-    """What a thread does for a job of the phases up to compositing: run items until none is left."""
-    phase, at, item = next_item(job)
-    while item >= 0:
-        frame = words(at, fr.WORDS)
-        done = True
-        if phase == _PROJECT:
-            project(frame, item)
-        elif phase == _SORT:
-            bins.sort_by_depth(frame, item)
-        elif phase == _COUNT:
-            bins.count(frame, item)
-        elif phase == _EMIT:
-            bins.emit(frame, item)
-        elif phase == _COMPOSITE:
-            done = tiles.composite(frame, item)
-        finish_item(job, done)
-        phase, at, item = next_item(job)
-    leave(job)
-    return 0
-
-
-@compiled
-def run_backward_items(job):
-    """The same for the phases of the way back. Apart, so that both can be compiled side by side."""
-    phase, at, item = next_item(job)
-    while item >= 0:
-        frame = words(at, fr.WORDS)
-        done = True
-        if phase == _COMPOSITE_BACK:
-            done = composite_back(frame, item)
-        elif phase == _PROJECT_BACK:
-            project_back(frame, item)
-        finish_item(job, done)
-        phase, at, item = next_item(job)
-    leave(job)
-    return 0
-
-
-@compiled
 def _read_call(call, frame):
     """Sizes, and addresses of operands and results."""
     given, wanted = operands(call), results(call)
-    frame[:] = 0
     frame[fr.SETTINGS] = attribute(call)
-    settings = doubles(frame[fr.SETTINGS], fr.NUM_SETTINGS)
+    settings = doubles(frame[fr.SETTINGS])
     frame[fr.GRADIENTS] = np.int64(settings[fr.BACKWARD])
-    frame[fr.SCENES] = leading(given, 2)
+    frame[fr.SCENES] = leading(given, np.int64(2))
     frame[fr.VIEWS] = np.int64(settings[fr.NUM_VIEWS])
     frame[fr.GAUSSIANS] = np.int64(settings[fr.NUM_GAUSSIANS])
     frame[fr.COLOR_VIEWS] = np.int64(settings[fr.NUM_COLOR_VIEWS])
@@ -176,21 +129,21 @@ def _render_group(call, at, frame):
     """Everything for one group of images; DONE, or what went wrong."""
     images, chunks = frame[fr.IMAGES], frame[fr.CHUNKS]
     tiles_of_each = frame[fr.TILES_X] * frame[fr.TILES_Y]
-    done = parallel(call, forward_worker(), _PROJECT, at, images * chunks)
-    done = done and parallel(call, forward_worker(), _SORT, at, images)
-    done = done and parallel(call, forward_worker(), _COUNT, at, images * chunks)
+    done = parallel(call, _PROJECT, at, images * chunks)
+    done = done and parallel(call, _SORT, at, images)
+    done = done and parallel(call, _COUNT, at, images * chunks)
     frame[fr.NUM_ENTRIES] = bins.counts_to_positions(frame) if done else 0
     if frame[fr.NUM_ENTRIES] >= MOST_ENTRIES:
         return TOO_MANY
     done = done and _allocate_lists(frame)
-    done = done and parallel(call, forward_worker(), _EMIT, at, images * chunks)
+    done = done and parallel(call, _EMIT, at, images * chunks)
     if frame[fr.GRADIENTS] == 0:
-        done = done and parallel(call, forward_worker(), _COMPOSITE, at, images * tiles_of_each)
+        done = done and parallel(call, _COMPOSITE, at, images * tiles_of_each)
     else:
         first, views = frame[fr.FIRST_IMAGE], frame[fr.VIEWS]
         scenes = (first + images - 1) // views - first // views + 1
-        done = done and parallel(call, backward_worker(), _COMPOSITE_BACK, at, images * tiles_of_each)
-        done = done and parallel(call, backward_worker(), _PROJECT_BACK, at, scenes * chunks)
+        done = done and parallel(call, _COMPOSITE_BACK, at, images * tiles_of_each)
+        done = done and parallel(call, _PROJECT_BACK, at, scenes * chunks)
     for slot in range(images if done else 0):
         if frame[fr.GRADIENTS] == 0:
             _add_up_skipped(frame, slot)
@@ -203,11 +156,11 @@ def _render_group(call, at, frame):
 @compiled
 def _add_up_skipped(frame, slot):
     chunks = frame[fr.CHUNKS]
-    parts = ints(frame[fr.SKIPPED_PARTS] + 4 * slot * chunks, chunks)
+    parts = ints(frame[fr.SKIPPED_PARTS] + 4 * slot * chunks)
     total = 0
     for chunk in range(chunks):
         total += parts[chunk]
-    ints(frame[fr.SKIPPED], frame[fr.SCENES] * frame[fr.VIEWS])[frame[fr.FIRST_IMAGE] + slot] = total
+    ints(frame[fr.SKIPPED])[frame[fr.FIRST_IMAGE] + slot] = total
 
 
 @compiled
@@ -215,12 +168,12 @@ def _add_up_gradients(frame, slot):
     """Gradients of an image's camera and background from the parts of its chunks and tiles."""
     chunks, tiles_of_each = frame[fr.CHUNKS], frame[fr.TILES_X] * frame[fr.TILES_Y]
     image = frame[fr.FIRST_IMAGE] + slot
-    pose, matrix = floats(frame[fr.D_POSES] + 64 * image, 16), floats(frame[fr.D_INTRINSICS] + 36 * image, 9)
-    pose[:] = 0
-    matrix[:] = 0
+    pose, matrix = floats(frame[fr.D_POSES] + 64 * image), floats(frame[fr.D_INTRINSICS] + 36 * image)
+    clear(frame[fr.D_POSES] + 64 * image, 64)
+    clear(frame[fr.D_INTRINSICS] + 36 * image, 36)
     for number in range(16):
         total = 0.0  # in double precision: millions of Gaussians may pull at one camera
-        parts = floats(frame[fr.CAMERA_SUMS] + fr.RECORD * slot * chunks, 16 * chunks)
+        parts = floats(frame[fr.CAMERA_SUMS] + fr.RECORD * slot * chunks)
         for chunk in range(chunks):
             total += parts[16 * chunk + number]
         if number < 12:
@@ -229,8 +182,8 @@ def _add_up_gradients(frame, slot):
             matrix[4 * (number - 12)] = total  # fx, fy
         else:
             matrix[3 * (number - 14) + 2] = total  # cx, cy
-    back = floats(frame[fr.D_BACKGROUND] + 12 * image, 3)
-    parts = floats(frame[fr.BACKGROUND_SUMS] + 12 * slot * tiles_of_each, 3 * tiles_of_each)
+    back = floats(frame[fr.D_BACKGROUND] + 12 * image)
+    parts = floats(frame[fr.BACKGROUND_SUMS] + 12 * slot * tiles_of_each)
     for channel in range(3):
         total = 0.0
         for tile in range(tiles_of_each):
@@ -244,7 +197,8 @@ def rasterize(call):
     if answers_metadata(call):
         return failure(call, DONE if knows_version(call) else UNKNOWN_VERSION)
     at = stack(_FRAME)
-    frame = words(at, fr.WORDS)
+    frame = words(at)
+    clear(at, 8 * fr.WORDS)
     _read_call(call, frame)
     outcome = DONE if _allocate_group(frame) else NO_MEMORY
     total, group = frame[fr.SCENES] * frame[fr.VIEWS], frame[fr.IMAGES]
@@ -256,25 +210,32 @@ def rasterize(call):
     return failure(call, outcome)
 
 
-class EntryPoints(NamedTuple):
-    """Compiled C functions (``numba.core.ccallback.CFunc``); their machine code lives as long as they do."""
+_ADDRESS = numba.int64
+_PHASE, _FUNCTION = _ADDRESS(_ADDRESS, numba.int64), _ADDRESS(_ADDRESS)  # C functions of a frame and an item; of a call
+# In the order in which ``ffi`` numbers them, and the handler
+_PHASES = (project, bins.sort_by_depth, bins.count, bins.emit, composite, composite_back, project_back)
+ENTRY_POINTS = {function: _PHASE for function in _PHASES} | {ffi.run_items: _FUNCTION, rasterize: _FUNCTION}
+# Neighbours share helpers, which a process compiles once; both ends are dear, the middle is cheap.
+BY_COST = (
+    *(project_back, project, rasterize, ffi.run_items),
+    *(bins.sort_by_depth, bins.emit, bins.count, composite, composite_back),
+)
 
-    run_forward_items: Any
-    run_backward_items: Any
-    rasterize: Any
+
+def compile_entry_point(function: Any, *, cache: bool) -> Any:
+    """Machine code for this processor (``numba.core.ccallback.CFunc``), from Numba's cache where it has it."""
+    return numba.cfunc(ENTRY_POINTS[function], cache=cache, **OPTIONS)(function.py_func)
 
 
-def compiled_entry(function: Any, *, cache: bool) -> Any:
-    """Machine code for this processor, from Numba's cache where it has it."""
-    return numba.cfunc(numba.int64(numba.int64), cache=cache, error_model="numpy")(function.py_func)
+def compile_all(*, cache: bool) -> dict[Any, Any]:
+    """Every entry point, ready to be called; machine code lives as long as the result."""
+    code = {function: compile_entry_point(function, cache=cache) for function in BY_COST}
+    ffi.set_functions([code[function].address for function in (*_PHASES, ffi.run_items)])
+    return code
 
 
-def compile_entry_points(*, cache: bool, before_backward: Callable[[], None] = lambda: None) -> EntryPoints:
-    """All of them. ``before_backward`` may wait for another process that compiles that part into the cache."""
-    forward = compiled_entry(run_forward_items, cache=cache)
-    before_backward()
-    backward = compiled_entry(run_backward_items, cache=cache)
-    # Before the handler, which refers to them, is loaded
-    publish(FORWARD_WORKER, forward.address)
-    publish(BACKWARD_WORKER, backward.address)
-    return EntryPoints(forward, backward, compiled_entry(rasterize, cache=cache))
+def compile_from_the_end() -> None:
+    """What a second process does: fill the cache, until it meets the one that began at the other end."""
+    for function in reversed(BY_COST):
+        if compile_entry_point(function, cache=True).cache_hits:
+            return

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import Any, no_type_check
 
 import numba
-import numpy as np
 from llvmlite import binding, ir
-from numba import carray, types  # pyright: ignore[reportPrivateImportUsage]
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -17,9 +16,13 @@ ADDRESS = types.int64
 _I64 = ir.IntType(64)
 
 
+# Nothing here allocates arrays, has expressions of them, or is called from Python, so Numba need not prepare for it.
+OPTIONS = {"error_model": "numpy", "_nrt": False, "no_rewrites": True}
+
+
 def compiled(function: Callable) -> Any:
     """``numba.njit`` on the bare function: while tests run, an import hook wraps each one to check annotations."""
-    return numba.njit(inspect.unwrap(function), error_model="numpy")
+    return numba.njit(inspect.unwrap(function), no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)
 
 
 def publish(name: str, address: int | None) -> None:
@@ -57,6 +60,7 @@ def llvm_intrinsic(result: Any, arguments: tuple, emit: Callable) -> Any:
         lambda context: (signature, lower),
         lambda context, a: (signature, lower),
         lambda context, a, b: (signature, lower),
+        lambda context, a, b, c: (signature, lower),
     ]
     return intrinsic(bodies[len(arguments)])
 
@@ -81,7 +85,11 @@ call_pointer = llvm_intrinsic(  # a C function int64(int64) at an address
     (ADDRESS, types.int64),
     lambda b, function, x: b.call(b.inttoptr(function, ir.FunctionType(_I64, [_I64]).as_pointer()), [x]),
 )
-_void_pointer = llvm_intrinsic(types.voidptr, (ADDRESS,), lambda b, a: b.inttoptr(a, cgutils.voidptr_t))
+call_phase = llvm_intrinsic(  # a C function int64(int64, int64) at an address
+    types.int64,
+    (ADDRESS, types.int64, types.int64),
+    lambda b, function, x, y: b.call(b.inttoptr(function, ir.FunctionType(_I64, [_I64, _I64]).as_pointer()), [x, y]),
+)
 
 
 def _prefetch(builder, address):
@@ -92,6 +100,13 @@ def _prefetch(builder, address):
 
 
 prefetch = llvm_intrinsic(types.void, (ADDRESS,), _prefetch)  # ask for the cache line at an address
+
+
+def _clear(builder, address, size):
+    cgutils.memset(builder, builder.inttoptr(address, cgutils.voidptr_t), size, 0)
+
+
+clear = llvm_intrinsic(types.void, (ADDRESS, types.int64), _clear)  # fill bytes with zeros
 
 
 def address_of(name: str) -> Any:
@@ -118,32 +133,6 @@ def _stack(context, size):
 
 
 stack: Any = intrinsic(_stack)
-
-
-@compiled
-def floats(address, size):
-    """The float32 array of ``size`` elements at an address."""
-    return carray(_void_pointer(address), (size,), np.float32)
-
-
-@compiled
-def ints(address, size):
-    return carray(_void_pointer(address), (size,), np.int32)
-
-
-@compiled
-def words(address, size):
-    return carray(_void_pointer(address), (size,), np.int64)
-
-
-@compiled
-def doubles(address, size):
-    return carray(_void_pointer(address), (size,), np.float64)
-
-
-@compiled
-def flags(address, size):
-    return carray(_void_pointer(address), (size,), np.uint8)
 
 
 @compiled

@@ -19,7 +19,7 @@ import numpy as np
 from kernels.constants import ALPHA_MIN, EIGENVALUE_FLOOR, TILE
 from kernels.cpu import frame as fr
 from kernels.cpu.lanes import load_strided, store, store_strided, transpose
-from kernels.cpu.memory import compiled, doubles, floats, ints
+from kernels.cpu.memory import compiled
 from kernels.cpu.simd import (
     LANES,
     absolute,
@@ -41,9 +41,11 @@ from kernels.cpu.simd import (
     sqrt,
     to_int,
 )
+from kernels.cpu.views import doubles, floats, ints, words
 
 FALLOFF = -0.5 / math.log(2)  # exp(−q/2) = 2^(FALLOFF·q)
 SLACK = 0.002  # pixels added to every reach: more than float32 can be wrong by; the alpha test has the last word
+THREE, FOUR = np.int64(3), np.int64(4)  # with Python's, Numba compiles a function once for each
 NOT_DRAWN = -1  # sort key: the largest as uint32
 _LOG2_ALPHA_MIN = math.log2(ALPHA_MIN)
 
@@ -94,10 +96,10 @@ def load_columns(base, first, size, count):
 def load_gaussians(frame, image, first, count):
     """mean, quaternion, scale and opacity of up to sixteen Gaussians; lanes without one hold ones."""
     start = image // frame[fr.VIEWS] * frame[fr.GAUSSIANS] + first
-    mean = load_columns(frame[fr.MEANS], start, 3, count)
-    quat = load_columns(frame[fr.QUATS], start, 4, count)
+    mean = load_columns(frame[fr.MEANS], start, THREE, count)
+    quat = load_columns(frame[fr.QUATS], start, FOUR, count)
     last = load_strided(frame[fr.QUATS] + 16 * start + 12, 16, count)
-    scale = load_columns(frame[fr.SCALES], start, 3, count)
+    scale = load_columns(frame[fr.SCALES], start, THREE, count)
     return mean, (quat[0], quat[1], quat[2], last), scale, load_strided(frame[fr.OPACITIES] + 4 * start, 4, count)
 
 
@@ -112,9 +114,9 @@ def color_row(frame, image, first):
 @compiled
 def load_camera(frame, image):
     """Rows of the rotation, translation, (fx, fy, cx, cy), least and greatest fx·x/z and fy·y/z of the Jacobian."""
-    pose = floats(frame[fr.POSES] + 64 * image, 16)
-    k = floats(frame[fr.INTRINSICS] + 36 * image, 9)
-    settings = doubles(frame[fr.SETTINGS], fr.NUM_SETTINGS)
+    pose = floats(frame[fr.POSES] + 64 * image)
+    k = floats(frame[fr.INTRINSICS] + 36 * image)
+    settings = doubles(frame[fr.SETTINGS])
     width, height = np.float32(frame[fr.WIDTH]), np.float32(frame[fr.HEIGHT])
     half, margin = np.float32(0.5), np.float32(0.5 * settings[fr.FOV_MARGIN])
     left, top = k[2], k[5]
@@ -174,12 +176,13 @@ def _clip(x, high):
 
 
 @compiled
-def project(frame, item):
+def project(at, item):
     """A chunk of one image's Gaussians → records, sort keys, radii, and how many were skipped as not finite."""
+    frame = words(at)
     chunks, n = frame[fr.CHUNKS], frame[fr.GAUSSIANS]
     slot, chunk = item // chunks, item % chunks
     image = frame[fr.FIRST_IMAGE] + slot
-    settings = doubles(frame[fr.SETTINGS], fr.NUM_SETTINGS)
+    settings = doubles(frame[fr.SETTINGS])
     eps2d, near, far = np.float32(settings[fr.EPS2D]), np.float32(settings[fr.NEAR]), np.float32(settings[fr.FAR])
     rows, translation, (fx, fy, cx, cy), limits = load_camera(frame, image)
     width, height = np.float32(frame[fr.WIDTH]), np.float32(frame[fr.HEIGHT])
@@ -191,7 +194,7 @@ def project(frame, item):
     for first in range(chunk * fr.CHUNK, min((chunk + 1) * fr.CHUNK, n), LANES):
         count = min(LANES, n - first)
         mean, quat, scale, opacity = load_gaussians(frame, image, first, count)
-        color = load_columns(frame[fr.COLORS], color_row(frame, image, first), 3, count)
+        color = load_columns(frame[fr.COLORS], color_row(frame, image, first), THREE, count)
         center, _, (px, py), _, (w1, w2) = to_screen(mean, rows, translation, (fx, fy), limits)
         _, unit = unit_quaternion(quat)
         axis = rotation_columns(unit)
@@ -209,7 +212,7 @@ def project(frame, item):
         finite = (
             finite
             & _all_finite(mean)
-            & _all_finite(quat)
+            & _all_finite((quat[0], quat[1], quat[2]))
             & is_finite(quat[3])
             & _all_finite(scale)
             & is_finite(opacity)
@@ -270,12 +273,13 @@ def project(frame, item):
                 opacity,
             )
         )
-        at = slot * frame[fr.PADDED] + first
+        place = slot * frame[fr.PADDED] + first
         for lane in range(LANES):
-            store(frame[fr.RECORDS] + fr.RECORD * (at + lane), records[lane])
-        store(frame[fr.KEYS] + 4 * at, select(drawn, z, bits_as_float(splat_int(NOT_DRAWN))))
+            store(frame[fr.RECORDS] + fr.RECORD * (place + lane), records[lane])
+        store(frame[fr.KEYS] + 4 * place, select(drawn, z, bits_as_float(splat_int(NOT_DRAWN))))
         # A radius beyond 2^30 pixels says no more than 2^30 does
         shown = to_int(select(visible, minimum(radius, 1073741824.0), 0.0))
         if frame[fr.GRADIENTS] == 0:
             store_strided(frame[fr.RADII] + 4 * (image * n + first), 4, count, bits_as_float(shown))
-    ints(frame[fr.SKIPPED_PARTS], frame[fr.IMAGES] * chunks)[item] = skipped
+    ints(frame[fr.SKIPPED_PARTS])[item] = skipped
+    return True

@@ -4,10 +4,12 @@ import numpy as np
 
 from kernels.cpu import frame as fr
 from kernels.cpu.lanes import lane_sums, load, load_records, load_strided, store, store_strided, transpose
-from kernels.cpu.memory import compiled, doubles, flags, floats, ints, stack
+from kernels.cpu.memory import compiled, stack
 from kernels.cpu.project import (
     FALLOFF,
+    FOUR,
     NOT_DRAWN,
+    THREE,
     color_row,
     cross,
     dot,
@@ -21,6 +23,7 @@ from kernels.cpu.project import (
     unit_quaternion,
 )
 from kernels.cpu.simd import LANES, fma, lane_numbers, select, splat, to_int
+from kernels.cpu.views import doubles, flags, floats, ints, words
 
 _GATHERED = LANES * fr.RECORD
 PER_FALLOFF = np.float32(-1.0 / FALLOFF)
@@ -29,11 +32,11 @@ PER_FALLOFF = np.float32(-1.0 / FALLOFF)
 @compiled
 def _gather(frame, slot, first):
     """The sums of ``tiles_back``, added up over the tiles of sixteen Gaussians, always in the same order."""
-    padded, size = frame[fr.PADDED], frame[fr.NUM_ENTRIES]
-    positions, used = ints(frame[fr.POSITIONS], size), flags(frame[fr.USED], size)
-    keys = ints(frame[fr.KEYS] + 4 * slot * padded, padded)
-    first_of = ints(frame[fr.FIRST_OF] + 4 * slot * padded, padded)
-    count_of = ints(frame[fr.COUNT_OF] + 4 * slot * padded, padded)
+    padded = frame[fr.PADDED]
+    positions, used = ints(frame[fr.POSITIONS]), flags(frame[fr.USED])
+    keys = ints(frame[fr.KEYS] + 4 * slot * padded)
+    first_of = ints(frame[fr.FIRST_OF] + 4 * slot * padded)
+    count_of = ints(frame[fr.COUNT_OF] + 4 * slot * padded)
     table = stack(_GATHERED)
     for lane in range(LANES):
         total = splat(0.0)
@@ -51,14 +54,14 @@ def _gather(frame, slot, first):
 def _gather_extra(frame, image, first, count, add):
     """The same for the extra channels, straight into their gradient."""
     slot, channels = image - frame[fr.FIRST_IMAGE], frame[fr.EXTRA_CHANNELS]
-    padded, size = frame[fr.PADDED], frame[fr.NUM_ENTRIES]
-    positions, used = ints(frame[fr.POSITIONS], size), flags(frame[fr.USED], size)
-    keys = ints(frame[fr.KEYS] + 4 * slot * padded, padded)
-    first_of = ints(frame[fr.FIRST_OF] + 4 * slot * padded, padded)
-    count_of = ints(frame[fr.COUNT_OF] + 4 * slot * padded, padded)
-    sums = floats(frame[fr.EXTRA_SUMS], channels * size)
+    padded = frame[fr.PADDED]
+    positions, used = ints(frame[fr.POSITIONS]), flags(frame[fr.USED])
+    keys = ints(frame[fr.KEYS] + 4 * slot * padded)
+    first_of = ints(frame[fr.FIRST_OF] + 4 * slot * padded)
+    count_of = ints(frame[fr.COUNT_OF] + 4 * slot * padded)
+    sums = floats(frame[fr.EXTRA_SUMS])
     row = image // frame[fr.VIEWS] * frame[fr.GAUSSIANS] + first
-    gradient = floats(frame[fr.D_EXTRA] + 4 * channels * row, channels * count)
+    gradient = floats(frame[fr.D_EXTRA] + 4 * channels * row)
     for lane in range(count):
         index = first + lane
         for channel in range(channels):
@@ -104,19 +107,21 @@ def _rotation_back(quat, per_norm, unit, g0, g1, g2):
 
 
 @compiled
-def project_back(frame, item):
+def project_back(at, item):
     """Gradients of a chunk of one scene's Gaussians, from those of the group's images that show the scene."""
+    frame = words(at)
     chunks, views = frame[fr.CHUNKS], frame[fr.VIEWS]
     first, end = frame[fr.FIRST_IMAGE], frame[fr.FIRST_IMAGE] + frame[fr.IMAGES]
     scene, chunk = first // views + item // chunks, item % chunks
     for image in range(max(scene * views, first), min((scene + 1) * views, end)):
         _project_image_back(frame, image, chunk)
+    return True
 
 
 @compiled
 def _project_image_back(frame, image, chunk):
     n, slot, add = frame[fr.GAUSSIANS], image - frame[fr.FIRST_IMAGE], image % frame[fr.VIEWS] > 0
-    settings = doubles(frame[fr.SETTINGS], fr.NUM_SETTINGS)
+    settings = doubles(frame[fr.SETTINGS])
     eps2d = np.float32(settings[fr.EPS2D])
     antialiased, limits_move = settings[fr.ANTIALIASED] != 0, settings[fr.FOV_CENTRED] == 0
     least = np.float32(settings[fr.COMPENSATION_MIN])
@@ -209,14 +214,14 @@ def _project_image_back(frame, image, chunk):
         d_mean = plus(plus(times(d_center[0], rows[0]), times(d_center[1], rows[1])), times(d_center[2], rows[2]))
 
         start = image // frame[fr.VIEWS] * n + first
-        _put_columns(frame[fr.D_MEANS], start, 3, count, _masked(drawn, d_mean), add)
-        _put_columns(frame[fr.D_SCALES], start, 3, count, _masked(drawn, d_scale), add)
-        _put_columns(frame[fr.D_QUATS], start, 4, count, _masked(drawn, (d_quat[0], d_quat[1], d_quat[2])), add)
-        _put(frame[fr.D_QUATS] + 16 * start + 12, 16, count, select(drawn, d_quat[3], zero), add)
-        _put(frame[fr.D_OPACITIES] + 4 * start, 4, count, select(drawn, d_opacity, zero), add)
+        _put_columns(frame[fr.D_MEANS], start, THREE, count, _masked(drawn, d_mean), add)
+        _put_columns(frame[fr.D_SCALES], start, THREE, count, _masked(drawn, d_scale), add)
+        _put_columns(frame[fr.D_QUATS], start, FOUR, count, _masked(drawn, (d_quat[0], d_quat[1], d_quat[2])), add)
+        _put(frame[fr.D_QUATS] + 16 * start + 12, 4 * FOUR, count, select(drawn, d_quat[3], zero), add)
+        _put(frame[fr.D_OPACITIES] + 4 * start, FOUR, count, select(drawn, d_opacity, zero), add)
         d_color = (sums[6], sums[7], sums[8])
         shared = frame[fr.COLOR_VIEWS] == 1
-        _put_columns(frame[fr.D_COLORS], color_row(frame, image, first), 3, count, d_color, add and shared)
+        _put_columns(frame[fr.D_COLORS], color_row(frame, image, first), THREE, count, d_color, add and shared)
         if frame[fr.EXTRA_CHANNELS] > 0:
             _gather_extra(frame, image, first, count, add)
     matrix_rows = (*d_row0, d_shift[0], *d_row1, d_shift[1], *d_row2, d_shift[2])

@@ -13,7 +13,8 @@ from typing import Any, no_type_check
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
 
 LANES = 16
 BYTES = 4 * LANES  # of one vector
@@ -82,12 +83,11 @@ def _fmuladd(builder, x, y, z):
 
 @no_type_check
 def _float_operator(op, emit, result):
-    @type_callable(op)
-    def typer(context):
-        def signature(a, b):
-            return result if F16 in (a, b) and _is_float_like(a) and _is_float_like(b) else None
-
-        return signature
+    @infer_global(op)
+    class _Typing(AbstractTemplate):
+        def generic(self, args, kws):
+            vectors = F16 in args and all(map(_is_float_like, args))
+            return signature(result, *args) if vectors else None
 
     def lower(context, builder, sig, args):
         a, b = (_as_float_vector(context, builder, v, t) for v, t in zip(args, sig.args, strict=True))
@@ -99,12 +99,10 @@ def _float_operator(op, emit, result):
 
 @no_type_check
 def _same_type_operator(op, kind, emit, result=None):
-    @type_callable(op)
-    def typer(context):
-        def signature(a, b):
-            return (result or kind) if a is kind and b is kind else None
-
-        return signature
+    @infer_global(op)
+    class _Typing(AbstractTemplate):
+        def generic(self, args, kws):
+            return signature(result or kind, *args) if args == (kind, kind) else None
 
     def lower(context, builder, sig, args):
         return emit(builder, *args)

@@ -10,18 +10,7 @@ from kernels.constants import ALPHA_MIN, TILE, TRANSMITTANCE_MIN
 from kernels.cpu import frame as fr
 from kernels.cpu.blocks import MASKS, PIXELS, PLANE, SIDE, place_of, reach
 from kernels.cpu.lanes import load, load_int, store, store_int
-from kernels.cpu.memory import (
-    allocate,
-    compiled,
-    doubles,
-    floats,
-    ints,
-    lowest_bit,
-    prefetch,
-    release,
-    stack,
-    words,
-)
+from kernels.cpu.memory import allocate, compiled, lowest_bit, prefetch, release, stack
 from kernels.cpu.simd import (
     BYTES,
     LANES,
@@ -37,6 +26,7 @@ from kernels.cpu.simd import (
     splat,
     splat_int,
 )
+from kernels.cpu.views import doubles, floats, ints, words
 
 _STATE = 6 * PLANE
 
@@ -58,20 +48,21 @@ def extra_of(frame, image):
 
 
 @compiled
-def composite(frame, item):
+def composite(at, item):
     """Blend one tile's Gaussians, near to far, and write its pixels. False when there is no memory."""
+    frame = words(at)
     slot, image, left, top, columns, rows = tile_of(frame, item)
-    settings = doubles(frame[fr.SETTINGS], fr.NUM_SETTINGS)
+    settings = doubles(frame[fr.SETTINGS])
     alpha_min, alpha_max = splat(ALPHA_MIN), splat(settings[fr.ALPHA_MAX])
     light_min = splat(TRANSMITTANCE_MIN)
-    starts = words(frame[fr.STARTS] + 8 * item, 2)
+    starts = words(frame[fr.STARTS] + 8 * item)
     size = starts[1] - starts[0]
-    entries = ints(frame[fr.ENTRIES] + 4 * starts[0], size)
+    entries = ints(frame[fr.ENTRIES] + 4 * starts[0])
     records = frame[fr.RECORDS] + fr.RECORD * slot * frame[fr.PADDED]
     channels, extra = frame[fr.EXTRA_CHANNELS], extra_of(frame, image)
     nothing = splat(0.0)
     masks = stack(MASKS)
-    mask_of = ints(masks, LANES)
+    mask_of = ints(masks)
 
     light_at = stack(_STATE)
     red_at, green_at, blue_at = light_at + PLANE, light_at + 2 * PLANE, light_at + 3 * PLANE
@@ -104,8 +95,8 @@ def composite(frame, item):
         if mask == 0:
             continue
         prefetch(records + fr.RECORD * entries[min(i + 4, size - 1)])
-        g = floats(records + fr.RECORD * entries[i], 16)
-        mine = floats(extra + 4 * channels * entries[i], channels)
+        g = floats(records + fr.RECORD * entries[i])
+        mine = floats(extra + 4 * channels * entries[i])
         from_u = lane_columns() + (np.float32(left) + np.float32(0.5) - g[0])
         from_v = lane_rows() + (np.float32(top) + np.float32(0.5) - g[1])
         while mask != 0:
@@ -131,8 +122,8 @@ def composite(frame, item):
             store(blue_at + y, fma(weight, g[8], load(blue_at + y)))
             store(depth_at + y, fma(weight, g[9], load(depth_at + y)))
             for channel in range(channels):
-                at = extra_at + channel * PLANE + y
-                store(at, fma(weight, mine[channel], load(at)))
+                plane = extra_at + channel * PLANE + y
+                store(plane, fma(weight, mine[channel], load(plane)))
     _write(frame, image, left, top, columns, rows, light_at, extra_at)
     if channels > 0:
         release(extra_at)
@@ -143,16 +134,16 @@ def composite(frame, item):
 def _write(frame, image, left, top, columns, rows, light_at, extra_at):
     """A tile's planes to the image, over the background."""
     width, height, channels = frame[fr.WIDTH], frame[fr.HEIGHT], frame[fr.EXTRA_CHANNELS]
-    back = floats(frame[fr.BACKGROUND] + 12 * image, 3)
-    planes, stops = floats(light_at, 5 * PIXELS), ints(light_at + 5 * PLANE, PIXELS)
-    extras = floats(extra_at, channels * PIXELS)
-    pixels, before = height * width, image * height * width
-    image_out = floats(frame[fr.IMAGE] + 12 * before, 3 * pixels)
-    alpha_out = floats(frame[fr.ALPHA] + 4 * before, pixels)
-    depth_out = floats(frame[fr.DEPTH] + 4 * before, pixels)
-    light_out = floats(frame[fr.LIGHT] + 4 * before, pixels)
-    stop_out = ints(frame[fr.STOP] + 4 * before, pixels)
-    extra_out = floats(frame[fr.EXTRA_IMAGE] + 4 * channels * before, channels * pixels)
+    back = floats(frame[fr.BACKGROUND] + 12 * image)
+    planes, stops = floats(light_at), ints(light_at + 5 * PLANE)
+    extras = floats(extra_at)
+    before = image * height * width
+    image_out = floats(frame[fr.IMAGE] + 12 * before)
+    alpha_out = floats(frame[fr.ALPHA] + 4 * before)
+    depth_out = floats(frame[fr.DEPTH] + 4 * before)
+    light_out = floats(frame[fr.LIGHT] + 4 * before)
+    stop_out = ints(frame[fr.STOP] + 4 * before)
+    extra_out = floats(frame[fr.EXTRA_IMAGE] + 4 * channels * before)
     for row in range(rows):
         for column in range(columns):
             of, to = place_of(row, column), (top + row) * width + left + column

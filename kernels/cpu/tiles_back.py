@@ -20,19 +20,7 @@ from kernels.constants import ALPHA_MIN
 from kernels.cpu import frame as fr
 from kernels.cpu.blocks import MASKS, PIXELS, PLANE, SIDE, place_of, reach
 from kernels.cpu.lanes import lane_sums, load, load_int, store
-from kernels.cpu.memory import (
-    allocate,
-    compiled,
-    doubles,
-    flags,
-    floats,
-    ints,
-    lowest_bit,
-    prefetch,
-    release,
-    stack,
-    words,
-)
+from kernels.cpu.memory import allocate, clear, compiled, lowest_bit, prefetch, release, stack
 from kernels.cpu.simd import (
     BYTES,
     LANES,
@@ -49,33 +37,36 @@ from kernels.cpu.simd import (
     sum_lanes,
 )
 from kernels.cpu.tiles import extra_of, tile_of
+from kernels.cpu.views import doubles, flags, floats, ints, words
 
 _STATE = 7 * PLANE
 _LASTS = 8 * SIDE * SIDE  # bytes
 
 
 @compiled
-def composite_back(frame, item):
+def composite_back(at, item):
     """Records of sums for one tile's entries, and the tile's part of the background's gradient.
 
     False when there is no memory.
     """
+    frame = words(at)
     slot, image, left, top, columns, rows = tile_of(frame, item)
-    settings = doubles(frame[fr.SETTINGS], fr.NUM_SETTINGS)
+    settings = doubles(frame[fr.SETTINGS])
     alpha_min, alpha_max = splat(ALPHA_MIN), splat(settings[fr.ALPHA_MAX])
     absgrad = settings[fr.ABSGRAD] != 0
-    starts = words(frame[fr.STARTS] + 8 * item, 2)
+    starts = words(frame[fr.STARTS] + 8 * item)
     first, size = starts[0], starts[1] - starts[0]
-    entries = ints(frame[fr.ENTRIES] + 4 * first, size)
+    entries = ints(frame[fr.ENTRIES] + 4 * first)
     sums = frame[fr.SUMS] + fr.RECORD * first
-    used = flags(frame[fr.USED] + first, size)
+    used = flags(frame[fr.USED] + first)
     records = frame[fr.RECORDS] + fr.RECORD * slot * frame[fr.PADDED]
     channels, extra = frame[fr.EXTRA_CHANNELS], extra_of(frame, image)
     nothing, one = splat(0.0), splat(1.0)
     masks = stack(MASKS)
-    mask_of = ints(masks, LANES)
+    mask_of = ints(masks)
     lasts = stack(_LASTS)
-    last_of = words(lasts, SIDE * SIDE)
+    last_of = words(lasts)
+    clear(lasts, _LASTS)
 
     light_at = stack(_STATE)
     behind_at, red_at, green_at = light_at + PLANE, light_at + 2 * PLANE, light_at + 3 * PLANE
@@ -86,7 +77,7 @@ def composite_back(frame, item):
         return False
     extra_sums = extra_at + channels * PLANE
     last = _load_tile(frame, item, image, left, top, columns, rows, light_at, extra_at, last_of)
-    used[:] = 0
+    clear(frame[fr.USED] + first, size)
     for i in range(last - 1, -1, -1):
         lane = i % LANES
         if lane == LANES - 1 or i == last - 1:
@@ -95,8 +86,8 @@ def composite_back(frame, item):
         if mask == 0:
             continue
         prefetch(records + fr.RECORD * entries[max(i - 8, 0)])
-        g = floats(records + fr.RECORD * entries[i], 16)
-        mine = floats(extra + 4 * channels * entries[i], channels)
+        g = floats(records + fr.RECORD * entries[i])
+        mine = floats(extra + 4 * channels * entries[i])
         from_u = lane_columns() + (np.float32(left) + np.float32(0.5) - g[0])
         from_v = lane_rows() + (np.float32(top) + np.float32(0.5) - g[1])
         v0, v1, v2, v3, v4, v5 = nothing, nothing, nothing, nothing, nothing, nothing
@@ -129,8 +120,8 @@ def composite_back(frame, item):
             for channel in range(channels):
                 d_extra = load(extra_at + channel * PLANE + y)
                 c = fma(d_extra, mine[channel], c)
-                at = extra_sums + BYTES * channel
-                store(at, fma(weight, d_extra, load(at)))
+                channel_sum = extra_sums + BYTES * channel
+                store(channel_sum, fma(weight, d_extra, load(channel_sum)))
             d_alpha = light * c - behind * growth
             store(light_at + y, light)
             store(behind_at + y, fma(weight, c, behind))
@@ -154,7 +145,7 @@ def composite_back(frame, item):
         total = lane_sums((v0, v1, v2, v3, v4, v5, w0, w1, w2, w3, by_u, by_v, nothing, nothing, nothing, nothing))
         store(sums + fr.RECORD * i, total)
         if channels > 0:
-            whole = floats(frame[fr.EXTRA_SUMS] + 4 * channels * (first + i), channels)
+            whole = floats(frame[fr.EXTRA_SUMS] + 4 * channels * (first + i))
             for channel in range(channels):
                 whole[channel] = sum_lanes(load(extra_sums + BYTES * channel))
     if channels > 0:
@@ -169,16 +160,16 @@ def _load_tile(frame, item, image, left, top, columns, rows, light_at, extra_at,
     The last stop of each block goes to ``last_of``; returns that of the tile.
     """
     width, height, channels = frame[fr.WIDTH], frame[fr.HEIGHT], frame[fr.EXTRA_CHANNELS]
-    back = floats(frame[fr.BACKGROUND] + 12 * image, 3)
-    pixels, before = height * width, image * height * width
-    d_image = floats(frame[fr.D_IMAGE] + 12 * before, 3 * pixels)
-    d_alpha = floats(frame[fr.D_ALPHA] + 4 * before, pixels)
-    d_depth = floats(frame[fr.D_DEPTH] + 4 * before, pixels)
-    d_extra = floats(frame[fr.D_EXTRA_IMAGE] + 4 * channels * before, channels * pixels)
-    light = floats(frame[fr.LIGHT] + 4 * before, pixels)
-    stop = ints(frame[fr.STOP] + 4 * before, pixels)
-    planes, stops = floats(light_at, 6 * PIXELS), ints(light_at + 6 * PLANE, PIXELS)
-    extras = floats(extra_at, channels * PIXELS)
+    back = floats(frame[fr.BACKGROUND] + 12 * image)
+    before = image * height * width
+    d_image = floats(frame[fr.D_IMAGE] + 12 * before)
+    d_alpha = floats(frame[fr.D_ALPHA] + 4 * before)
+    d_depth = floats(frame[fr.D_DEPTH] + 4 * before)
+    d_extra = floats(frame[fr.D_EXTRA_IMAGE] + 4 * channels * before)
+    light = floats(frame[fr.LIGHT] + 4 * before)
+    stop = ints(frame[fr.STOP] + 4 * before)
+    planes, stops = floats(light_at), ints(light_at + 6 * PLANE)
+    extras = floats(extra_at)
     if columns < SIDE * SIDE or rows < SIDE * SIDE:
         for i in range(6 * PIXELS):
             planes[i] = 0.0
@@ -186,7 +177,6 @@ def _load_tile(frame, item, image, left, top, columns, rows, light_at, extra_at,
             stops[i] = 0
         for i in range(channels * PIXELS):
             extras[i] = 0.0
-    last_of[:] = 0
     last = 0
     red, green, blue = np.float32(0.0), np.float32(0.0), np.float32(0.0)
     for row in range(rows):
@@ -204,6 +194,6 @@ def _load_tile(frame, item, image, left, top, columns, rows, light_at, extra_at,
             last_of[to // LANES] = max(last_of[to // LANES], stop[of])
             last = max(last, stop[of])
             red, green, blue = red + rest * r, green + rest * g, blue + rest * b
-    parts = floats(frame[fr.BACKGROUND_SUMS] + 12 * item, 3)
+    parts = floats(frame[fr.BACKGROUND_SUMS] + 12 * item)
     parts[0], parts[1], parts[2] = red, green, blue
     return last

@@ -34,7 +34,7 @@ class Outcomes(Counter):
     """What became of many files; a property that every file is refused by would hold for a reader that reads none."""
 
     def read_or_refuse(self, data: bytes) -> None:
-        with WATCH:
+        with fuzz.limited(), WATCH:
             try:
                 value = read_modules(data)
             except CheckpointError as error:
@@ -97,7 +97,7 @@ def test_mutated_tensors():
 
 
 def run(path: Path, count: int, seed: int) -> dict:
-    """Mutations of a real file, in a process without type checks and with 4 GiB of memory: what became of them."""
+    """Mutations of a real file, in a process without type checks and with 1 GiB of memory: what became of them."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, str(Path(fuzz.__file__)), str(path), str(count), str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
@@ -149,3 +149,9 @@ def test_the_watch_sees():
     with WATCH:
         eval("1 + 1")
     assert any(event.startswith(("exec", "compile")) for event in WATCH.seen)
+
+
+def test_the_limit_is_felt():
+    with fuzz.limited(), pytest.raises(MemoryError):
+        bytearray(2 * fuzz.MEMORY)
+    assert len(bytearray(2 * fuzz.MEMORY)) == 2 * fuzz.MEMORY

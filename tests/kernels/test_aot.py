@@ -17,9 +17,15 @@ MOST_REGISTERS = {"splat_composite_fwd": 168, "splat_composite_bwd": 168, "splat
 
 
 def python_3_12() -> str | None:
-    """From pyenv or the path."""
+    """From pyenv, the path, or uv, which fetches one where it may."""
     candidates = [*Path.home().glob(".pyenv/versions/3.12.*/bin/python3.12"), shutil.which("python3.12")]
-    return next((str(path) for path in candidates if path), None)
+    if found := next((str(path) for path in candidates if path), None):
+        return found
+    if shutil.which("uv") is None:
+        return None
+    for command in (["install", "3.12"], ["find", "3.12"]):
+        done = subprocess.run(["uv", "python", *command], capture_output=True, text=True, timeout=300, check=False)
+    return done.stdout.strip() or None
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +35,7 @@ def environment() -> dict[str, str]:
         pytest.skip("no ptxas (NVIDIA's assembler) on the PATH")
     base = python_3_12()
     if base is None:
-        pytest.skip("no Python 3.12 (pyenv or PATH), which the newest JAX needs")
+        pytest.skip("no Python 3.12 (pyenv, PATH or uv), which the newest JAX needs")
     venv, plug = HOME / "venv", HOME / "plug"
     if not (HOME / f"jax-{JAX}").exists():
         plugins = [f"jax-cuda13-plugin=={JAX}", f"jax-cuda13-pjrt=={JAX}"]
@@ -44,6 +50,23 @@ def environment() -> dict[str, str]:
             pytest.skip(f"JAX {JAX} with its CUDA plugin cannot be installed here: {error}")
         (HOME / f"jax-{JAX}").touch()
     return {"python": str(venv / "bin/python"), "path": f"{ROOT}:{plug}"}
+
+
+def test_where_python_comes_from(monkeypatch, tmp_path):
+    """pyenv's before the path's, then uv's, else none."""
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert python_3_12() is None
+    for name, said in (("uv", "[ $2 = find ] && echo /uv/python3.12"), ("python3.12", "true")):
+        program = tmp_path / "bin" / name
+        program.write_text(f"#!/bin/sh\n{said}\n")
+        program.chmod(0o755)
+        assert python_3_12() == ("/uv/python3.12" if name == "uv" else str(program))
+    of_pyenv = tmp_path / ".pyenv/versions/3.12.1/bin/python3.12"
+    of_pyenv.parent.mkdir(parents=True)
+    of_pyenv.touch()
+    assert python_3_12() == str(of_pyenv)
 
 
 @pytest.mark.slow

@@ -67,9 +67,22 @@ def test_mistakes_are_named(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_convolutions(tmp_path, capsys):
+    """Both give the same pictures; what is no workload is named."""
+    command = ["convolutions", "--of", "direct,winograd", "--repeat", "1", "--warmup", "0", "--no-memory"]
+    assert program.main([*command, "--workload", "8x3", "--json", str(tmp_path / "a.json")]) == 0
+    direct, other = json.loads((tmp_path / "a.json").read_text())["results"]
+    assert (direct["of"], other["of"]) == ("direct", "winograd")
+    assert other["unlike_the_first"] == 0
+    assert not other["pays"]
+    assert program.main([*command, "--workload", "large"]) == 2
+    assert "64x512 is one" in capsys.readouterr().err
+    assert program.main([*command, "--workload", "9x3"]) == 2
+
+
 def test_an_unknown_bench_is_told(capsys):
     assert program.main(["rockets"]) == 2
-    assert "{splats,priors}" in capsys.readouterr().err
+    assert "{splats,priors,convolutions}" in capsys.readouterr().err
 
 
 def test_scenes_that_are_none(tmp_path, capsys):

@@ -44,6 +44,48 @@ print("images of a call", sorted(shapes))
 """
 
 
+WORK = """
+import sys, time
+import jax, numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+from kernels import rasterize
+from tests.kernels.scenes import look, random_gaussians
+
+size = {"width": 160, "height": 128}
+gaussians, camera = random_gaussians(jax.random.key(0), (8,), count=4000), look(2, (8,), **size)
+step = jax.jit(jax.grad(lambda *given: (rasterize(*given, implementation="numba", **size).image ** 2).sum()))
+mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
+spread = P("data") if sys.argv[1] == "split" else P()
+both = jax.device_put((gaussians, camera), NamedSharding(mesh, spread))
+
+def processor_seconds(given):
+    start = time.process_time()
+    for _ in range(4):
+        jax.block_until_ready(step(*given))
+    return time.process_time() - start
+
+for given in ((gaussians, camera), both):  # compile
+    jax.block_until_ready(step(*given))
+turns = [(processor_seconds((gaussians, camera)), processor_seconds(both)) for _ in range(5)]
+print(np.median([on_two / on_one for on_one, on_two in turns]))
+"""
+
+
+def run(program, *arguments):
+    root = Path(__file__).resolve().parents[2]
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env=os.environ | flags,
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
 @pytest.mark.parametrize(
     ("implementation", "kind"),
     [
@@ -54,18 +96,16 @@ print("images of a call", sorted(shapes))
 )
 def test_a_split_batch_stays_split(implementation, kind):
     """It used to be gathered seven times, and rendered whole on each device."""
-    root = Path(__file__).resolve().parents[2]
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(root)}
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, implementation, kind],
-        env=os.environ | flags,
-        cwd=root,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "collectives []" in done.stdout
+    said = run(PROGRAM, implementation, kind)
+    assert "collectives []" in said
     if implementation == "numba":
-        assert "2,2,32,40,3" in done.stdout  # two of the four scenes, two views each
-        assert "4,2,32,40,3" not in done.stdout
+        assert "2,2,32,40,3" in said  # two of the four scenes, two views each
+        assert "4,2,32,40,3" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("spread", "least", "most"), [("split", 0.7, 1.4), ("copied", 1.6, 2.6)])
+def test_each_device_takes_half_the_time(spread, least, most):
+    """Of processors, which other programs disturb less than the clock: two devices together take what one takes alone,
+    so each half of it. A batch that lies whole on each device takes twice as much, which shows what is measured."""
+    assert least < float(run(WORK, spread)) < most

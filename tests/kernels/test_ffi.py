@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 from kernels import Unsupported, numba_cpu, rasterize
-from kernels.cpu import ffi
+from kernels.cpu import ffi, handlers
 from kernels.dispatch import platform
 from tests.kernels.scenes import look, random_gaussians
 
@@ -93,7 +93,7 @@ def test_a_call_of_an_unknown_version_is_refused_too():
     jax.block_until_ready(
         rasterize(random_gaussians(jax.random.key(0), count=3), look(), width=8, height=8, implementation="numba")
     )
-    handler = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(numba_cpu._compiled[0].rasterize.address)
+    handler = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(numba_cpu._compiled[0][handlers.rasterize].address)
     codes: list[int] = []
 
     @ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)

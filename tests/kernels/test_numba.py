@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from kernels import numba_cpu, rasterize
+from kernels.cpu import handlers
 from kernels.dispatch import platform
 from tests.kernels.scenes import look, random_gaussians
 
@@ -84,21 +86,12 @@ print("digest", hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in j
 """
 
 
-def run_program(**environment):
-    root = Path(__file__).resolve().parents[2]
-    env = os.environ | {"PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"} | environment
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=env, cwd=root, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout.split("digest ")[1]
-
-
 def test_same_bits_for_any_threads_and_devices():
     """One thread, many threads, two devices under jit and shard_map, four Python threads at once: no deadlock, and the
     same gradient bit for bit."""
-    one = run_program(NPROC="1", XLA_FLAGS="")  # neither with the flags of whoever runs the tests
-    many = run_program(NPROC="7", XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    one = python(PROGRAM, NPROC="1", XLA_FLAGS="")  # neither with the flags of whoever runs the tests
+    many = python(PROGRAM, NPROC="7", XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    assert "digest" in one
     assert one == many
 
 
@@ -147,23 +140,82 @@ def test_a_user_without_a_home_needs_none(monkeypatch, tmp_path):
     assert numba_cpu._cache_folder("") is None
 
 
+def test_two_processes_meet(monkeypatch, tmp_path):
+    """The second one begins at the other end and stops where the first has been; on one processor there is none."""
+    done = []
+
+    def compiled(function, *, cache):
+        done.append(function)
+        return SimpleNamespace(cache_hits=len(done) > 3)
+
+    monkeypatch.setattr(handlers, "compile_entry_point", compiled)
+    handlers.compile_from_the_end()
+    assert tuple(done) == handlers.BY_COST[:-5:-1]
+    begun = []
+    monkeypatch.setattr(subprocess, "Popen", lambda *given, **options: begun.append(given) or SimpleNamespace(**ENDED))
+    for processors, cached in ((1, False), (2, False), (2, True)):
+        monkeypatch.setattr(numba_cpu, "_processors", lambda count=processors: count)
+        if cached:
+            (tmp_path / "tiles_back.composite_back-1.py311.nbi").touch()
+        with numba_cpu._compiled_beside(tmp_path, "composite_back"):
+            pass
+        assert len(begun) == (processors == 2)
+
+
+ENDED = {"kill": lambda: None, "wait": lambda: 0}
+
+
+COMPILE = """
+import time
+from numba.core import event
+from kernels.cpu import handlers
+
+class Compiled(event.Listener):
+    def on_start(self, happened):
+        literal.extend(kind for kind in happened.data["args"] if "iteral" in str(kind))
+
+    def on_end(self, happened):
+        pass
+
+literal = []
+start = time.process_time()
+with event.install_listener("numba:compile", Compiled()):
+    handlers.compile_all(cache=False)
+print(time.process_time() - start, len(literal))
+"""
+
+
 @pytest.mark.slow
-def test_two_processes_compile_and_the_second_run_loads(tmp_path):
-    """The way back is compiled beside; afterwards everything is in the cache, and nothing is compiled again."""
+def test_compiling_is_quick():
+    """All of it, in one process with nothing cached: 10 s of a processor where it took 24 s with NumPy's arrays, and
+    no function for a single number (a constant of Python's as an argument)."""
+    seconds, literal = python(COMPILE).split()
+    assert literal == "0"
+    assert float(seconds) < 16
+
+
+@pytest.mark.slow
+def test_what_was_compiled_is_loaded(tmp_path):
+    """After two processes have compiled, everything is in the cache, and nothing is compiled again."""
     program = "import tests.kernels.test_numba as t; t.loss(*t.small()).block_until_ready(); print('done')"
-    root = Path(__file__).resolve().parents[2]
-    env = os.environ | {"PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu", "NUMBA_CACHE_DIR": str(tmp_path)}
     for turn in range(2):
-        done = subprocess.run(
-            [sys.executable, "-c", program], env=env, cwd=root, capture_output=True, text=True, timeout=600
-        )
-        assert done.stdout == "done\n", done.stderr[-2000:]
+        assert python(program, NUMBA_CACHE_DIR=str(tmp_path)) == "done\n"
         files = {path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb[ic]")}
         indices = sorted(name.split(".")[1].split("-")[0] for name in files if name.endswith(".nbi"))
-        assert indices == ["rasterize", "run_backward_items", "run_forward_items"]
+        assert indices == sorted(function.py_func.__name__ for function in handlers.BY_COST)
         if turn == 0:
             first = files
     assert files == first
+
+
+def python(program, **environment):
+    root = Path(__file__).resolve().parents[2]
+    env = os.environ | {"PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"} | environment
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=env, cwd=root, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
 
 def small():
