@@ -17,12 +17,13 @@ _I64 = ir.IntType(64)
 
 
 # Nothing here allocates arrays, has expressions of them, or is called from Python, so Numba need not prepare for it.
-OPTIONS = {"error_model": "numpy", "_nrt": False, "no_rewrites": True}
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False, "no_rewrites": True}
 
 
 def compiled(function: Callable) -> Any:
     """``numba.njit`` on the bare function: while tests run, an import hook wraps each one to check annotations."""
-    return numba.njit(inspect.unwrap(function), no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)
+    options = OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return numba.njit(**options)(inspect.unwrap(function))
 
 
 def publish(name: str, address: int | None) -> None:

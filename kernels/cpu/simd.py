@@ -83,7 +83,7 @@ def _fmuladd(builder, x, y, z):
 
 @no_type_check
 def _float_operator(op, emit, result):
-    @infer_global(op)
+    @infer_global(op)  # pyright: ignore[reportOptionalCall]
     class _Typing(AbstractTemplate):
         def generic(self, args, kws):
             vectors = F16 in args and all(map(_is_float_like, args))
@@ -99,7 +99,7 @@ def _float_operator(op, emit, result):
 
 @no_type_check
 def _same_type_operator(op, kind, emit, result=None):
-    @infer_global(op)
+    @infer_global(op)  # pyright: ignore[reportOptionalCall]
     class _Typing(AbstractTemplate):
         def generic(self, args, kws):
             return signature(result or kind, *args) if args == (kind, kind) else None

@@ -27,7 +27,7 @@ class _ViewModel(models.PrimitiveModel):
         super().__init__(manager, numba_type, _I64)
 
 
-@infer_global(operator.getitem)
+@infer_global(operator.getitem)  # pyright: ignore[reportOptionalCall]
 class _Get(AbstractTemplate):
     def generic(self, args, kws):
         view, index = args
@@ -36,7 +36,7 @@ class _Get(AbstractTemplate):
         return None
 
 
-@infer_global(operator.setitem)
+@infer_global(operator.setitem)  # pyright: ignore[reportOptionalCall]
 class _Set(AbstractTemplate):
     def generic(self, args, kws):
         view, index, _ = args
