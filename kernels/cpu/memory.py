@@ -22,8 +22,8 @@ OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False, "no_rewrites":
 
 def compiled(function: Callable) -> Any:
     """``numba.njit`` on the bare function: while tests run, an import hook wraps each one to check annotations."""
-    options = OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return numba.njit(inspect.unwrap(function), **options)  # pyright: ignore[reportCallIssue]
+    njit: Any = numba.njit
+    return njit(inspect.unwrap(function), no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)
 
 
 def publish(name: str, address: int | None) -> None:
