@@ -1,0 +1,329 @@
+"""What synthetic people have in common, as bases: means and principal components of shapes, skins and hair, how units
+move points, how light falls on them. The arrays are those of a morphable generator, by its names (priors/morphable.py).
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from jax_talker.people.corpus import HARMONICS, Corpus, Points, harmonics, light_numbers, undisplay
+from jax_talker.people.expression import FRIENDLY, random_expression, unit_vector
+from jax_talker.people.figure import Figure
+from jax_talker.people.identity import BALD, random_person
+from jax_talker.people.layout import CHART_NAMES
+from jax_talker.people.light import directions, random_light
+from jax_talker.people.raster import LINEAR
+
+DARKEST = 0.003  # linear albedo whose logarithm counts
+ALPHA_OVERSHOOT = 0.02  # as in priors/morphable.py
+HAIR_UNITS = np.array([0.03, 0.03, 0.03, 2.0, 0.7, 0.7, 0.7])  # position, logit, log albedo: how hair's parts compare
+LEAST_SPREAD = 0.1  # of an ARKit unit's weight: the step of its coordinate
+DIFFUSE = np.array([1, *[0.593] * 3, *[0.152] * 5], np.float32)  # as in priors/morphable.py
+UNIT_PEOPLE, AMPLITUDE = 12, 0.6  # whose motion makes the units' basis, and at which weight
+APART = 0.08  # world units: texels further apart on the mean head are no neighbours
+COVER, SHELL_COVER, BACKING_COVER = 0.42, 0.6, 1.0  # deviation of a disc, against the distance between texels
+OPAQUE = 6.0  # logit
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many coordinates each part of an identity has."""
+
+    shape: int = 64
+    skin: int = 48
+    hair: int = 24
+    shade: int = 20
+
+
+Arrays = dict[str, np.ndarray]
+
+
+def statistics(points: Points, corpus: Corpus, shapes: np.ndarray, sizes: Sizes, seed: int = 0) -> Arrays:
+    """All arrays; ``shapes`` [S, K, 3] are the head's points of many people at rest."""
+    out = _shape_basis(shapes, sizes.shape) | _skin_basis(corpus, sizes.skin)
+    own = _coordinates(out, "position", "shape", corpus.neutral)
+    out |= _hair_basis(points, corpus, own, sizes.hair, out)
+    out["position_units"] = _unit_basis(points)
+    out |= _grid(points, corpus, out)
+    out |= _shade_basis(corpus, out, sizes.shade)
+    out |= _light_basis(points, corpus, out)
+    out |= _latents(points, corpus, out, seed)
+    lashes = points.read(points.space.layout.chart) == CHART_NAMES.index("lashes")
+    alpha = np.clip(np.asarray(corpus.albedo)[..., 3].mean(0) / 255, 0.02, 0.98)
+    out["opacity"] = np.where(lashes, np.log(alpha / (1 - alpha)), OPAQUE)
+    cover = np.where(np.arange(len(points)) < points.on_head, COVER, SHELL_COVER)
+    out["log_scale"] = np.repeat(np.log(cover)[:, None], 3, 1)
+    out["backing_scale"] = np.full(3, np.log(BACKING_COVER))
+    out["backing"] = np.flatnonzero((points.texels % 2 == 0).all(1) & ~lashes)
+    return {name: np.asarray(value, np.float32) for name, value in out.items()}
+
+
+def identity(arrays: Arrays, people: Corpus) -> Arrays:
+    """Coordinates of all people of a corpus: the nearest points of the bases."""
+    shape = _coordinates(arrays, "position", "shape", np.asarray(people.neutral))
+    skin = _coordinates(arrays, "albedo", "skin", log_albedo(np.asarray(people.albedo)))
+    dimmed = _dimmed(people, arrays) - arrays["transfer"][: people.neutral.shape[1]].mean(-1)
+    basis = arrays["transfer_shade"].reshape(len(arrays["transfer_shade"]), -1)
+    shade = dimmed.reshape(len(dimmed), -1) @ basis.T / np.maximum((basis**2).sum(1), 1e-12)
+    return {"shape": shape, "skin": skin, "hair": _hair_coordinates(arrays, shape, people.hair), "shade": shade}
+
+
+def _dimmed(people: Corpus, arrays: Arrays) -> np.ndarray:
+    """[P, K, 9]: transfer of light (the mean of R, G and B) without what each person's own normals make of it, which
+    the generator finds by itself (``Morphable.bend``)."""
+    out = np.asarray(people.transfer).mean(-1, dtype=np.float32)
+    turned = Rotation.from_quat(arrays["rest_quat"][: people.neutral.shape[1], [1, 2, 3, 0]]).as_matrix()
+    rest = harmonics(arrays["facing"][:, None] * turned[..., 2])
+    for k, transfer in enumerate(out):
+        own = normals(arrays, np.asarray(people.position[k, 0], np.float32))
+        out[k] = transfer - transfer[:, :1] * DIFFUSE * (harmonics(own) - rest)
+    return out
+
+
+def normals(arrays: Arrays, position: np.ndarray) -> np.ndarray:
+    """Outward unit normals [K, 3] of the head's points [K, 3], from their neighbours."""
+    u, v = _tangents(position, arrays["neighbours"][: len(position)].astype(int))
+    across = np.cross(u, v) * arrays["facing"][:, None]
+    return across / np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-12)
+
+
+def _tangents(position: np.ndarray, neighbours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    own = np.arange(len(position))
+    out = []
+    for before, after in ((0, 1), (2, 3)):
+        a, b = neighbours[:, before], neighbours[:, after]
+        steps = np.maximum((a != own).astype(int) + (b != own), 1)
+        out.append((position[b] - position[a]) / steps[:, None])
+    return out[0], out[1]
+
+
+def _shade_basis(corpus: Corpus, arrays: Arrays, count: int) -> Arrays:
+    mean, basis = components(_dimmed(corpus, arrays), count)
+    own = np.asarray(corpus.transfer, np.float32).mean(0)
+    return {"transfer_shade": basis, "transfer_mean": own + (mean - own.mean(-1))[..., None]}
+
+
+def coordinates(arrays: Arrays, people: Arrays, units: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """Style vectors [P, D] of ``people`` (``identity``'s) under units [P, 52] and light numbers [P, 9, 3]."""
+    weights = (units - arrays["units_mean"]) / arrays["units_spread"]
+    away = (light.reshape(len(light), -1) - arrays["light_mean"]) @ np.linalg.pinv(arrays["light_mix"])
+    parts = [people["shape"], weights, people["skin"], people["hair"], people["shade"], away]
+    return np.concatenate(parts, 1).astype(np.float32)
+
+
+def log_albedo(albedo: np.ndarray) -> np.ndarray:
+    """Natural logarithm of linear albedo [..., 3] of sRGB bytes [..., 3 or 4]."""
+    return np.log(np.maximum(LINEAR[albedo[..., :3]], DARKEST))
+
+
+def components(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and the first principal components [count, …], each as long as its standard deviation; zeros beyond rank."""
+    flat = values.reshape(len(values), -1).astype(np.float32)
+    mean = flat.mean(0)
+    centred = flat - mean
+    power, vectors = np.linalg.eigh(centred @ centred.T / max(len(flat) - 1, 1))
+    out = np.zeros((count, flat.shape[1]), np.float32)
+    best = min(count, len(flat) - 1)
+    chosen = vectors[:, ::-1][:, :best]
+    out[:best] = chosen.T @ centred / np.sqrt(max(len(flat) - 1, 1))
+    del power
+    return mean.reshape(values.shape[1:]), out.reshape(count, *values.shape[1:])
+
+
+def _shape_basis(shapes: np.ndarray, count: int) -> Arrays:
+    mean, basis = components(shapes, count)
+    return {"position_mean": mean, "position_shape": basis}
+
+
+def _skin_basis(corpus: Corpus, count: int) -> Arrays:
+    mean, basis = components(log_albedo(np.asarray(corpus.albedo)), count)
+    return {"albedo_mean": mean, "albedo_skin": basis}
+
+
+def _coordinates(arrays: Arrays, what: str, part: str, values: np.ndarray) -> np.ndarray:
+    """[P, C]: coordinates of ``values`` [P, K, 3] in an orthogonal basis, on the head's points."""
+    count = values.shape[1]
+    basis = arrays[f"{what}_{part}"][:, :count].reshape(len(arrays[f"{what}_{part}"]), -1)
+    away = (values - arrays[f"{what}_mean"][:count]).reshape(len(values), -1)
+    return away @ basis.T / np.maximum((basis**2).sum(1), 1e-12)
+
+
+def _hair_values(arrays: Arrays, shape: np.ndarray, hair: np.ndarray) -> np.ndarray:
+    """A corpus's hair [P, n, 7] as the basis has it: away from the shell of the shape, logit, log albedo."""
+    hair = np.asarray(hair, np.float32)
+    rest = arrays["position_mean"][-hair.shape[1] :] + np.tensordot(
+        shape, arrays["position_shape"][:, -hair.shape[1] :], 1
+    )
+    share = (np.clip(hair[..., 3:4], 0, 1) + ALPHA_OVERSHOOT) / (1 + 2 * ALPHA_OVERSHOOT)
+    color = np.log(np.maximum(hair[..., 4:], DARKEST))
+    return np.concatenate([hair[..., :3] - rest, np.log(share / (1 - share)), color], -1)
+
+
+def _hair_basis(points: Points, corpus: Corpus, shape: np.ndarray, count: int, arrays: Arrays) -> Arrays:
+    """The shell's part of positions (linear in shape), and hair's own mean and components."""
+    hair = np.asarray(corpus.hair, np.float32)
+    place = hair[..., :3]
+    mean = place.mean(0)
+    gram = shape.T @ shape + 0.1 * len(shape) * np.eye(shape.shape[1])
+    slope = np.linalg.solve(gram, np.tensordot(shape.T, place - mean, 1).reshape(shape.shape[1], -1))
+    out = {
+        "position_mean": np.concatenate([arrays["position_mean"], mean]),
+        "position_shape": np.concatenate([arrays["position_shape"], slope.reshape(-1, *mean.shape)], 1),
+    }
+    values = _hair_values(arrays | out, shape, hair) / HAIR_UNITS
+    hair_mean, basis = components(values, count)
+    return out | {"hair_mean": hair_mean * HAIR_UNITS, "hair_basis": basis * HAIR_UNITS}
+
+
+def _hair_coordinates(arrays: Arrays, shape: np.ndarray, hair: np.ndarray) -> np.ndarray:
+    basis = arrays["hair_basis"] / HAIR_UNITS
+    away = (_hair_values(arrays, shape, hair) - arrays["hair_mean"]) / HAIR_UNITS
+    basis = basis.reshape(len(basis), -1)
+    return away.reshape(len(away), -1) @ basis.T / np.maximum((basis**2).sum(1), 1e-12)
+
+
+def _unit_basis(points: Points) -> np.ndarray:
+    """[52, K, 3]: how far weight 1 of each unit moves the head's points, on average over a few people."""
+    pack, total = points.pack, 0.0
+    for seed in range(UNIT_PEOPLE):
+        person = random_person(pack, seed)
+        figure = Figure(pack, dataclasses.replace(person, hair=dataclasses.replace(person.hair, style=BALD)))
+        seen = np.ones((figure.vertex_count, len(directions())), np.float32)
+        place = lambda units: points.at(figure.shape.frame(figure.pose(units, seen=seen).vertices))  # noqa: B023, E731
+        rest = place(np.zeros(len(pack.units), np.float32))
+        total = total + np.stack(
+            [(place(AMPLITUDE * one) - rest) / AMPLITUDE for one in np.eye(len(pack.units), dtype=np.float32)]
+        )
+    return total / UNIT_PEOPLE
+
+
+def _light_basis(points: Points, corpus: Corpus, arrays: Arrays) -> Arrays:
+    """Transfer of light [N, 9, 3] and gloss [K, 9]: means of what was found, and least squares for what was not."""
+    transfer = arrays.pop("transfer_mean")
+    light = np.asarray(corpus.light).reshape(-1, HARMONICS, 3)  # [S, 9, 3]
+    people, moments = corpus.light.shape[:2]
+    gloss = np.asarray(corpus.albedo)[..., 3:].astype(np.float32) / 255
+    shine = (gloss[:, None] * np.asarray(corpus.shine, np.float32)).reshape(people * moments, -1, 3)
+    layout = points.space.layout
+    chart = points.read(layout.chart)
+    shine[:, chart == CHART_NAMES.index("lashes")] = 0
+    eyes = np.isin(chart, [CHART_NAMES.index("eye_left"), CHART_NAMES.index("eye_right")])
+    falling = np.einsum("nkc,skc->snc", transfer[eyes], light)
+    albedo = LINEAR[np.asarray(corpus.albedo)[:, eyes, :3]][:, None]
+    wet = undisplay(np.asarray(corpus.color)[:, :, eyes] / 255.0) - albedo * falling.reshape(people, moments, -1, 3)
+    shine[:, eyes] = wet.reshape(people * moments, -1, 3)
+    found = _linear(light, shine)
+    hair = np.asarray(corpus.hair, np.float32)
+    own = undisplay(np.asarray(corpus.hair_color) / 255.0) / np.maximum(hair[:, None, :, 4:], DARKEST)
+    there = np.repeat((hair[..., 3] > 0.2).astype(np.float32), moments, 0)  # [S, n]
+    own = own.reshape(people * moments, -1, 3)
+    whole = (np.minimum(own, 4) * there[..., None]).sum(1) / np.maximum(there.sum(1), 1)[:, None]
+    usual = _linear(light, whole[:, None])[0]
+    away = (np.minimum(own, 4) - np.einsum("k,skc->sc", usual, light)[:, None]) * there[..., None]
+    on_shell = usual + _linear(light, away, there)
+    return {
+        "transfer": np.concatenate([transfer, np.repeat(on_shell[..., None], 3, -1)]),
+        "gloss": found,
+    }
+
+
+def _linear(light: np.ndarray, values: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    """[n, 9]: what best makes values [S, n, 3] of harmonics [S, 9, 3], alike for R, G and B; a little ridge."""
+    rows = light.transpose(0, 2, 1).reshape(-1, HARMONICS)  # [3 S, 9]
+    target = values.transpose(0, 2, 1).reshape(len(rows), -1)
+    ridge = 1e-2 * len(rows) * np.diag((rows**2).mean(0))
+    if weight is None:
+        return np.linalg.solve(rows.T @ rows + ridge, rows.T @ target).T
+    each = np.repeat(weight, 3, 0)  # [3 S, n]
+    gram = np.einsum("sk,sl,sn->nkl", rows, rows, each, optimize=True)
+    return np.linalg.solve(gram + ridge, (rows.T @ target).T[..., None])[..., 0]
+
+
+def _latents(points: Points, corpus: Corpus, arrays: Arrays, seed: int) -> Arrays:
+    """How z becomes a style vector: correlations of identity, of units, of light; and the vector of a plain face."""
+    own = identity(arrays, corpus)
+    joint = np.concatenate(list(own.values()), 1)
+    rng = np.random.default_rng([int.from_bytes(b"latents"), seed])
+    names = points.pack.units
+    units = np.stack([random_expression(names, rng) for _ in range(4000)])
+    mean = units.mean(0)
+    light = np.stack([light_numbers(random_light(rng)).ravel() for _ in range(4000)])
+    light_mean, light_mix = components(light, light.shape[1])
+    plain = (unit_vector(names, FRIENDLY) - mean) / np.maximum(units.std(0), LEAST_SPREAD)
+    keys = rng.standard_normal((len(joint), joint.shape[1] - own["shape"].shape[1]))
+    count = joint.shape[1] + len(plain) + light.shape[1]
+    w_avg = np.zeros(count)
+    start = own["shape"].shape[1]
+    w_avg[start : start + len(plain)] = plain
+    return {
+        "people": joint,
+        "keys": keys / np.linalg.norm(keys, axis=1, keepdims=True),
+        "shape_mix": _root(np.cov(own["shape"].T)),
+        "units_mix": _root(np.cov(units.T)),
+        "units_mean": mean,
+        "units_spread": np.maximum(units.std(0), LEAST_SPREAD),
+        "light_mix": light_mix,
+        "light_mean": light_mean,
+        "w_avg": w_avg,
+    }
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    """M with MᵀM = ``covariance``: z @ M has it."""
+    power, vectors = np.linalg.eigh(covariance)
+    return np.sqrt(np.maximum(power, 0))[:, None] * vectors.T
+
+
+def _grid(points: Points, corpus: Corpus, arrays: Arrays) -> Arrays:
+    """Where points lie in their planes, who their neighbours are, and how their discs lie on the mean head."""
+    mean, size = arrays["position_mean"], points.space.layout.face.shape[0]
+    chart = points.space.layout.chart.astype(np.int64)
+    head = _neighbours(points.texels, chart, mean[: points.on_head])
+    shell = np.ones((points.shell_size,) * 2, np.int64)
+    outside = _neighbours(points.shell_texels, shell, mean[points.on_head :]) + points.on_head
+    neighbours = np.concatenate([head, outside])
+    u, v = _tangents(mean, neighbours)
+    # The turn that takes the shear out: of the metric [[u·u, u·v], [u·v, v·v]] to its own axes.
+    angle = 0.5 * np.arctan2(2 * (u * v).sum(1), (u * u).sum(1) - (v * v).sum(1))
+    c, s = np.cos(angle)[:, None], np.sin(angle)[:, None]
+    first, second = c * u + s * v, c * v - s * u
+    usual = np.median(np.linalg.norm(np.concatenate([u, v]), axis=-1))
+    alone = np.minimum(np.linalg.norm(first, axis=-1), np.linalg.norm(np.cross(first, second), axis=-1)) < 1e-7
+    first[alone], second[alone] = [usual, 0, 0], [0, usual, 0]
+    axis = first / np.linalg.norm(first, axis=-1, keepdims=True)
+    normal = np.cross(first, second)
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+    other = np.cross(normal, axis)
+    x, y, z, w = Rotation.from_matrix(np.stack([axis, other, normal], -1)).as_quat().T
+    width = np.stack([np.linalg.norm(first, axis=-1), np.abs((second * other).sum(-1))], -1)
+    place = [
+        (t[:, ::-1] + 0.5) / n * 2 - 1 for t, n in ((points.texels, size), (points.shell_texels, points.shell_size))
+    ]
+    pointing = np.asarray(corpus.transfer, np.float32).mean(0)[:, 1:4].mean(-1)  # where most light comes from lies outside
+    facing = np.where((pointing * normal[: points.on_head]).sum(-1) < 0, -1.0, 1.0)
+    return {
+        "facing": facing,
+        "uv": np.concatenate(place),
+        "neighbours": neighbours,
+        "turn": np.concatenate([c, s], 1),
+        "rest_quat": np.stack([w, x, y, z], -1),
+        "rest_width": np.maximum(width, 1e-4),
+    }
+
+
+def _neighbours(texels: np.ndarray, chart: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """[n, 4]: points left, right, above, below in the same chart and near on the mean head; a point where none is."""
+    index = np.full(np.add(chart.shape, 2), -1)
+    index[texels[:, 0] + 1, texels[:, 1] + 1] = np.arange(len(texels))
+    padded = np.pad(chart, 1)
+    own = np.arange(len(texels))
+    out = []
+    for down, right in ((0, -1), (0, 1), (-1, 0), (1, 0)):
+        at = texels[:, 0] + 1 + down, texels[:, 1] + 1 + right
+        other = index[at]
+        near = (other >= 0) & (padded[at] == chart[texels[:, 0], texels[:, 1]])
+        near &= np.linalg.norm(mean[other] - mean, axis=-1) < APART
+        out.append(np.where(near, other, own))
+    return np.stack(out, 1)
