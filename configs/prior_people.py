@@ -18,12 +18,12 @@ def get_config() -> ConfigDict:
 
     c.corpus = ConfigDict()
     c.corpus.pack = placeholder(str)  # folder of the pack
-    c.corpus.people = 240
-    c.corpus.moments = 4  # expressions of each, each in its own light
-    c.corpus.size = 128  # of the plane of the head's points
-    c.corpus.shell = 64  # of the hair's
+    c.corpus.people = 200
+    c.corpus.moments = 1  # expressions of each, each in its own light
+    c.corpus.size = 192  # of the plane of the head's points
+    c.corpus.shell = 80  # of the hair's
     c.corpus.shapes = 700  # people for the basis of shapes
-    c.corpus.strangers = 12  # people to score on
+    c.corpus.strangers = 8  # people to score on
 
     c.basis = ConfigDict()  # coordinates of an identity
     c.basis.shape = 64

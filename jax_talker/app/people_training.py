@@ -19,7 +19,7 @@ from jax_talker.app import builders
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.errors import UserError
 from jax_talker.people import statistics
-from jax_talker.people.corpus import Corpus, CorpusSpec, Points, load_or_make, rest_shapes
+from jax_talker.people.corpus import Corpus, CorpusSpec, Points, load_or_make, rest_shapes, with_free_faces
 from jax_talker.people.layout import CHART_NAMES
 from jax_talker.people.pack import Pack
 from jax_talker.priors import Morphable, MorphableConfig
@@ -40,19 +40,21 @@ LOOKED_AT = {"skin": 3.0, "eye_left": 3.0, "eye_right": 3.0, "teeth_upper": 1.5,
 
 CARD = """# A prior of human heads
 
-A morphable head of Gaussians (`priors/morphable.py`): {points} points ({parameters:,} parameters), {num_ws} × {w_dim}
-W+ with named coordinates ({parts}). It draws synthetic people as `jax_talker.people` makes them: from the front and
-all around, speaking, in soft light.
+A morphable head of Gaussians (`priors/morphable.py`): {gaussians:,} Gaussians, {parameters:,} parameters,
+{num_ws} × {w_dim} W+ with named coordinates ({parts}). It draws the synthetic people of `jax_talker.people`.
 
 | | |
 |---|---|
-| data | {people} synthetic people × {moments} moments (bases of shape: {shapes} people), made from a pack of CC0 heads (MakeHuman's base mesh, targets, skins and hair; the 52 ARKit units); no photograph of a person, no scan |
-| training | bases by principal components and least squares; residuals by regression in texture space, {steps} steps of {batch} |
-| command | `python -m jax_talker.train --config configs/prior_people.py --config.corpus.pack=HEADS --workdir runs/prior_people` |
+| data | {people} synthetic people × {moments} moments (shapes: {shapes} people) from a pack of CC0 heads |
+| origin | MakeHuman's base mesh, targets, skins and hair, ARKit units: all CC0; no photograph of a person, no scan |
+| training | bases by principal components and least squares; {network} |
+| command | `python -m jax_talker.train --config configs/prior_people.py --config.corpus.pack=HEADS --workdir runs/p` |
 | date, hardware | {date}; {hardware}; {hours:.1f} h |
-| unseen people at their known latents | {strangers} people × 2 moments: points {position:.2f} mm from the truth on average; colours of the skin {skin:.1f} dB, of eyes {eyes:.1f} dB, teeth {teeth:.1f} dB (PSNR, texture space) |
-| latents | coordinates have unit spread over people; `expressions.safetensors` holds a W+ direction for each ARKit unit at weight 1 |
-| it cannot | glasses, hats, strands of hair (hair is one soft shell), wrinkles that come with expressions, hard shadows, photographic skin |
+| unseen people | {strangers} people × 2 moments at their known latents, in texture space |
+| points | {position:.2f} mm from the truth on average |
+| colours, PSNR | skin {skin:.1f} dB, eyes {eyes:.1f} dB, teeth {teeth:.1f} dB |
+| latents | unit spread over people; `expressions.safetensors`: a W+ direction for each ARKit unit at weight 1 |
+| it cannot | hair over the face, strands, glasses, hats, wrinkles of expressions, hard shadows, photographic skin |
 | licence of the weights | that of this project |
 """
 
@@ -67,6 +69,7 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
     corpus = load_or_make(folder.root / "corpus", pack, spec)
     strangers = load_or_make(folder.root / "strangers", pack, other)
     points = Points(pack, spec.size, spec.shell)
+    corpus, strangers = with_free_faces(points, corpus), with_free_faces(points, strangers)
     arrays = bases(config, folder.root, points, corpus)
     prior, variables = build(config, points, arrays)
     count = sum(x.size for x in jax.tree.leaves(variables["params"]))
@@ -92,19 +95,18 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
     variables = kept(state)
     scores = score(prior, variables, points, arrays, strangers)
     card = CARD.format(
-        points=prior.config.points,
+        gaussians=prior.num_gaussians,
         parameters=count,
         num_ws=prior.num_ws,
         w_dim=prior.w_dim,
         parts=", ".join(f"{getattr(prior.config, name)} {name}" for name in prior.config.parts),
-        steps=c.steps,
-        batch=c.batch,
+        network=f"a network in texture space, {c.steps} steps of {c.batch}" if c.steps else "no network is trained",
         date=time.strftime("%Y-%m-%d"),
         hardware=describe(),
         hours=(time.time() - started) / 3600,
         shapes=config.corpus.shapes,
-        strangers=other.people,
-        **asdict(spec),
+        strangers=len(strangers.codes),
+        **asdict(spec) | {"people": len(corpus.codes)},
         **scores,
     )
     write(folder.root / "prior", prior, variables, pack.units, card)
@@ -129,6 +131,7 @@ def build(config: Any, points: Points, arrays: statistics.Arrays) -> tuple[Morph
     """The generator with its bases and a network that adds nothing yet."""
     prior = Morphable(
         MorphableConfig(
+            vertices=len(points.vertices),
             on_head=points.on_head,
             on_shell=len(points) - points.on_head,
             backing=len(arrays["backing"]),
@@ -141,6 +144,8 @@ def build(config: Any, points: Points, arrays: statistics.Arrays) -> tuple[Morph
     fresh = prior.init(jax.random.key(config.seed))
     groups = {name: dict(fresh[name]) for name in ("params", "buffers")}
     for name, array in arrays.items():
+        if name in statistics.NOT_DRAWN:
+            continue
         group = groups["params" if name in groups["params"] else "buffers"]
         if group[name].shape != array.shape:
             raise UserError(f"{name} is {array.shape}, the generator asks for {group[name].shape}; begin a new workdir")
@@ -191,7 +196,8 @@ def score(
     known = vectors(arrays, strangers)
     for p, m in np.ndindex(*known.shape[:2]):
         position, color, _ = (np.asarray(x)[0] for x in made(variables, known[p, m][None]))
-        apart.append(np.linalg.norm(position[: points.on_head] - strangers.position[p, m], axis=-1).mean())
+        truth = points.at(np.asarray(strangers.position[p, m], np.float32))
+        apart.append(np.linalg.norm(position[: points.on_head] - truth, axis=-1).mean())
         error = (color[: points.on_head] - strangers.color[p, m] / 255.0) ** 2
         for name, which in inside.items():
             errors[name].append(error[which].mean())
@@ -215,7 +221,7 @@ def _batches(
         p, m = rng.integers(known.shape[0], size=size), rng.integers(known.shape[1], size=size)
         yield {
             "w": known[p, m],
-            "position": corpus.position[p, m].astype(np.float32),
+            "position": np.stack([points.at(x) for x in corpus.position[p, m].astype(np.float32)]),
             "color": corpus.color[p, m].astype(np.float32) / 255,
             "hair_color": corpus.hair_color[p, m].astype(np.float32) / 255,
             "hair": corpus.hair[p, :, 3].astype(np.float32),

@@ -1,8 +1,8 @@
 """Many synthetic people as points of a generator: what each point is, for training in texture space; cached on disk.
 
 A point is a texel of ``layout`` or of the hair's ``shell``, in the order of :class:`Points`. A corpus folder holds one
-``.npy`` for each field of :class:`Corpus` and ``corpus.json``: P people, M moments of each, N points, of which the first
-K lie on the head's meshes and the others on the shell.
+``.npy`` for each field of :class:`Corpus` and ``corpus.json``: P people, M moments of each, N points, of which the
+first K lie on the head's meshes, between U of their vertices, and the others on the shell.
 """
 
 import dataclasses
@@ -26,7 +26,8 @@ from jax_talker.people.texture_space import TextureSpace
 
 HARMONICS = 9  # real spherical harmonics to degree 2, up to a factor each
 LIGHT_NUMBERS = 3 * HARMONICS
-EDITION = 1  # of what is in a corpus: raise it when people change, so that old corpora are made anew
+HIDING = ("short03", "bob01", "bob02")  # hair that hangs over a side of the face
+EDITION = 2  # of what is in a corpus: raise it when people change, so that old corpora are made anew
 
 
 def harmonics(towards: np.ndarray) -> np.ndarray:
@@ -47,8 +48,13 @@ class Points:
 
     def __init__(self, pack: Pack, size: int, shell: int):
         self.pack, self.space, self.shell_size = pack, TextureSpace(pack, size), shell
-        self.texels = np.argwhere(self.space.layout.valid)
+        layout = self.space.layout
+        self.texels = np.argwhere(layout.valid)
         self.shell_texels = np.argwhere(ways(shell)[1])
+        faces = layout.mesh.topology.faces[self.read(layout.face)]
+        self.vertices, corners = np.unique(faces, return_inverse=True)  # of the common mesh: those that points lie on
+        self.corners = corners.reshape(faces.shape)  # [K, 3] into ``vertices``
+        self.weights = self.read(layout.weights)  # [K, 3]
 
     @property
     def on_head(self) -> int:
@@ -66,17 +72,17 @@ class Points:
         """A plane of the shell at its points [N − K, …]."""
         return plane[*self.shell_texels.T]
 
-    def at(self, vertices: np.ndarray) -> np.ndarray:
-        """Values of the common vertices [n, C] at the head's points [K, C]."""
-        return self.read(self.space.layout.interpolate(vertices[: self.space.layout.mesh.vertex_count]))
+    def at(self, values: np.ndarray) -> np.ndarray:
+        """Values [U, C] of ``vertices`` at the head's points [K, C]."""
+        return np.einsum("nj,njc->nc", self.weights, values[self.corners]).astype(np.float32)
 
     def neutral(self, person: Person) -> np.ndarray:
-        """The head's points [K, 3] of a person at rest, world units; fast, without textures and hair."""
+        """A person's vertices [U, 3] at rest, world units; fast, without textures and hair."""
         bald = dataclasses.replace(person, hair=dataclasses.replace(person.hair, style=BALD))
         figure = Figure(self.pack, bald)
         nothing = np.ones((figure.vertex_count, len(directions())), np.float32)
         posed = figure.pose(np.zeros(len(self.pack.units), np.float32), seen=nothing)
-        return self.at(figure.shape.frame(posed.vertices))
+        return figure.shape.frame(posed.vertices[self.vertices])
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,8 @@ class CorpusSpec:
 
     people: int = 400
     moments: int = 4
-    size: int = 128  # of the layout's plane
-    shell: int = 64  # of the hair's
+    size: int = 192  # of the layout's plane
+    shell: int = 80  # of the hair's
     first: int = 0  # the first person's seed
     edition: int = EDITION
 
@@ -96,20 +102,35 @@ class Corpus:
     """Arrays on disk, memory-mapped. Colours are sRGB bytes as pictures show them, positions world units."""
 
     codes: np.ndarray  # [P, I] identity_code
-    neutral: np.ndarray  # [P, K, 3] float32, expression at rest
+    neutral: np.ndarray  # [P, U, 3] float32, expression at rest
     albedo: np.ndarray  # [P, K, 4] uint8 as TextureSpace.albedo has it
-    transfer: np.ndarray  # [P, K, 9, 3] float16: light on a point of the first moment for each harmonic
+    transfer: np.ndarray  # [P, U, 9, 3] float16: light on a vertex in the first moment for each harmonic
+    normal: np.ndarray  # [P, U, 3] float16: which way vertices face in the first moment
     hair: np.ndarray  # [P, N − K, 7] float16: position, alpha, linear albedo
     units: np.ndarray  # [P, M, 52]
     light: np.ndarray  # [P, M, 9, 3] harmonics of the radiance
-    position: np.ndarray  # [P, M, K, 3] float16
-    shine: np.ndarray  # [P, M, K, 3] float16: linear highlights, before the texture's gloss
+    position: np.ndarray  # [P, M, U, 3] float16
+    shine: np.ndarray  # [P, M, U, 3] float16: linear highlights, before the texture's gloss
     color: np.ndarray  # [P, M, K, 3] uint8
     hair_color: np.ndarray  # [P, M, N − K, 3] uint8
 
 
+def with_free_faces(points: Points, corpus: Corpus) -> Corpus:
+    """The people of a corpus whose hair hides neither eye nor cheek: a shell around the head cannot show that, and
+    what it hides would be learnt as black."""
+    pack, start = points.pack, 0
+    for name, values in identity_code(pack, random_person(pack, 0)).items():
+        if name == "hair":
+            break
+        start += len(values)
+    styles = [BALD, *pack.names("hair")]
+    hiding = [start + k for k, style in enumerate(styles) if style in HIDING]
+    kept = np.flatnonzero(np.asarray(corpus.codes)[:, hiding].sum(1) == 0)
+    return Corpus(**{f.name: np.asarray(getattr(corpus, f.name))[kept] for f in dataclasses.fields(Corpus)})
+
+
 def rest_shapes(points: Points, seeds: Iterable[int]) -> np.ndarray:
-    """[S, K, 3]: the head's points of the person of each seed, at rest."""
+    """[S, U, 3]: the vertices of the person of each seed, at rest."""
     return np.stack([points.neutral(random_person(points.pack, seed)) for seed in tqdm(seeds, desc="shapes")])
 
 
@@ -135,13 +156,14 @@ def _fields(points: Points, person: Person, rng: np.random.Generator, moments: i
         lit = figure.lit(posed, light)
         if k == 0:
             out["transfer"] = _transfer(points, figure, posed)
+            out["normal"] = posed.normals[points.vertices]
             out["hair"] = _hair(points, figure, posed, lit)
         planes = space.planes(albedo, figure, posed, lit)
         shell = hair_shell(figure, posed, lit, points.shell_size)
         many["units"].append(units)
         many["light"].append(light_numbers(light))
-        many["position"].append(points.read(planes.position))
-        many["shine"].append(points.at(lit.shine[:, :3]))
+        many["position"].append(lit.vertices[points.vertices])
+        many["shine"].append(lit.shine[points.vertices, :3])
         many["color"].append(_bytes(points.read(planes.color)))
         many["hair_color"].append(_bytes(points.read_shell(shell.color)))
     return out | {name: np.stack(values) for name, values in many.items()}
@@ -152,15 +174,14 @@ def _bytes(color: np.ndarray) -> np.ndarray:
 
 
 def _transfer(points: Points, figure: Figure, posed: Posed) -> np.ndarray:
-    """[K, 9, 3]: the light that falls on each point under each harmonic alone."""
-    count, towards = points.space.layout.mesh.vertex_count, directions()
+    """[U, 9, 3]: the light that falls on each vertex under each harmonic alone."""
+    own, towards = points.vertices, directions()
+    normals, seen, wrap = posed.normals[own], posed.seen[own], figure.wrap[own]
     falling = [
-        irradiance(
-            posed.normals[:count], posed.seen[:count], figure.wrap[:count], towards, np.repeat(one[:, None], 3, 1)
-        )
+        irradiance(normals, seen, wrap, towards, np.repeat(one[:, None], 3, 1))
         for one in harmonics(towards).astype(np.float32).T
     ]
-    return points.at(np.concatenate(falling, 1)).reshape(-1, HARMONICS, 3)
+    return np.stack(falling, 1)
 
 
 def _hair(points: Points, figure: Figure, posed: Posed, lit: Lit) -> np.ndarray:

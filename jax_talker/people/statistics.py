@@ -22,8 +22,9 @@ HAIR_UNITS = np.array([0.03, 0.03, 0.03, 2.0, 0.7, 0.7, 0.7])  # position, logit
 LEAST_SPREAD = 0.1  # of an ARKit unit's weight: the step of its coordinate
 DIFFUSE = np.array([1, *[0.593] * 3, *[0.152] * 5], np.float32)  # as in priors/morphable.py
 UNIT_PEOPLE, AMPLITUDE = 12, 0.6  # whose motion makes the units' basis, and at which weight
+FLAT = 0.95  # cosine between the normals of neighbouring points
 APART = 0.08  # world units: texels further apart on the mean head are no neighbours
-COVER, SHELL_COVER, BACKING_COVER = 0.42, 0.6, 1.0  # deviation of a disc, against the distance between texels
+COVER, SHELL_COVER, BACKING_COVER = 0.49, 0.6, 0.93  # deviation of a disc, against the distance between texels
 OPAQUE = 6.0  # logit
 
 
@@ -38,53 +39,53 @@ class Sizes:
 
 
 Arrays = dict[str, np.ndarray]
+NOT_DRAWN = ("rest_normal",)  # arrays that only ``identity`` reads
 
 
 def statistics(points: Points, corpus: Corpus, shapes: np.ndarray, sizes: Sizes, seed: int = 0) -> Arrays:
-    """All arrays; ``shapes`` [S, K, 3] are the head's points of many people at rest."""
-    out = _shape_basis(shapes, sizes.shape) | _skin_basis(corpus, sizes.skin)
-    own = _coordinates(out, "position", "shape", corpus.neutral)
-    out |= _hair_basis(points, corpus, own, sizes.hair, out)
+    """All arrays; ``shapes`` [S, U, 3] are the head's vertices of many people at rest."""
+    out: Arrays = {"corners": points.corners, "weights": points.weights}
+    out["position_mean"], out["position_shape"] = components(shapes, sizes.shape)
+    out["albedo_mean"], out["albedo_skin"] = components(log_albedo(np.asarray(corpus.albedo)), sizes.skin)
+    own = _coordinates(out["position_mean"], out["position_shape"], np.asarray(corpus.neutral))
+    out |= _hair_basis(corpus, own, sizes.hair)
     out["position_units"] = _unit_basis(points)
     out |= _grid(points, corpus, out)
-    out |= _shade_basis(corpus, out, sizes.shade)
-    out |= _light_basis(points, corpus, out)
+    out |= _light_basis(points, corpus, out, sizes.shade)
     out |= _latents(points, corpus, out, seed)
-    lashes = points.read(points.space.layout.chart) == CHART_NAMES.index("lashes")
+    chart = points.read(points.space.layout.chart)
     alpha = np.clip(np.asarray(corpus.albedo)[..., 3].mean(0) / 255, 0.02, 0.98)
+    lashes = chart == CHART_NAMES.index("lashes")
     out["opacity"] = np.where(lashes, np.log(alpha / (1 - alpha)), OPAQUE)
     cover = np.where(np.arange(len(points)) < points.on_head, COVER, SHELL_COVER)
-    out["log_scale"] = np.repeat(np.log(cover)[:, None], 3, 1)
-    out["backing_scale"] = np.full(3, np.log(BACKING_COVER))
-    out["backing"] = np.flatnonzero((points.texels % 2 == 0).all(1) & ~lashes)
+    out["log_scale"] = np.log(cover)[:, None] * [1, 1, 0]
+    out["backing_scale"] = np.log(BACKING_COVER) * np.array([1, 1, 0])
+    out["backing"] = np.flatnonzero((points.texels % 2 == 0).all(1) & _flat(points, out))
     return {name: np.asarray(value, np.float32) for name, value in out.items()}
 
 
 def identity(arrays: Arrays, people: Corpus) -> Arrays:
     """Coordinates of all people of a corpus: the nearest points of the bases."""
-    shape = _coordinates(arrays, "position", "shape", np.asarray(people.neutral))
-    skin = _coordinates(arrays, "albedo", "skin", log_albedo(np.asarray(people.albedo)))
-    dimmed = _dimmed(people, arrays) - arrays["transfer"][: people.neutral.shape[1]].mean(-1)
-    basis = arrays["transfer_shade"].reshape(len(arrays["transfer_shade"]), -1)
-    shade = dimmed.reshape(len(dimmed), -1) @ basis.T / np.maximum((basis**2).sum(1), 1e-12)
+    shape = _coordinates(arrays["position_mean"], arrays["position_shape"], np.asarray(people.neutral))
+    skin = _coordinates(arrays["albedo_mean"], arrays["albedo_skin"], log_albedo(np.asarray(people.albedo)))
+    shade = _coordinates(arrays["transfer"].mean(-1), arrays["transfer_shade"], _dimmed(people, arrays["rest_normal"]))
     return {"shape": shape, "skin": skin, "hair": _hair_coordinates(arrays, shape, people.hair), "shade": shade}
 
 
-def _dimmed(people: Corpus, arrays: Arrays) -> np.ndarray:
-    """[P, K, 9]: transfer of light (the mean of R, G and B) without what each person's own normals make of it, which
-    the generator finds by itself (``Morphable.bend``)."""
+def _dimmed(people: Corpus, rest: np.ndarray) -> np.ndarray:
+    """[P, U, 9]: transfer of light (the mean of R, G and B) without what each person's own normals make of it, which
+    the generator finds by itself (``Morphable.bend``); ``rest`` [U, 3]: the mean head's normals."""
     out = np.asarray(people.transfer).mean(-1, dtype=np.float32)
-    turned = Rotation.from_quat(arrays["rest_quat"][: people.neutral.shape[1], [1, 2, 3, 0]]).as_matrix()
-    rest = harmonics(arrays["facing"][:, None] * turned[..., 2])
+    usual = harmonics(rest)
     for k, transfer in enumerate(out):
-        own = normals(arrays, np.asarray(people.position[k, 0], np.float32))
-        out[k] = transfer - transfer[:, :1] * DIFFUSE * (harmonics(own) - rest)
+        own = harmonics(np.asarray(people.normal[k], np.float32))
+        out[k] = transfer - transfer[:, :1] * DIFFUSE * (own - usual)
     return out
 
 
 def normals(arrays: Arrays, position: np.ndarray) -> np.ndarray:
     """Outward unit normals [K, 3] of the head's points [K, 3], from their neighbours."""
-    u, v = _tangents(position, arrays["neighbours"][: len(position)].astype(int))
+    u, v = _tangents(position, arrays["neighbours"].astype(int))
     across = np.cross(u, v) * arrays["facing"][:, None]
     return across / np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-12)
 
@@ -97,12 +98,6 @@ def _tangents(position: np.ndarray, neighbours: np.ndarray) -> tuple[np.ndarray,
         steps = np.maximum((a != own).astype(int) + (b != own), 1)
         out.append((position[b] - position[a]) / steps[:, None])
     return out[0], out[1]
-
-
-def _shade_basis(corpus: Corpus, arrays: Arrays, count: int) -> Arrays:
-    mean, basis = components(_dimmed(corpus, arrays), count)
-    own = np.asarray(corpus.transfer, np.float32).mean(0)
-    return {"transfer_shade": basis, "transfer_mean": own + (mean - own.mean(-1))[..., None]}
 
 
 def coordinates(arrays: Arrays, people: Arrays, units: np.ndarray, light: np.ndarray) -> np.ndarray:
@@ -132,66 +127,46 @@ def components(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     return mean.reshape(values.shape[1:]), out.reshape(count, *values.shape[1:])
 
 
-def _shape_basis(shapes: np.ndarray, count: int) -> Arrays:
-    mean, basis = components(shapes, count)
-    return {"position_mean": mean, "position_shape": basis}
-
-
-def _skin_basis(corpus: Corpus, count: int) -> Arrays:
-    mean, basis = components(log_albedo(np.asarray(corpus.albedo)), count)
-    return {"albedo_mean": mean, "albedo_skin": basis}
-
-
-def _coordinates(arrays: Arrays, what: str, part: str, values: np.ndarray) -> np.ndarray:
-    """[P, C]: coordinates of ``values`` [P, K, 3] in an orthogonal basis, on the head's points."""
-    count = values.shape[1]
-    basis = arrays[f"{what}_{part}"][:, :count].reshape(len(arrays[f"{what}_{part}"]), -1)
-    away = (values - arrays[f"{what}_mean"][:count]).reshape(len(values), -1)
-    return away @ basis.T / np.maximum((basis**2).sum(1), 1e-12)
+def _coordinates(mean: np.ndarray, basis: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """[P, C]: coordinates of ``values`` [P, …] in an orthogonal basis [C, …]."""
+    flat = basis.reshape(len(basis), -1)
+    return (values - mean).reshape(len(values), -1) @ flat.T / np.maximum((flat**2).sum(1), 1e-12)
 
 
 def _hair_values(arrays: Arrays, shape: np.ndarray, hair: np.ndarray) -> np.ndarray:
-    """A corpus's hair [P, n, 7] as the basis has it: away from the shell of the shape, logit, log albedo."""
+    """A corpus's hair [P, n, 7] as the basis has it: away from the shell of the shape, logit, log albedo; each in
+    HAIR_UNITS."""
     hair = np.asarray(hair, np.float32)
-    rest = arrays["position_mean"][-hair.shape[1] :] + np.tensordot(
-        shape, arrays["position_shape"][:, -hair.shape[1] :], 1
-    )
+    rest = arrays["shell_mean"] + np.tensordot(shape, arrays["shell_shape"], 1)
     share = (np.clip(hair[..., 3:4], 0, 1) + ALPHA_OVERSHOOT) / (1 + 2 * ALPHA_OVERSHOOT)
     color = np.log(np.maximum(hair[..., 4:], DARKEST))
-    return np.concatenate([hair[..., :3] - rest, np.log(share / (1 - share)), color], -1)
+    return np.concatenate([hair[..., :3] - rest, np.log(share / (1 - share)), color], -1) / HAIR_UNITS
 
 
-def _hair_basis(points: Points, corpus: Corpus, shape: np.ndarray, count: int, arrays: Arrays) -> Arrays:
-    """The shell's part of positions (linear in shape), and hair's own mean and components."""
-    hair = np.asarray(corpus.hair, np.float32)
-    place = hair[..., :3]
+def _hair_basis(corpus: Corpus, shape: np.ndarray, count: int) -> Arrays:
+    """Where the shell lies (linear in shape), and hair's own mean and components."""
+    place = np.asarray(corpus.hair[..., :3], np.float32)
     mean = place.mean(0)
     gram = shape.T @ shape + 0.1 * len(shape) * np.eye(shape.shape[1])
-    slope = np.linalg.solve(gram, np.tensordot(shape.T, place - mean, 1).reshape(shape.shape[1], -1))
-    out = {
-        "position_mean": np.concatenate([arrays["position_mean"], mean]),
-        "position_shape": np.concatenate([arrays["position_shape"], slope.reshape(-1, *mean.shape)], 1),
-    }
-    values = _hair_values(arrays | out, shape, hair) / HAIR_UNITS
-    hair_mean, basis = components(values, count)
+    slope = np.linalg.solve(gram, shape.T @ (place - mean).reshape(len(place), -1))
+    out = {"shell_mean": mean, "shell_shape": slope.reshape(-1, *mean.shape)}
+    hair_mean, basis = components(_hair_values(out, shape, corpus.hair), count)
     return out | {"hair_mean": hair_mean * HAIR_UNITS, "hair_basis": basis * HAIR_UNITS}
 
 
 def _hair_coordinates(arrays: Arrays, shape: np.ndarray, hair: np.ndarray) -> np.ndarray:
-    basis = arrays["hair_basis"] / HAIR_UNITS
-    away = (_hair_values(arrays, shape, hair) - arrays["hair_mean"]) / HAIR_UNITS
-    basis = basis.reshape(len(basis), -1)
-    return away.reshape(len(away), -1) @ basis.T / np.maximum((basis**2).sum(1), 1e-12)
+    mean, basis = arrays["hair_mean"] / HAIR_UNITS, arrays["hair_basis"] / HAIR_UNITS
+    return _coordinates(mean, basis, _hair_values(arrays, shape, hair))
 
 
 def _unit_basis(points: Points) -> np.ndarray:
-    """[52, K, 3]: how far weight 1 of each unit moves the head's points, on average over a few people."""
+    """[52, U, 3]: how far weight 1 of each unit moves the vertices, on average over a few people."""
     pack, total = points.pack, 0.0
     for seed in range(UNIT_PEOPLE):
         person = random_person(pack, seed)
         figure = Figure(pack, dataclasses.replace(person, hair=dataclasses.replace(person.hair, style=BALD)))
         seen = np.ones((figure.vertex_count, len(directions())), np.float32)
-        place = lambda units: points.at(figure.shape.frame(figure.pose(units, seen=seen).vertices))  # noqa: B023, E731
+        place = lambda units: figure.shape.frame(figure.pose(units, seen=seen).vertices[points.vertices])  # noqa: B023, E731
         rest = place(np.zeros(len(pack.units), np.float32))
         total = total + np.stack(
             [(place(AMPLITUDE * one) - rest) / AMPLITUDE for one in np.eye(len(pack.units), dtype=np.float32)]
@@ -199,34 +174,29 @@ def _unit_basis(points: Points) -> np.ndarray:
     return total / UNIT_PEOPLE
 
 
-def _light_basis(points: Points, corpus: Corpus, arrays: Arrays) -> Arrays:
-    """Transfer of light [N, 9, 3] and gloss [K, 9]: means of what was found, and least squares for what was not."""
-    transfer = arrays.pop("transfer_mean")
-    light = np.asarray(corpus.light).reshape(-1, HARMONICS, 3)  # [S, 9, 3]
+def _light_basis(points: Points, corpus: Corpus, arrays: Arrays, count: int) -> Arrays:
+    """Transfer of light to vertices [U, 9, 3] and its components, to the shell [n, 9], and gloss [K, 9]: means of what
+    was found, and least squares for what was not."""
+    dimmed, shades = components(_dimmed(corpus, arrays["rest_normal"]), count)
+    transfer = np.asarray(corpus.transfer, np.float32).mean(0)
+    transfer = transfer + (dimmed - transfer.mean(-1))[..., None]
     people, moments = corpus.light.shape[:2]
-    gloss = np.asarray(corpus.albedo)[..., 3:].astype(np.float32) / 255
-    shine = (gloss[:, None] * np.asarray(corpus.shine, np.float32)).reshape(people * moments, -1, 3)
-    layout = points.space.layout
-    chart = points.read(layout.chart)
-    shine[:, chart == CHART_NAMES.index("lashes")] = 0
-    eyes = np.isin(chart, [CHART_NAMES.index("eye_left"), CHART_NAMES.index("eye_right")])
-    falling = np.einsum("nkc,skc->snc", transfer[eyes], light)
-    albedo = LINEAR[np.asarray(corpus.albedo)[:, eyes, :3]][:, None]
-    wet = undisplay(np.asarray(corpus.color)[:, :, eyes] / 255.0) - albedo * falling.reshape(people, moments, -1, 3)
-    shine[:, eyes] = wet.reshape(people * moments, -1, 3)
-    found = _linear(light, shine)
+    light = np.asarray(corpus.light).reshape(-1, HARMONICS, 3)  # [S, 9, 3]
+    chart = points.read(points.space.layout.chart)
+    gloss = np.asarray(corpus.albedo)[..., 3].astype(np.float32) / 255
+    gloss[:, chart == CHART_NAMES.index("lashes")] = 0
+    shine = np.asarray(corpus.shine, np.float32).reshape(people * moments, -1, 3)
+    # The two vary by themselves: highlights with light, gloss with the skin.
+    gloss = points.at(_linear(light, shine)) * gloss.mean(0)[:, None]
     hair = np.asarray(corpus.hair, np.float32)
     own = undisplay(np.asarray(corpus.hair_color) / 255.0) / np.maximum(hair[:, None, :, 4:], DARKEST)
     there = np.repeat((hair[..., 3] > 0.2).astype(np.float32), moments, 0)  # [S, n]
-    own = own.reshape(people * moments, -1, 3)
-    whole = (np.minimum(own, 4) * there[..., None]).sum(1) / np.maximum(there.sum(1), 1)[:, None]
+    own = np.minimum(own.reshape(people * moments, -1, 3), 4)
+    whole = (own * there[..., None]).sum(1) / np.maximum(there.sum(1), 1)[:, None]
     usual = _linear(light, whole[:, None])[0]
-    away = (np.minimum(own, 4) - np.einsum("k,skc->sc", usual, light)[:, None]) * there[..., None]
+    away = (own - np.einsum("k,skc->sc", usual, light)[:, None]) * there[..., None]
     on_shell = usual + _linear(light, away, there)
-    return {
-        "transfer": np.concatenate([transfer, np.repeat(on_shell[..., None], 3, -1)]),
-        "gloss": found,
-    }
+    return {"transfer": transfer, "transfer_shade": shades, "shell_transfer": on_shell, "gloss": gloss}
 
 
 def _linear(light: np.ndarray, values: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
@@ -278,14 +248,29 @@ def _root(covariance: np.ndarray) -> np.ndarray:
 
 def _grid(points: Points, corpus: Corpus, arrays: Arrays) -> Arrays:
     """Where points lie in their planes, who their neighbours are, and how their discs lie on the mean head."""
-    mean, size = arrays["position_mean"], points.space.layout.face.shape[0]
-    chart = points.space.layout.chart.astype(np.int64)
-    head = _neighbours(points.texels, chart, mean[: points.on_head])
+    mean, size = points.at(arrays["position_mean"]), points.space.layout.face.shape[0]
+    neighbours = _neighbours(points.texels, points.space.layout.chart.astype(np.int64), mean)
+    turn, quat, width, normal = _discs(*_tangents(mean, neighbours))
     shell = np.ones((points.shell_size,) * 2, np.int64)
-    outside = _neighbours(points.shell_texels, shell, mean[points.on_head :]) + points.on_head
-    neighbours = np.concatenate([head, outside])
-    u, v = _tangents(mean, neighbours)
-    # The turn that takes the shear out: of the metric [[u·u, u·v], [u·v, v·v]] to its own axes.
+    outside = _tangents(arrays["shell_mean"], _neighbours(points.shell_texels, shell, arrays["shell_mean"]))
+    _, shell_quat, shell_width, _ = _discs(*outside)
+    facing = np.asarray(corpus.normal, np.float32).mean(0)
+    rest = facing / np.maximum(np.linalg.norm(facing, axis=-1, keepdims=True), 1e-6)
+    places = ((points.texels, size), (points.shell_texels, points.shell_size))
+    return {
+        "uv": np.concatenate([(texels[:, ::-1] + 0.5) / n * 2 - 1 for texels, n in places]),
+        "neighbours": neighbours,
+        "turn": turn,
+        "rest_quat": np.concatenate([quat, shell_quat]),
+        "rest_width": np.concatenate([width, shell_width]),
+        "rest_normal": rest,
+        "facing": np.where((points.at(rest) * normal).sum(-1) < 0, -1.0, 1.0),
+    }
+
+
+def _discs(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of tangents [n, 3]: the turn (cosine, sine) that takes out shear, quaternions wxyz, widths [n, 2], normals."""
+    # The metric [[u·u, u·v], [u·v, v·v]] is turned to its own axes.
     angle = 0.5 * np.arctan2(2 * (u * v).sum(1), (u * u).sum(1) - (v * v).sum(1))
     c, s = np.cos(angle)[:, None], np.sin(angle)[:, None]
     first, second = c * u + s * v, c * v - s * u
@@ -298,19 +283,17 @@ def _grid(points: Points, corpus: Corpus, arrays: Arrays) -> Arrays:
     other = np.cross(normal, axis)
     x, y, z, w = Rotation.from_matrix(np.stack([axis, other, normal], -1)).as_quat().T
     width = np.stack([np.linalg.norm(first, axis=-1), np.abs((second * other).sum(-1))], -1)
-    place = [
-        (t[:, ::-1] + 0.5) / n * 2 - 1 for t, n in ((points.texels, size), (points.shell_texels, points.shell_size))
-    ]
-    pointing = np.asarray(corpus.transfer, np.float32).mean(0)[:, 1:4].mean(-1)  # where most light comes from lies outside
-    facing = np.where((pointing * normal[: points.on_head]).sum(-1) < 0, -1.0, 1.0)
-    return {
-        "facing": facing,
-        "uv": np.concatenate(place),
-        "neighbours": neighbours,
-        "turn": np.concatenate([c, s], 1),
-        "rest_quat": np.stack([w, x, y, z], -1),
-        "rest_width": np.maximum(width, 1e-4),
-    }
+    return np.concatenate([c, s], 1), np.stack([w, x, y, z], -1), np.maximum(width, 1e-4), normal
+
+
+def _flat(points: Points, arrays: Arrays) -> np.ndarray:
+    """[K] bool: skin that is flat on the mean head and has skin all around, so that nothing behind it comes through."""
+    count = points.on_head
+    around = arrays["neighbours"].astype(int)
+    own = normals(arrays, points.at(arrays["position_mean"]))
+    alike = np.einsum("nc,nkc->nk", own, own[around]).min(1) > FLAT
+    skin = np.isin(points.read(points.space.layout.chart), [CHART_NAMES.index(name) for name in ("skin", "neck")])
+    return skin & alike & (around != np.arange(count)[:, None]).all(1)
 
 
 def _neighbours(texels: np.ndarray, chart: np.ndarray, mean: np.ndarray) -> np.ndarray:

@@ -12,6 +12,11 @@ TINY = 1e-5  # world units: keeps directions and gradients finite where points c
 LEAST_W = 0.05  # of 1 + trace of the rotation from the mean shape: discs that turn by more than 150° stop there
 
 
+def raised(x: Array, ndim: int) -> Array:
+    """``x`` with axes of length 1 in front."""
+    return x.reshape((1,) * (ndim - x.ndim) + x.shape)
+
+
 def tangents(
     points: Float[Array, "*b N 3"], neighbours: Int[Array, "N 4"]
 ) -> tuple[Float[Array, "*b N 3"], Float[Array, "*b N 3"]]:
@@ -25,7 +30,7 @@ def tangents(
     def along(before, after):
         steps = jnp.maximum((before != own).astype(jnp.float32) + (after != own), 1)
         ends = jnp.take(points, after, axis=-2) - jnp.take(points, before, axis=-2)
-        return ends / steps[:, None]
+        return ends / raised(steps[:, None], ends.ndim)
 
     return along(left, right), along(above, below)
 
@@ -37,13 +42,13 @@ def frames(
 
     ``turn`` (cosine, sine) turns the texture's axes to those across which the mean shape is not sheared.
     """
-    c, s = turn[:, :1], turn[:, 1:]
+    c, s = (raised(x, u.ndim) for x in (turn[:, :1], turn[:, 1:]))
     first, second = c * u + s * v, c * v - s * u
     across = jnp.cross(first, second)
-    long, normal = _length(first), across / _length(across)
+    long, normal = length(first), across / length(across)
     axis = first / long
     other = jnp.cross(normal, axis)
-    wide = _length(jnp.sum(second * other, -1, keepdims=True))
+    wide = length(jnp.sum(second * other, -1, keepdims=True))
     return jnp.stack([axis, other, normal], -1), jnp.concatenate([long, wide], -1)
 
 
@@ -57,15 +62,18 @@ def quat_from_rotation(rotation: Float[Array, "*b 3 3"]) -> Float[Array, "*b 4"]
 
 def stretched(width: Float[Array, "*b N 2"], mean_width: Float[Array, "N 2"]) -> Float[Array, "*b N 2"]:
     """Widths held within a factor e^STRETCH of those of the mean shape."""
+    mean_width = raised(mean_width, width.ndim)
     ratio = jnp.log(width / mean_width)
     return mean_width * jnp.exp(STRETCH * jnp.tanh(ratio / STRETCH))
 
 
 def turned(frame: Float[Array, "*b N 3 3"], rest: Float[Array, "N 4"]) -> Float[Array, "*b N 4"]:
     """Quaternions of ``frame`` by way of those of the mean shape, ``rest``, from which no disc turns far."""
-    away = jnp.einsum("...ij,...kj->...ik", frame, rotation_from_quat(rest), precision="highest")
+    usual = raised(rotation_from_quat(rest), frame.ndim)
+    away = jnp.einsum("...ij,...kj->...ik", frame, jnp.broadcast_to(usual, frame.shape), precision="highest")
     return quat_multiply(quat_from_rotation(away), jnp.broadcast_to(rest, (*away.shape[:-2], 4)))
 
 
-def _length(x: Float[Array, "*b 3"]) -> Float[Array, "*b 1"]:
+def length(x: Float[Array, "*b C"]) -> Float[Array, "*b 1"]:
+    """|x|, a little more than 0 at 0."""
     return jnp.sqrt(jnp.sum(jnp.square(x), -1, keepdims=True) + TINY**2)

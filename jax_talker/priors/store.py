@@ -31,12 +31,8 @@ FORMAT = 1
 ASSETS = Path(__file__).parent / "assets"  # bundled priors, found by name
 KINDS = {"gghead": (GGHead, GGHeadConfig), "gsgan": (GSGAN, GSGANConfig), "morphable": (Morphable, MorphableConfig)}
 DTYPES = ("float32", "float16")
-EXACT = (
-    "buffers/uv",
-    "buffers/base_position",
-    "buffers/neighbours",
-    "buffers/backing",
-)  # float32 always: places, and indices
+# Places and indices, which float16 is too coarse for.
+EXACT = tuple(f"buffers/{name}" for name in ("uv", "base_position", "neighbours", "corners", "backing"))
 CONFIG, PARAMS, CARD = "config.json", "params.safetensors", "README.md"
 # All that may lie in a folder that is replaced: a prior, a person's latents, which fit no other generator, and what
 # file managers leave.
@@ -134,7 +130,7 @@ def save(
     ``overwrite`` replaces a prior by renaming; a folder that holds anything else is refused (:func:`check_target`).
 
     float16 halves the size of what is stored; UV points and base positions keep float32, because half precision would
-    move Gaussians by a tenth of a millimetre at a head's size.
+    move Gaussians by a tenth of a millimetre at a head's size, and indices, because it has no 2049.
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
