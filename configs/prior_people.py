@@ -28,10 +28,11 @@ def get_config() -> ConfigDict:
     c.basis = ConfigDict()  # coordinates of an identity
     c.basis.shape = 64
     c.basis.skin = 48
-    c.basis.hair = 24
+    c.basis.hair = 40
     c.basis.shade = 20
 
     c.network = ConfigDict()
+    c.network.network = False  # True: a network learns what the bases leave; give it c.train.steps
     c.network.plane_resolution = 64
     c.network.channel_base = 2048
     c.network.channel_max = 64
@@ -41,7 +42,7 @@ def get_config() -> ConfigDict:
     c.loss.color = 1.0
 
     c.train = ConfigDict()
-    c.train.steps = 4000
+    c.train.steps = 0
     c.train.batch = 4
     c.train.rate = 4e-3
 

@@ -163,11 +163,11 @@ def write(folder: Path, prior: Morphable, variables: Variables, units: tuple[str
     priors.save(folder, prior, variables, card=card, dtype="float16", overwrite=True)
     where = prior.config.parts["units"]
     spread = np.asarray(variables["buffers"]["units_spread"])
-    directions = {}
+    directions: dict[str, np.ndarray] = {}
     for k, name in enumerate(units):
         one = np.zeros((prior.num_ws, prior.w_dim), np.float32)
         one[:, where.start + k] = 1 / spread[k]
-        directions[name] = one
+        directions[name] = one.astype(np.float16)
     safetensors.numpy.save_file(directions, folder / EXPRESSIONS)
 
 

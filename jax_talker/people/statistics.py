@@ -18,13 +18,20 @@ from jax_talker.people.raster import LINEAR
 
 DARKEST = 0.003  # linear albedo whose logarithm counts
 ALPHA_OVERSHOOT = 0.02  # as in priors/morphable.py
-HAIR_UNITS = np.array([0.03, 0.03, 0.03, 2.0, 0.7, 0.7, 0.7])  # position, logit, log albedo: how hair's parts compare
+HAIR_UNITS = np.array(
+    [0.015, 0.015, 0.015, 2.0, 0.7, 0.7, 0.7]
+)  # position, logit, log albedo: how hair's parts compare
 LEAST_SPREAD = 0.1  # of an ARKit unit's weight: the step of its coordinate
 DIFFUSE = np.array([1, *[0.593] * 3, *[0.152] * 5], np.float32)  # as in priors/morphable.py
 UNIT_PEOPLE, AMPLITUDE = 12, 0.6  # whose motion makes the units' basis, and at which weight
-FLAT = 0.95  # cosine between the normals of neighbouring points
+FLAT, CREASED = 0.95, 0.7  # cosines between the normals of neighbouring points
 APART = 0.08  # world units: texels further apart on the mean head are no neighbours
-COVER, SHELL_COVER, BACKING_COVER = 0.49, 0.6, 0.93  # deviation of a disc, against the distance between texels
+COVER, SHELL_COVER, BACKING_COVER = 0.49, 0.58, 0.93  # deviation of a disc, against the distance between texels
+# A disc's tails reach beyond its rim: it lies inside the surface by this much, or heads grow fat. Not in creases, which
+# would gape.
+INSIDE, SHELL_INSIDE = 0.36, 0.86
+SHELL_ROUND, SHELL_THICK = 0.54, 4.3  # hair has volume: share of its discs that is round; thickness against skin's
+EYES_DEEPER = 0.0025  # world units (0.9 mm): lids that move in proportion cover them in everybody
 OPAQUE = 6.0  # logit
 
 
@@ -34,7 +41,7 @@ class Sizes:
 
     shape: int = 64
     skin: int = 48
-    hair: int = 24
+    hair: int = 40
     shade: int = 20
 
 
@@ -51,6 +58,8 @@ def statistics(points: Points, corpus: Corpus, shapes: np.ndarray, sizes: Sizes,
     out |= _hair_basis(corpus, own, sizes.hair)
     out["position_units"] = _unit_basis(points)
     out |= _grid(points, corpus, out)
+    eyes = _of_eyes(points)
+    out["position_mean"] = out["position_mean"] - EYES_DEEPER * eyes[:, None] * np.array([0.0, 0.0, 1.0])
     out |= _light_basis(points, corpus, out, sizes.shade)
     out |= _latents(points, corpus, out, seed)
     chart = points.read(points.space.layout.chart)
@@ -58,9 +67,13 @@ def statistics(points: Points, corpus: Corpus, shapes: np.ndarray, sizes: Sizes,
     lashes = chart == CHART_NAMES.index("lashes")
     out["opacity"] = np.where(lashes, np.log(alpha / (1 - alpha)), OPAQUE)
     cover = np.where(np.arange(len(points)) < points.on_head, COVER, SHELL_COVER)
-    out["log_scale"] = np.log(cover)[:, None] * [1, 1, 0]
+    thick = np.where(np.arange(len(points)) < points.on_head, 1, SHELL_THICK)
+    out["log_scale"] = np.log(np.stack([cover, cover, thick], -1))
     out["backing_scale"] = np.log(BACKING_COVER) * np.array([1, 1, 0])
-    out["backing"] = np.flatnonzero((points.texels % 2 == 0).all(1) & _flat(points, out))
+    alike = _alike(points, out)
+    inside = INSIDE * np.clip((alike - CREASED) / (FLAT - CREASED), 0, 1)
+    out["inside"] = np.concatenate([inside, np.full(len(points) - points.on_head, SHELL_INSIDE)])
+    out["backing"] = np.flatnonzero((points.texels % 2 == 0).all(1) & _backed(points, out, alike))
     return {name: np.asarray(value, np.float32) for name, value in out.items()}
 
 
@@ -254,6 +267,7 @@ def _grid(points: Points, corpus: Corpus, arrays: Arrays) -> Arrays:
     shell = np.ones((points.shell_size,) * 2, np.int64)
     outside = _tangents(arrays["shell_mean"], _neighbours(points.shell_texels, shell, arrays["shell_mean"]))
     _, shell_quat, shell_width, _ = _discs(*outside)
+    apart = np.sqrt(shell_width.prod(1, keepdims=True))
     facing = np.asarray(corpus.normal, np.float32).mean(0)
     rest = facing / np.maximum(np.linalg.norm(facing, axis=-1, keepdims=True), 1e-6)
     places = ((points.texels, size), (points.shell_texels, points.shell_size))
@@ -262,7 +276,7 @@ def _grid(points: Points, corpus: Corpus, arrays: Arrays) -> Arrays:
         "neighbours": neighbours,
         "turn": turn,
         "rest_quat": np.concatenate([quat, shell_quat]),
-        "rest_width": np.concatenate([width, shell_width]),
+        "rest_width": np.concatenate([width, (1 - SHELL_ROUND) * shell_width + SHELL_ROUND * apart]),
         "rest_normal": rest,
         "facing": np.where((points.at(rest) * normal).sum(-1) < 0, -1.0, 1.0),
     }
@@ -286,14 +300,23 @@ def _discs(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
     return np.concatenate([c, s], 1), np.stack([w, x, y, z], -1), np.maximum(width, 1e-4), normal
 
 
-def _flat(points: Points, arrays: Arrays) -> np.ndarray:
-    """[K] bool: skin that is flat on the mean head and has skin all around, so that nothing behind it comes through."""
-    count = points.on_head
-    around = arrays["neighbours"].astype(int)
+def _of_eyes(points: Points) -> np.ndarray:
+    """[U] bool: the eyes' vertices."""
+    start = points.space.layout.mesh.start
+    return (points.vertices >= start["eyes"]) & (points.vertices < start["teeth"])
+
+
+def _alike(points: Points, arrays: Arrays) -> np.ndarray:
+    """[K]: the least cosine between a point's normal and its neighbours', on the mean head."""
     own = normals(arrays, points.at(arrays["position_mean"]))
-    alike = np.einsum("nc,nkc->nk", own, own[around]).min(1) > FLAT
+    return np.einsum("nc,nkc->nk", own, own[arrays["neighbours"].astype(int)]).min(1)
+
+
+def _backed(points: Points, arrays: Arrays, alike: np.ndarray) -> np.ndarray:
+    """[K] bool: skin that is flat on the mean head and has skin all around, so that nothing behind it comes through."""
+    around = arrays["neighbours"].astype(int)
     skin = np.isin(points.read(points.space.layout.chart), [CHART_NAMES.index(name) for name in ("skin", "neck")])
-    return skin & alike & (around != np.arange(count)[:, None]).all(1)
+    return skin & (alike > FLAT) & (around != np.arange(points.on_head)[:, None]).all(1)
 
 
 def _neighbours(texels: np.ndarray, chart: np.ndarray, mean: np.ndarray) -> np.ndarray:

@@ -43,13 +43,12 @@ ROWS = (
 HARMONICS = 9  # numbers of light a colour
 HEAD_CHANNELS = {"position": 3, "shade": 4, "color": 3}
 SHELL_CHANNELS = {"position": 3, "alpha": 1, "color": 3}
+CHANNELS = sum(HEAD_CHANNELS.values()) + sum(SHELL_CHANNELS.values())
 UNIT = {"position": 0.01, "shade": 0.1, "color": 0.1, "alpha": 1.0}  # of the network's output, in world units, …
 HAIR = 7  # position, logit of alpha, log albedo
 ALPHA_OVERSHOOT = 0.02  # logits of hair reach 0 and 1
-OVERLAP = 2.1  # discs that cover a point, in sum: what an alpha has to be shared among
-# Found by search on true points of three people against their pictures (PSNR at 256²). Lengths are in distances between
-# texels. A disc's tails reach beyond its rim: it lies inside the surface by that much, or heads grow fat.
-INWARD, SHELL_INWARD = 0.36, 0.33
+OVERLAP = 1.75  # discs that cover a point, in sum: what an alpha has to be shared among
+# Found by search on true points of three people against their pictures (PSNR at 256²); in distances between texels.
 BEHIND = 1.46  # depth of the second, wider disc
 THICKNESS = 0.073
 MIX = 6.0  # how much one person stands out in a mixture
@@ -80,9 +79,10 @@ class MorphableConfig:
     shape: int = 64
     units: int = 52
     skin: int = 48
-    hair: int = 24
+    hair: int = 40
     shade: int = 20  # how much of the light reaches each point: other hair and other shapes shade elsewhere
     light: int = 27
+    network: bool = True  # False: the bases alone
     plane_resolution: int = 64  # of the network's planes, a power of two
     channel_base: int = 2048
     channel_max: int = 64
@@ -170,11 +170,13 @@ class MorphableNetwork(nn.Module):
         self.rest_width = fixed("rest_width", n, 2)
         self.facing = fixed("facing", k)
         self.backing = fixed("backing", c.backing)
-        channels = sum(HEAD_CHANNELS.values()) + sum(SHELL_CHANNELS.values())
-        self.gain = self.param("residual_gain", constant(0.0), (channels,))
+        self.inside = fixed("inside", n)
+        if not c.network:
+            return
+        self.gain = self.param("residual_gain", constant(0.0), (CHANNELS,))
         self.synthesis_net = stylegan2.Synthesis(
             c.plane_resolution,
-            channels,
+            CHANNELS,
             c.channel_base,
             c.channel_max,
             layers.Numerics.named(self.compute),
@@ -230,6 +232,9 @@ class MorphableNetwork(nn.Module):
     def residual(self, ws):
         """What the network adds, in units of UNIT: values [B, K, 10] on the head and [B, N − K, 7] on the shell."""
         k, head = self.config.on_head, sum(HEAD_CHANNELS.values())
+        if not self.config.network:
+            zeros = jnp.zeros((len(ws), self.config.points, CHANNELS))
+            return zeros[:, :k, :head], zeros[:, k:, head:]
         image, _ = self.synthesis_net(ws[:, len(ROWS) :], "none", None)
         image = image * self.gain[None, None, None]
         uv = self.uv.value
@@ -292,7 +297,7 @@ class MorphableNetwork(nn.Module):
         opacity = jnp.concatenate([alpha[:, :k], 1 - (1 - 0.999 * alpha[:, k:]) ** (1 / OVERLAP)], 1)
         outwards = self.facing.value[None, :, None] * frame[..., 2]
         from_middle = (position[:, k:] - middle[None, None]) / out
-        inside = jnp.concatenate([INWARD * outwards, SHELL_INWARD * from_middle], 1) * apart
+        inside = self.inside.value[None, :, None] * jnp.concatenate([outwards, from_middle], 1) * apart
         # The second layer: every other texel's disc once more, wider, behind the first one.
         second = self.backing.value.astype(jnp.int32)
         behind = position[:, second] - BEHIND * apart[:, second] * outwards[:, second]
@@ -374,7 +379,7 @@ class Morphable:
 
     @property
     def layer_names(self) -> tuple[str, ...]:
-        return (*ROWS, *stylegan2.layer_names(self.config.plane_resolution))
+        return (*ROWS, *(stylegan2.layer_names(self.config.plane_resolution) if self.config.network else ()))
 
     # -- variables ---------------------------------------------------------------------------------------------------
 
@@ -435,4 +440,4 @@ class Morphable:
 
 def num_ws(config: MorphableConfig) -> int:
     """A row for each basis and for each layer of the network."""
-    return len(ROWS) + 2 * int(math.log2(config.plane_resolution)) - 2
+    return len(ROWS) + (2 * int(math.log2(config.plane_resolution)) - 2 if config.network else 0)

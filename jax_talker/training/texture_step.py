@@ -84,7 +84,7 @@ def slower() -> optax.GradientTransformation:
 def state_of(variables: Variables, optimiser: optax.GradientTransformation, seed: int) -> TrainState:
     """The step's state: ``prior_step``'s, with all that is not trained among its buffers."""
     params = variables["params"]
-    live = {name: params[name] for name in TRAINED}
+    live = {name: params[name] for name in TRAINED if name in params}
     rest = {name: x for name, x in params.items() if name not in TRAINED}
     fixed = {"params": rest, "buffers": variables["buffers"]}
     return prior_step.initial_state({"params": live, "buffers": fixed}, optimiser, seed)
