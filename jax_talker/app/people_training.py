@@ -79,19 +79,20 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
     weights = texture_step.TextureWeights(**config.loss.to_dict())
     optimiser = optax.chain(adam(c.rate, c.steps, warmup=0.02, floor=0.02), texture_step.slower())
     state = texture_step.state_of(variables, optimiser, config.seed)
-    with Checkpoints(folder.checkpoints(STAGE), keep=config.log.keep) as checkpoints:
-        state = checkpoints.resumed(state, resume)
-        state = run(
-            STAGE,
-            state,
-            c.steps,
-            texture_step.make_texture_step(prior, optimiser, weights),
-            _batches(points, arrays, corpus, c.batch, config.seed, int(state.step)),
-            log=log,
-            every=builders.every(config),
-            checkpoints=checkpoints,
-            config=config.to_dict(),
-        )
+    if c.steps:
+        with Checkpoints(folder.checkpoints(STAGE), keep=config.log.keep) as checkpoints:
+            state = checkpoints.resumed(state, resume)
+            state = run(
+                STAGE,
+                state,
+                c.steps,
+                texture_step.make_texture_step(prior, optimiser, weights),
+                _batches(points, arrays, corpus, c.batch, config.seed, int(state.step)),
+                log=log,
+                every=builders.every(config),
+                checkpoints=checkpoints,
+                config=config.to_dict(),
+            )
     variables = kept(state)
     scores = score(prior, variables, points, arrays, strangers)
     card = CARD.format(
@@ -169,6 +170,7 @@ def write(folder: Path, prior: Morphable, variables: Variables, units: tuple[str
         one[:, where.start + k] = 1 / spread[k]
         directions[name] = one.astype(np.float16)
     safetensors.numpy.save_file(directions, folder / EXPRESSIONS)
+    (folder / EXPRESSIONS).chmod((folder / "config.json").stat().st_mode)  # safetensors' own is for the owner alone
 
 
 def vectors(arrays: statistics.Arrays, corpus: Corpus) -> np.ndarray:

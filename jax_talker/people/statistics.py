@@ -27,6 +27,8 @@ UNIT_PEOPLE, AMPLITUDE = 12, 0.6  # whose motion makes the units' basis, and at 
 FLAT, CREASED = 0.95, 0.7  # cosines between the normals of neighbouring points
 APART = 0.08  # world units: texels further apart on the mean head are no neighbours
 COVER, SHELL_COVER, BACKING_COVER = 0.49, 0.58, 0.93  # deviation of a disc, against the distance between texels
+BORDER = 1.4  # discs at a chart's border reach over the seam
+GLOSS = 0.4  # of the skin's highlights: harmonics smear them into a haze, and half of it is better than all
 # A disc's tails reach beyond its rim: it lies inside the surface by this much, or heads grow fat. Not in creases, which
 # would gape.
 INSIDE, SHELL_INSIDE = 0.36, 0.86
@@ -67,6 +69,8 @@ def statistics(points: Points, corpus: Corpus, shapes: np.ndarray, sizes: Sizes,
     lashes = chart == CHART_NAMES.index("lashes")
     out["opacity"] = np.where(lashes, np.log(alpha / (1 - alpha)), OPAQUE)
     cover = np.where(np.arange(len(points)) < points.on_head, COVER, SHELL_COVER)
+    alone = (out["neighbours"] == np.arange(points.on_head)[:, None]).any(1)
+    cover[: points.on_head][alone] *= BORDER
     thick = np.where(np.arange(len(points)) < points.on_head, 1, SHELL_THICK)
     out["log_scale"] = np.log(np.stack([cover, cover, thick], -1))
     out["backing_scale"] = np.log(BACKING_COVER) * np.array([1, 1, 0])
@@ -200,7 +204,8 @@ def _light_basis(points: Points, corpus: Corpus, arrays: Arrays, count: int) -> 
     gloss[:, chart == CHART_NAMES.index("lashes")] = 0
     shine = np.asarray(corpus.shine, np.float32).reshape(people * moments, -1, 3)
     # The two vary by themselves: highlights with light, gloss with the skin.
-    gloss = points.at(_linear(light, shine)) * gloss.mean(0)[:, None]
+    dull = np.isin(chart, [CHART_NAMES.index(name) for name in ("skin", "neck")])
+    gloss = points.at(_linear(light, shine)) * (np.where(dull, GLOSS, 1.0) * gloss.mean(0))[:, None]
     hair = np.asarray(corpus.hair, np.float32)
     own = undisplay(np.asarray(corpus.hair_color) / 255.0) / np.maximum(hair[:, None, :, 4:], DARKEST)
     there = np.repeat((hair[..., 3] > 0.2).astype(np.float32), moments, 0)  # [S, n]

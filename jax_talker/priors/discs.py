@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int
 
 from jax_talker.geometry import quat_multiply, rotation_from_quat
 
-STRETCH = 0.9  # at most, of the logarithm of a disc's width against its width on the mean shape
+STRETCH = 2.0  # at most, of the logarithm of a disc's width against its width on the mean shape: lids unfold
 TINY = 1e-5  # world units: keeps directions and gradients finite where points coincide
 LEAST_W = 0.05  # of 1 + trace of the rotation from the mean shape: discs that turn by more than 150° stop there
 
