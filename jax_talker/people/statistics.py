@@ -30,8 +30,8 @@ COVER, SHELL_COVER, BACKING_COVER = 0.49, 0.58, 0.93  # deviation of a disc, aga
 BORDER = 1.4  # discs at a chart's border reach over the seam
 GLOSS = 0.4  # of the skin's highlights: harmonics smear them into a haze, and half of it is better than all
 # A disc's tails reach beyond its rim: it lies inside the surface by this much, or heads grow fat. Not in creases, which
-# would gape.
-INSIDE, SHELL_INSIDE = 0.36, 0.86
+# would gape, nor where even light hardly comes (DARK): a nostril's inside would come through its wing.
+INSIDE, SHELL_INSIDE, DARK = 0.36, 0.86, 0.3
 SHELL_ROUND, SHELL_THICK = 0.54, 4.3  # hair has volume: share of its discs that is round; thickness against skin's
 EYES_DEEPER = 0.0025  # world units (0.9 mm): lids that move in proportion cover them in everybody
 OPAQUE = 6.0  # logit
@@ -76,6 +76,7 @@ def statistics(points: Points, corpus: Corpus, shapes: np.ndarray, sizes: Sizes,
     out["backing_scale"] = np.log(BACKING_COVER) * np.array([1, 1, 0])
     alike = _alike(points, out)
     inside = INSIDE * np.clip((alike - CREASED) / (FLAT - CREASED), 0, 1)
+    inside *= np.clip((points.at(out["transfer"][:, 0].mean(-1, keepdims=True))[:, 0] - DARK) / DARK, 0, 1)
     out["inside"] = np.concatenate([inside, np.full(len(points) - points.on_head, SHELL_INSIDE)])
     out["backing"] = np.flatnonzero((points.texels % 2 == 0).all(1) & _backed(points, out, alike))
     return {name: np.asarray(value, np.float32) for name, value in out.items()}

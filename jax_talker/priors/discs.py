@@ -44,9 +44,10 @@ def frames(
     """
     c, s = (raised(x, u.ndim) for x in (turn[:, :1], turn[:, 1:]))
     first, second = c * u + s * v, c * v - s * u
-    across = jnp.cross(first, second)
-    long, normal = length(first), across / length(across)
+    long = length(first)
     axis = first / long
+    across = jnp.cross(axis, second / length(second))  # of unit vectors: the product of two short ones drowns in TINY
+    normal = across / length(across)
     other = jnp.cross(normal, axis)
     wide = length(jnp.sum(second * other, -1, keepdims=True))
     return jnp.stack([axis, other, normal], -1), jnp.concatenate([long, wide], -1)

@@ -1,5 +1,7 @@
 """The morphable head: its interface, what is linear in it, its discs, and how it lies on disk."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +18,7 @@ from jax_talker.types import Latent
 ROWS, COLUMNS, SHELL = 6, 8, 9
 CONFIG = MorphableConfig(
     vertices=ROWS * COLUMNS, on_head=ROWS * COLUMNS, on_shell=SHELL, backing=5, people=3, shape=4, units=6, skin=3,
-    hair=2, shade=2, plane_resolution=8, channel_base=64, channel_max=8,
+    hair=2, shade=2, network=False,
 )  # fmt: skip
 
 
@@ -35,7 +37,7 @@ def head():
     """A head of random bases around a bent sheet."""
     prior = Morphable(CONFIG)
     variables = prior.init(jax.random.key(0))
-    points, neighbours = sheet()
+    place, neighbours = sheet()
     rng = np.random.default_rng(0)
     params, buffers = dict(variables["params"]), dict(variables["buffers"])
     draw = lambda like, spread: jnp.asarray(rng.normal(0, spread, like.shape), jnp.float32)  # noqa: E731
@@ -44,18 +46,17 @@ def head():
     for name in ("albedo_skin", "hair_basis", "transfer_shade"):
         params[name] = draw(params[name], 0.01)
     params |= {
-        "position_mean": jnp.asarray(points),
+        "position_mean": jnp.asarray(place),
         "shell_mean": draw(params["shell_mean"], 0.1),
         "albedo_mean": jnp.full_like(params["albedo_mean"], -1.0),
         "transfer": params["transfer"].at[:, 0].set(0.8),
         "shell_transfer": params["shell_transfer"].at[:, 0].set(0.8),
         "opacity": jnp.full_like(params["opacity"], 4.0),
-        "residual_gain": jnp.full_like(params["residual_gain"], 0.1),
     }
     frame, width = discs.frames(
-        *discs.tangents(jnp.asarray(points), neighbours), jnp.tile(jnp.array([1.0, 0]), (len(points), 1))
+        *discs.tangents(jnp.asarray(place), neighbours), jnp.tile(jnp.array([1.0, 0]), (len(place), 1))
     )
-    rest = jnp.tile(jnp.array([1.0, 0, 0, 0]), (len(points) + SHELL, 1))
+    rest = jnp.tile(jnp.array([1.0, 0, 0, 0]), (len(place) + SHELL, 1))
     count = ROWS * COLUMNS
     buffers |= {
         "corners": jnp.repeat(jnp.arange(count)[:, None], 3, 1).astype(jnp.float32),
@@ -79,6 +80,10 @@ def head():
     return prior, {"params": params, "buffers": buffers}
 
 
+def points(prior, variables, w):
+    return jax.jit(lambda v, w: prior.points(v, Latent(w)))(variables, w)
+
+
 def latent_of(prior, variables, count=2, seed=1):
     z = jax.random.normal(jax.random.key(seed), (count, prior.z_dim))
     return prior.mapping(variables, z, jnp.zeros((count, 25)))
@@ -91,7 +96,7 @@ def test_it_is_a_prior(head):
     assert latent.w.shape == (2, prior.num_ws, prior.w_dim)
     assert len(prior.layer_names) == prior.num_ws
     assert prior.mean_latent(variables).shape == (prior.num_ws, prior.w_dim)
-    made = prior.gaussians(variables, latent)
+    made = jax.jit(prior.gaussians)(variables, latent)
     assert made.mean.shape == (2, prior.num_gaussians, 3)
     assert prior.num_gaussians == CONFIG.points + CONFIG.backing
     assert float(made.scale.min()) > 0
@@ -105,7 +110,7 @@ def test_gradients_are_finite_where_everything_is_at_rest(head):
     prior, variables = head
     total = lambda w: sum(jnp.sum(x**2) for x in jax.tree.leaves(prior.gaussians(variables, Latent(w[None]))))  # noqa: E731
     for w in (prior.mean_latent(variables), 30 * prior.mean_latent(variables) + 5):
-        assert bool(jnp.isfinite(jax.grad(total)(w)).all())
+        assert bool(jnp.isfinite(jax.jit(jax.grad(total))(w)).all())
 
 
 def test_units_move_points_in_proportion_and_nothing_else(head):
@@ -114,7 +119,7 @@ def test_units_move_points_in_proportion_and_nothing_else(head):
     w = jnp.broadcast_to(prior.mean_latent(variables), (3, prior.num_ws, prior.w_dim))
     unit = prior.config.parts["units"].start + 2
     w = w.at[:, 1, unit].add(jnp.array([0.0, 1.0, 2.0]))
-    position, _, alpha = prior.points(variables, Latent(w))
+    position, _, alpha = points(prior, variables, w)
     step = position[1] - position[0]
     assert float(jnp.abs(step[: CONFIG.on_head]).max()) > 1e-4
     np.testing.assert_allclose(position[2] - position[0], 2 * step, atol=1e-6)
@@ -125,7 +130,8 @@ def test_units_move_points_in_proportion_and_nothing_else(head):
 def test_random_expressions_have_no_negative_weights(head):
     prior, variables = head
     w = latent_of(prior, variables, 50).w[:, 0, prior.config.parts["units"]]
-    weights = variables["buffers"]["units_mean"] + w * variables["buffers"]["units_spread"]
+    w = np.asarray(w)
+    weights = np.asarray(variables["buffers"]["units_mean"]) + w * np.asarray(variables["buffers"]["units_spread"])
     assert float(weights.min()) >= -1e-6
     assert float(weights.max()) <= 1 + 1e-6
     assert float(weights.std()) > 0.05
@@ -135,11 +141,29 @@ def test_light_of_a_colour_colours(head):
     prior, variables = head
     w = jnp.broadcast_to(prior.mean_latent(variables), (1, prior.num_ws, prior.w_dim))
     light = prior.config.parts["light"].start
-    _, plain, _ = prior.points(variables, Latent(w))
-    _, red, _ = prior.points(variables, Latent(w.at[:, 5, light].add(4.0)))  # the first harmonic's red
+    _, plain, _ = points(prior, variables, w)
+    _, red, _ = points(prior, variables, w.at[:, 5, light].add(4.0))  # the first harmonic's red
     gained = (red - plain)[0, : CONFIG.on_head].mean(0)
     assert float(gained[0]) > 0.02
     np.testing.assert_allclose(gained[1:], 0, atol=1e-6)
+
+
+def test_a_network_adds_nothing_until_its_gain_is_learnt(head):
+    """And then it moves points, through rows of its own."""
+    plain, variables = head
+    prior = Morphable(dataclasses.replace(CONFIG, network=True, plane_resolution=8, channel_base=64, channel_max=8))
+    fresh = prior.init(jax.random.key(0))
+    params = {**fresh["params"], **variables["params"]}
+    buffers = {**fresh["buffers"], **variables["buffers"]}
+    assert prior.num_ws == plain.num_ws + 4
+    assert len(prior.layer_names) == prior.num_ws
+    w = jnp.zeros((1, prior.num_ws, prior.w_dim))
+    draw = jax.jit(lambda p, w: prior.points({"params": p, "buffers": buffers}, Latent(w))[0])
+    bases = points(plain, variables, w[:, : plain.num_ws])[0]
+    np.testing.assert_allclose(draw(params, w), bases, atol=1e-6)
+    louder = {**params, "residual_gain": jnp.ones_like(params["residual_gain"])}
+    assert float(jnp.abs(draw(louder, w) - bases).max()) > 1e-4
+    assert float(jnp.abs(draw(louder, w.at[:, -1].add(1.0)) - draw(louder, w)).max()) > 1e-5
 
 
 def test_harmonics_and_display_are_those_of_the_people():
