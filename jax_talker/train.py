@@ -2,6 +2,7 @@
 
 python -m jax_talker.train --config configs/quickstart.py --config.data.clip=data/may --workdir runs/may
 python -m jax_talker.train --config configs/prior.py --workdir runs/prior
+python -m jax_talker.train --config configs/prior_people.py --config.corpus.pack=../shared/heads --workdir runs/people
 """
 
 from pathlib import Path
@@ -10,7 +11,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from jax_talker import cli
-from jax_talker.app import builders, navigating, personalizing, prior_training, run_inputs
+from jax_talker.app import builders, navigating, people_training, personalizing, prior_training, run_inputs
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.errors import UserError
 from jax_talker.training.devices import describe
@@ -19,6 +20,7 @@ from jax_talker.training.log import Log
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; --config.x.y=z changes a field.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)
 RESUME = flags.DEFINE_bool("resume", False, "Go on where an interrupted run in --workdir stopped.")
+PRIORS = {"prior": prior_training, "people_prior": people_training}  # what trains a generator, by config.task
 
 
 def main() -> None:
@@ -26,18 +28,19 @@ def main() -> None:
     if config is None:
         raise UserError("--config is missing; for example --config configs/quickstart.py")
     folder = RunFolder(Path(WORKDIR.value))
-    if config.task == "prior":
+    if config.task in PRIORS:
+        training = PRIORS[config.task]
         with (
             folder.alone(),
-            folder.begun(config.to_dict(), [], [prior_training.STAGE], resume=RESUME.value) as warnings,
+            folder.begun(config.to_dict(), [], [training.STAGE], resume=RESUME.value) as warnings,
             Log(folder.root) as log,
         ):
             for line in warnings:
                 log.say(line)
-            prior_training.train(config, folder, log, resume=RESUME.value)
+            training.train(config, folder, log, resume=RESUME.value)
         return
     if config.task != "talker":
-        raise UserError(f"config.task: {config.task!r} is neither 'talker' nor 'prior'")
+        raise UserError(f"config.task: {config.task!r} is neither 'talker' nor one of {sorted(PRIORS)}")
     clip = builders.clip(config)
     run_inputs.check_trainable(config.train.batch, clip, builders.clip_split(config, clip))
     with folder.alone():

@@ -93,7 +93,7 @@ class Figure:
         for f in (self.faces[:, k] for k in range(3)):
             self.vertex_part[f] = self.parts
         self._bias = _by_part(self.vertex_part, OUTSIDE, 0.004)
-        self._wrap = _by_part(self.vertex_part, CARRIES, 0.0)
+        self.wrap = _by_part(self.vertex_part, CARRIES, 0.0)
         self._strength = _by_part(self.vertex_part, {k: s for k, (s, _) in SHINE.items()}, 0.0)
         self._sharp = _by_part(self.vertex_part, {k: m for k, (_, m) in SHINE.items()}, 8.0)
 
@@ -175,9 +175,9 @@ class Figure:
         """The posed figure under a light, in EG3D's world."""
         towards = directions()
         radiance = light.radiance(towards)
-        falling = irradiance(posed.normals, posed.seen, self._wrap, towards, radiance)
+        falling = irradiance(posed.normals, posed.seen, self.wrap, towards, radiance)
         hair = self.vertex_part == PARTS.index("hair")
-        through = irradiance(-posed.normals[hair], posed.seen[hair], self._wrap[hair], towards, radiance)
+        through = irradiance(-posed.normals[hair], posed.seen[hair], self.wrap[hair], towards, radiance)
         falling[hair] += TRANSLUCENT * (through - falling[hair])
         shine = np.zeros((self.vertex_count, 4), np.float32)
         shine[:, :3] = self._highlights(posed, light)

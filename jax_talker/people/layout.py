@@ -31,8 +31,11 @@ CHART_NAMES = ("none", *CHARTS)
 
 # The atlas's density of texels: (centre, width, how many times the ground) along u and v.
 SKIN_SPAN = ((0.034, 0.966), (0.005, 0.519))
-STRETCH_U = ((0.455, 0.030, 5.0), (0.545, 0.030, 5.0), (0.5, 0.035, 3.0), (0.305, 0.02, 1.0), (0.695, 0.02, 1.0))
-STRETCH_V = ((0.294, 0.016, 5.0), (0.396, 0.024, 5.0), (0.345, 0.02, 1.5))
+STRETCH_U = (
+    *((0.455, 0.030, 2.0), (0.545, 0.030, 2.0), (0.5, 0.035, 1.5)),
+    *((0.5, 0.10, 2.0), (0.305, 0.02, 1.0), (0.695, 0.02, 1.0)),
+)
+STRETCH_V = ((0.294, 0.016, 2.0), (0.396, 0.024, 2.0), (0.335, 0.075, 2.2))
 
 TEETH_MIDDLE, TEETH_ANGLE = -0.030, np.radians(72)  # metres along z: the middle of the arch; how far round it is shown
 TEETH_HEIGHTS = {"teeth_upper": (-0.0560, -0.0725), "teeth_lower": (-0.0575, -0.0740)}  # top, bottom; base head, metres

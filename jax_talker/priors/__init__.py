@@ -4,6 +4,7 @@ from jax_talker.priors.base import Prior, Variables
 from jax_talker.priors.gghead import GGHead, GGHeadConfig, make_gghead
 from jax_talker.priors.gsgan import GSGAN, make_gsgan
 from jax_talker.priors.gsgan_config import GSGANConfig
+from jax_talker.priors.morphable import Morphable, MorphableConfig
 from jax_talker.priors.store import check_target, load, save
 
 __all__ = [
@@ -11,6 +12,8 @@ __all__ = [
     "GGHead",
     "GGHeadConfig",
     "GSGANConfig",
+    "Morphable",
+    "MorphableConfig",
     "Prior",
     "Variables",
     "check_target",

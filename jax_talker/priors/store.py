@@ -1,6 +1,6 @@
 """How a prior lies on disk: the one format that the converters and training write and every program reads.
 
-    config.json          {"format": 1, "kind": "gghead" | "gsgan", "dtype": "float32" | "float16", "options": {…}}
+    config.json          {"format": 1, "kind": one of KINDS, "dtype": "float32" | "float16", "options": {…}}
     params.safetensors   one array for each variable, named by its path: params/mapping/fc0/kernel, buffers/w_avg, …
     README.md            the model card
 
@@ -25,15 +25,28 @@ from jax_talker.priors.base import Prior, Variables, leaves
 from jax_talker.priors.gghead import GGHead, GGHeadConfig
 from jax_talker.priors.gsgan import GSGAN
 from jax_talker.priors.gsgan_config import GSGANConfig
+from jax_talker.priors.morphable import Morphable, MorphableConfig
 
 FORMAT = 1
 ASSETS = Path(__file__).parent / "assets"  # bundled priors, found by name
-KINDS = {"gghead": (GGHead, GGHeadConfig), "gsgan": (GSGAN, GSGANConfig)}
+KINDS = {"gghead": (GGHead, GGHeadConfig), "gsgan": (GSGAN, GSGANConfig), "morphable": (Morphable, MorphableConfig)}
 DTYPES = ("float32", "float16")
+# Places and indices, which float16 is too coarse for.
+EXACT = tuple(f"buffers/{name}" for name in ("uv", "base_position", "neighbours", "corners", "backing"))
 CONFIG, PARAMS, CARD = "config.json", "params.safetensors", "README.md"
 # All that may lie in a folder that is replaced: a prior, a person's latents, which fit no other generator, and what
 # file managers leave.
-FILES = (CONFIG, PARAMS, CARD, "person.safetensors", "anchor.safetensors", ".DS_Store", "Thumbs.db", "desktop.ini")
+FILES = (
+    CONFIG,
+    PARAMS,
+    CARD,
+    "expressions.safetensors",
+    "person.safetensors",
+    "anchor.safetensors",
+    ".DS_Store",
+    "Thumbs.db",
+    "desktop.ini",
+)
 
 
 def load(path_or_name: str | Path, *, compute: str = "float32") -> tuple[Prior, Variables]:
@@ -117,7 +130,7 @@ def save(
     ``overwrite`` replaces a prior by renaming; a folder that holds anything else is refused (:func:`check_target`).
 
     float16 halves the size of what is stored; UV points and base positions keep float32, because half precision would
-    move Gaussians by a tenth of a millimetre at a head's size.
+    move Gaussians by a tenth of a millimetre at a head's size, and indices, because it has no 2049.
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
@@ -199,8 +212,7 @@ def _stored(name: str, array: Any, dtype: str) -> np.ndarray:
     array = np.asarray(array)
     if not np.isfinite(array).all():
         raise UserError(f"{name}: holds values that are not finite; a prior with them is not saved")
-    exact = name in ("buffers/uv", "buffers/base_position")
-    stored = np.array(array, np.float32 if exact else dtype, order="C")
+    stored = np.array(array, np.float32 if name in EXACT else dtype, order="C")
     if not np.isfinite(stored).all():
         raise UserError(f"{name}: has values beyond float16's range; save it as float32")
     return stored

@@ -76,14 +76,18 @@ def make_prior_step(
             return image + weights.alpha * alpha + weights.position * position, measured
 
         inner, measured = descend(replace(state, params=state.params["live"]), optimiser, objective)
-        # While the run is young the average is short, so that it does not remember the random start.
-        decay = jnp.minimum(0.5 ** (1 / EMA_HALF_TIME), (1.0 + state.step) / (10.0 + state.step))
-        ema = jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, state.params["ema"], inner.params)
+        kept = decay(state.step)
+        ema = jax.tree.map(lambda a, b: kept * a + (1 - kept) * b, state.params["ema"], inner.params)
         w = prior.mapping({"params": ema, "buffers": buffers}, batch["z"], jnp.zeros((count, 25))).w[:, 0]
         buffers = prior.update_w_avg({"buffers": buffers}, w)["buffers"]
         return replace(inner, params={"live": inner.params, "ema": ema, "buffers": buffers}), measured
 
     return step
+
+
+def decay(step: Array) -> Array:
+    """How much of the average stays: while the run is young it is short, so that it forgets the random start."""
+    return jnp.minimum(0.5 ** (1 / EMA_HALF_TIME), (1.0 + step) / (10.0 + step))
 
 
 def faster_mapping(factor: float) -> optax.GradientTransformation:

@@ -1,0 +1,54 @@
+"""Train a prior of human heads from a pack of CC0 heads (not in this repository), from nothing.
+
+    python -m jax_talker.train --config configs/prior_people.py --config.corpus.pack=../shared/heads \\
+        --workdir runs/prior_people
+
+Makes the people first (about 10 minutes on one core, 1 GB), then bases (2 minutes), then trains the network in texture
+space and writes workdir/prior with its card. --resume goes on; the same command uses a GPU where there is one.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config() -> ConfigDict:
+    c = ConfigDict()
+    c.task = "people_prior"
+    c.seed = 0
+
+    c.corpus = ConfigDict()
+    c.corpus.pack = placeholder(str)  # folder of the pack
+    c.corpus.people = 200
+    c.corpus.moments = 1  # expressions of each, each in its own light
+    c.corpus.size = 192  # of the plane of the head's points
+    c.corpus.shell = 80  # of the hair's
+    c.corpus.shapes = 700  # people for the basis of shapes
+    c.corpus.strangers = 8  # people to score on
+
+    c.basis = ConfigDict()  # coordinates of an identity
+    c.basis.shape = 64
+    c.basis.skin = 48
+    c.basis.hair = 40
+    c.basis.shade = 20
+
+    c.network = ConfigDict()
+    c.network.network = False  # True: a network learns what the bases leave; give it c.train.steps
+    c.network.plane_resolution = 64
+    c.network.channel_base = 2048
+    c.network.channel_max = 64
+
+    c.loss = ConfigDict()
+    c.loss.position = 1.0
+    c.loss.color = 1.0
+
+    c.train = ConfigDict()
+    c.train.steps = 0
+    c.train.batch = 4
+    c.train.rate = 4e-3
+
+    c.log = ConfigDict()
+    c.log.scalars = 50
+    c.log.images = 0
+    c.log.checkpoint = 500
+    c.log.keep = 2
+    return c
