@@ -48,18 +48,8 @@ MAY_IMPORT = {
         f"jax_talker.{room}"
         for room in (
             *(f"data.{room}" for room in DATA),
-            *(
-                "models",
-                "priors",
-                "networks",
-                "rendering",
-                "losses",
-                "metrics",
-                "training",
-                "procedural",
-                "people",
-                "blinking",
-            ),
+            *("models", "priors", "networks", "rendering", "losses", "metrics", "training"),
+            *("procedural", "people", "blinking"),
         )
     },
     "converters": {"jax_talker.priors", "jax_talker.networks"},
