@@ -48,13 +48,17 @@ MAY_IMPORT = {
         f"jax_talker.{room}"
         for room in (
             *(f"data.{room}" for room in DATA),
-            *("models", "priors", "networks", "rendering", "losses", "metrics", "training", "procedural", "people", "blinking"),
+            *("models", "priors", "networks", "rendering", "losses", "metrics", "training"),
+            *("procedural", "people", "blinking"),
         )
     },
     "converters": {"jax_talker.priors", "jax_talker.networks"},
 }
 # Those that film the test person; nothing that works on a user's clip, or for a user's sound, may know it.
-FILMING = {"jax_talker.demo", "jax_talker.prepare", "jax_talker.app.prior_training", "jax_talker.app.people_training"}
+FILMING = {
+    *("jax_talker.demo", "jax_talker.prepare"),
+    *("jax_talker.app.prior_training", "jax_talker.app.people_training"),
+}
 MADE_UP = {"jax_talker.procedural", "jax_talker.people"}  # the rooms of people who were never born
 INFERENCE = ("jax_talker.render", "jax_talker.evaluate", "jax_talker.app.talking", "jax_talker.app.evaluating")
 

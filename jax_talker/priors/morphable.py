@@ -228,7 +228,8 @@ class MorphableNetwork(nn.Module):
     def between(self, values):
         """Values [B, U, C] of the vertices at the head's points [B, K, C]."""
         corners, weights = self.corners.value.astype(jnp.int32), self.weights.value
-        return sum(weights[None, :, j, None] * jnp.take(values, corners[:, j], axis=1) for j in range(3))
+        a, b, c = (weights[None, :, j, None] * jnp.take(values, corners[:, j], axis=1) for j in range(3))
+        return a + b + c
 
     def residual(self, ws):
         """What the network adds, in units of UNIT: values [B, K, 10] on the head and [B, N − K, 7] on the shell."""
