@@ -124,7 +124,7 @@ def bases(config: Any, root: Path, points: Points, corpus: Corpus) -> statistics
         with np.load(path) as stored:
             return {name: stored[name] for name in stored.files}
     arrays = statistics.statistics(points, corpus, rest_shapes(points, range(config.corpus.shapes)), sizes)
-    np.savez(path, allow_pickle=False, **arrays)
+    np.savez(path, **dict[str, Any](arrays))
     return arrays
 
 

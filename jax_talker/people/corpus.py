@@ -226,7 +226,7 @@ def _make(folder: Path, pack: Pack, spec: CorpusSpec, begun: dict) -> None:
     seeds = range(spec.first + have, spec.first + spec.people)
     types = {"albedo": np.uint8, "color": np.uint8, "hair_color": np.uint8, "neutral": np.float32}
     types |= dict.fromkeys(("codes", "units", "light"), np.float32)
-    arrays: dict[str, np.memmap] = {}
+    arrays: dict[str, Any] = {}  # np.memmap
     people = people_of(points, seeds, spec.moments)
     for k, fields in enumerate(tqdm(people, total=spec.people, initial=have, desc="people"), have):
         for name, value in fields.items():

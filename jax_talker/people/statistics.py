@@ -180,7 +180,7 @@ def _hair_coordinates(arrays: Arrays, shape: np.ndarray, hair: np.ndarray) -> np
 def _unit_basis(points: Points) -> np.ndarray:
     """[52, U, 3]: how far weight 1 of each unit moves the vertices, on average over a few people."""
     pack = points.pack
-    total = np.zeros((len(pack.units), len(points.vertices), 3))
+    total: np.ndarray = np.zeros((len(pack.units), len(points.vertices), 3))
     for seed in range(UNIT_PEOPLE):
         person = random_person(pack, seed)
         figure = Figure(pack, dataclasses.replace(person, hair=dataclasses.replace(person.hair, style=BALD)))

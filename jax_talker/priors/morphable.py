@@ -220,7 +220,7 @@ class MorphableNetwork(nn.Module):
         light = light.reshape(-1, HARMONICS, 3)
         falling = jnp.einsum("bukc,bkc->buc", reaching, light, precision="highest")
         # One gather for all that vertices carry: position, diffuse light, and the share of even light.
-        on_head = self.between(jnp.concatenate([vertices, falling, reaching[..., 0, :1]], -1))
+        on_head: Any = self.between(jnp.concatenate([vertices, falling, reaching[..., 0, :1]], -1))
         position = jnp.concatenate([on_head[..., :3], shell], 1)
         albedo = jnp.concatenate([skin, hair[..., 4:]], 1)
         return position, albedo, hair[..., 3], light, on_head[..., 3:6], on_head[..., 6:]
