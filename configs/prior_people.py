@@ -1,10 +1,10 @@
 """Train a prior of human heads from a pack of CC0 heads (not in this repository), from nothing.
 
-    python -m jax_talker.train --config configs/prior_people.py --config.corpus.pack=../shared/heads \\
-        --workdir runs/prior_people
+    python -m jax_talker.train --config configs/prior_people.py --config.corpus.pack=HEADS --workdir runs/people
 
-Makes the people first (about 10 minutes on one core, 1 GB), then bases (2 minutes), then trains the network in texture
-space and writes workdir/prior with its card. --resume goes on; the same command uses a GPU where there is one.
+HEADS is the pack's folder. Makes the people first (1 GB), then bases, and writes workdir/prior with its card; with
+--config.network.network=True --config.train.steps=4000 --config.corpus.moments=4 a network is trained in texture space
+in between. --resume goes on; the same command uses a GPU where there is one.
 """
 
 from ml_collections import ConfigDict

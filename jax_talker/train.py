@@ -2,7 +2,7 @@
 
 python -m jax_talker.train --config configs/quickstart.py --config.data.clip=data/may --workdir runs/may
 python -m jax_talker.train --config configs/prior.py --workdir runs/prior
-python -m jax_talker.train --config configs/prior_people.py --config.corpus.pack=../shared/heads --workdir runs/people
+python -m jax_talker.train --config configs/prior_people.py --config.corpus.pack=HEADS --workdir runs/people
 """
 
 from pathlib import Path

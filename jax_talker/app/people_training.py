@@ -117,14 +117,17 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
 
 
 def bases(config: Any, root: Path, points: Points, corpus: Corpus) -> statistics.Arrays:
-    """The arrays of ``people.statistics``, kept in the run's folder."""
-    path = root / "statistics.npz"
-    sizes = statistics.Sizes(**config.basis.to_dict())
-    if path.is_file():
+    """The arrays of ``people.statistics``, kept in the run's folder; found anew for other people or other sizes."""
+    path, done = root / "statistics.npz", root / "statistics.json"
+    spec = {"corpus": config.corpus.to_dict(), "basis": config.basis.to_dict()}
+    if done.is_file() and json.loads(done.read_text(encoding="utf-8")) == spec:
         with np.load(path) as stored:
             return {name: stored[name] for name in stored.files}
+    sizes = statistics.Sizes(**config.basis.to_dict())
     arrays = statistics.statistics(points, corpus, rest_shapes(points, range(config.corpus.shapes)), sizes)
+    done.unlink(missing_ok=True)  # while the file beside it is of no one's
     np.savez(path, **dict[str, Any](arrays))
+    done.write_text(json.dumps(spec), encoding="utf-8")
     return arrays
 
 

@@ -4,7 +4,8 @@ from jax_talker.priors.base import Prior, Variables
 from jax_talker.priors.gghead import GGHead, GGHeadConfig, make_gghead
 from jax_talker.priors.gsgan import GSGAN, make_gsgan
 from jax_talker.priors.gsgan_config import GSGANConfig
-from jax_talker.priors.morphable import Morphable, MorphableConfig
+from jax_talker.priors.morphable import Morphable
+from jax_talker.priors.morphable_config import MorphableConfig
 from jax_talker.priors.store import check_target, load, save
 
 __all__ = [

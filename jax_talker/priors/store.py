@@ -25,7 +25,8 @@ from jax_talker.priors.base import Prior, Variables, leaves
 from jax_talker.priors.gghead import GGHead, GGHeadConfig
 from jax_talker.priors.gsgan import GSGAN
 from jax_talker.priors.gsgan_config import GSGANConfig
-from jax_talker.priors.morphable import Morphable, MorphableConfig
+from jax_talker.priors.morphable import Morphable
+from jax_talker.priors.morphable_config import MorphableConfig
 
 FORMAT = 1
 ASSETS = Path(__file__).parent / "assets"  # bundled priors, found by name
