@@ -10,6 +10,7 @@ import pytest
 from jax_talker import priors
 from jax_talker.errors import UserError
 from jax_talker.geometry import rotation_from_quat
+from jax_talker.people import statistics
 from jax_talker.people.corpus import harmonics
 from jax_talker.people.raster import display
 from jax_talker.priors import Morphable, MorphableConfig, Prior, discs, morphable
@@ -172,6 +173,8 @@ def test_harmonics_and_display_are_those_of_the_people():
     light = np.linspace(0.001, 3, 50, dtype=np.float32)
     # The people's is a table of 4096 steps, whose first are steep.
     np.testing.assert_allclose(morphable.display(jnp.asarray(light)), [display(x) for x in light], atol=2e-3)
+    np.testing.assert_array_equal(morphable.DIFFUSE, statistics.DIFFUSE)  # rooms that may not import one another
+    assert morphable.ALPHA_OVERSHOOT == statistics.ALPHA_OVERSHOOT
 
 
 def test_rotations_become_their_quaternions():
