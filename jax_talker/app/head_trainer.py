@@ -82,17 +82,19 @@ class HeadTrainer:
 
     def _step(self, stage: Stage) -> GrowingStep:
         """The stage's step; stages that differ only in what is traced share one."""
-        if stage.cross not in self._steps:
+        # With a pass through the generator, two views that nobody looks at cost less than compiling a second program.
+        cross = 0 if stage.draws_once else builders.crossed(self.config)
+        if cross not in self._steps:
             weights = builders.head_weights(self.config)
 
             def build(rasteriser: Rasteriser) -> Callable[..., Any]:
                 head = replace(self.head, rasteriser=rasteriser)
-                step = make_head_step(head, self.optimiser, self._loss, weights, spread=self._spread, cross=stage.cross)
+                step = make_head_step(head, self.optimiser, self._loss, weights, spread=self._spread, cross=cross)
                 return lambda state, batch: step(state, *batch)
 
             size = self.frames.clip.size
-            self._steps[stage.cross] = builders.growing_step(self.config, self._num_gaussians, size, build, self.folder)
-        return self._steps[stage.cross]
+            self._steps[cross] = builders.growing_step(self.config, self._num_gaussians, size, build, self.folder)
+        return self._steps[cross]
 
     def init(self, anchor: jax.Array, layout: Layout) -> Params:
         """Fresh parameters."""
@@ -131,13 +133,13 @@ class HeadTrainer:
         batch = self.config.train.batch
         weights = self._weights if stage.hear else self._seen_weights
         drawn = self.frames.pairs(self.split.train, batch, stage.cross, self.config.seed, first, weights)
-        hear, focus = jnp.float32(stage.hear), jnp.float32(stage.focus)
+        hear, crossed, focus = (jnp.float32(x) for x in (stage.hear, stage.cross > 0, stage.focus))
         draw = DrawnFrames(self.head, state.params, fixed) if stage.draws_once else None
         for number, (i, j) in enumerate(drawn, first):
             share = cosine(number, stage.steps)
             rates = {name: np.float32(share * stage.rates.get(name, 0.0)) for name in state.params}
             drawn = () if draw is None else (draw(i),)
-            yield fixed, i, j, Control(jax.device_put(rates), hear, focus), *drawn
+            yield fixed, i, j, Control(jax.device_put(rates), hear, crossed, focus), *drawn
 
 
 def typical_walk(prior: Prior, spread: float) -> float:

@@ -23,7 +23,7 @@ from jax_talker.errors import check_writable
 from jax_talker.metrics import psnr
 from jax_talker.models import detail
 from jax_talker.models.detail import Layout
-from jax_talker.priors.base import Prior, Variables
+from jax_talker.priors.base import Prior, Variables, draw
 from jax_talker.training.cameras import move_labels
 from jax_talker.training.head_step import latent_spread
 from jax_talker.training.log import Log
@@ -128,7 +128,7 @@ def _first_layout(
     if not config.personalize.divide:
         return layout
     layout = _seen_layout(config, folder, prior, variables, anchor, layout, frames, train)
-    scale = jax.jit(prior.gaussians)(variables, Latent(anchor[None])).scale[0]
+    scale = draw(prior, variables, Latent(anchor[None])).scale[0]
     of_the_face = (layout.seen > 0.5) & (jnp.maximum(layout.upper, layout.lower) > FACE)
     return detail.divided(layout, scale, jnp.flatnonzero(of_the_face))
 

@@ -1,8 +1,10 @@
 """What every pretrained Gaussian GAN looks like to the rest of the house."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import jax
 from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Float, Key
 
@@ -95,3 +97,9 @@ class Prior(Protocol):
     def camera(self, label: Float[Array, "B 25"], size: int) -> Camera:
         """The camera that the prior was trained with for an EG3D label, its quirks included."""
         ...
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def draw(prior: Prior, variables: Variables, latent: Latent) -> Gaussians:
+    """``prior.gaussians``, compiled: one program for all who draw as many latents, for generators compile slowly."""
+    return prior.gaussians(variables, latent)

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jax_talker.priors.base import draw
 from jax_talker.training.talking_head import Fixed, Params, TalkingHead
 from jax_talker.types import FrameBatch, Gaussians
 
@@ -20,8 +21,10 @@ class DrawnFrames:
 
     def __init__(self, head: TalkingHead, params: Params, fixed: Fixed, limit: int = LIMIT):
         needed = {name: params[name] for name in ("anchor", "talker", "generator") if name in params}
-        self._given = jax.tree.map(np.asarray, needed), fixed  # a copy: the stage's own state is donated
-        self._draw: Any = jax.jit(lambda p, f, expression, lips: head.drawn(p, f, head.seen(p, expression, lips)))
+        self._params = jax.tree.map(np.asarray, needed)  # a copy: the stage's own state is donated
+        self._variables = head.variables(self._params, fixed)
+        self._prior = head.prior
+        self._latent: Any = jax.jit(lambda p, expression, lips: head.latent(p, head.seen(p, expression, lips)))
         self._left = limit
         self._kept: dict[int, list[np.ndarray]] = {}
 
@@ -33,7 +36,8 @@ class DrawnFrames:
     def _leaves(self, index: int, frames: FrameBatch, at: int) -> list[np.ndarray]:
         if index in self._kept:
             return self._kept[index]
-        drawn = self._draw(*self._given, frames.expression[at : at + 1], frames.lips[at : at + 1])
+        latent = self._latent(self._params, frames.expression[at : at + 1], frames.lips[at : at + 1])
+        drawn = draw(self._prior, self._variables, latent)
         leaves, self._tree = jax.tree.flatten(drawn)
         leaves = jax.device_get(leaves)
         size = sum(x.nbytes for x in leaves)

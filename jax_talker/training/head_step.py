@@ -5,8 +5,8 @@ compared. In the last ``cross`` of them the upper face follows frame i and the l
 is rendered from both frames' cameras, camera i answers for the upper face and camera j for the lower one, so neither
 branch can explain what belongs to the other.
 
-Stages differ only in who leads (motion seen in landmarks, or sound) and in what is learnt (``Control``), so one
-compiled program serves them all.
+Stages differ only in who leads (motion seen in landmarks, or sound), in whether couples are crossed and in what is
+learnt (``Control``), so one compiled program serves them all.
 """
 
 from collections.abc import Callable
@@ -59,6 +59,7 @@ class Control:
 
     rates: dict[str, Array]  # learning rate of each entry of Params; 0 stands still
     hear: Float[Array, ""]  # 0: motion as landmarks show it leads; 1: sound does
+    crossed: Float[Array, ""]  # 0: all couples are shown whole, and what only crossing needs is drawn for nothing
     focus: Float[Array, ""]  # 0: all pixels weigh alike; 1: those of the face more (HeadWeights.lower, upper)
 
 
@@ -91,8 +92,10 @@ def make_head_step(
         size, batch = i.image.shape[1], len(i.index)
         alone = batch - 2 * cross  # frames that are shown whole
         views = jax.tree.map(lambda a, b: jnp.concatenate([a, b[alone:]]), i, j)
-        mask = jnp.concatenate([jnp.ones_like(i.head[:alone]), i.upper[alone:], j.lower[alone:]]) * views.valid
-        whole = jnp.arange(batch + 2 * cross) < alone
+        number = jnp.arange(batch + 2 * cross)
+        whole = number < jnp.where(control.crossed > 0, alone, batch)
+        parts = jnp.concatenate([jnp.zeros_like(i.head[:alone]), i.upper[alone:], j.lower[alone:]]) * control.crossed
+        mask = jnp.where(whole[:, None, None], 1.0, parts) * views.valid
         emphasis = 1 + control.focus * (weights.lower * views.lower + weights.upper * views.upper)
         level_key, place_key = jax.random.split(state.step_key())
         centre = head.prior.mean_latent(fixed.variables)
@@ -106,6 +109,7 @@ def make_head_step(
             label = cameras.move_labels(views.label, params["camera"])
             shown = head.show(params, fixed, coefficients, views.label, label, size, drawn=drawn, twice=2 * cross)
             image = loss(shown.image, views.image, mask, emphasis, fixed.perceptual)
+            image *= 1 + (1 - control.crossed) * 2 * cross / batch  # a mean over the views that are looked at
             alpha = masked_mean(jnp.abs(shown.alpha - views.head), views.valid * whole[:, None, None])
             both = jnp.concatenate(coefficients, -1) / head.talker.gain
             kept = {
@@ -128,7 +132,7 @@ def make_head_step(
                 kept["locality"] = weights.locality * _locality(head.prior, fixed.variables, tuned, params, place_key)
             total = image + weights.alpha * alpha + jnp.stack([*kept.values()]).sum()
             mse = ((shown.image - views.image) ** 2).mean(-1) * views.valid
-            answers = whole | (jnp.arange(len(whole)) >= batch)  # views that answer for the lower face
+            answers = whole | ((number >= batch) & (control.crossed > 0))  # views that answer for the lower face
             measured = {
                 "image": image,
                 "alpha": alpha,

@@ -78,15 +78,20 @@ class TalkingHead:
         found: Any = self.talker.apply({"params": params["talker"]}, expression, lips, method=self.talker.seen)
         return found
 
-    def drawn(self, params: Params, fixed: Fixed, coefficients: Coefficients) -> Gaussians:
-        """The generator's Gaussians [B, N], before anything of the person's own is added."""
-        variables = fixed.variables
-        if "generator" in params:
-            variables = {**variables, "params": params["generator"]}
-        latent: Any = self.talker.apply(
+    def latent(self, params: Params, coefficients: Coefficients) -> Latent:
+        """The latents that coefficients lead to."""
+        found: Any = self.talker.apply(
             {"params": params["talker"]}, params["anchor"], coefficients, method=self.talker.walk
         )
-        return self.prior.gaussians(variables, Latent(latent.w))
+        return Latent(found.w)
+
+    def variables(self, params: Params, fixed: Fixed) -> Variables:
+        """The generator's, the tuned ones where there are any."""
+        return {**fixed.variables, "params": params["generator"]} if "generator" in params else fixed.variables
+
+    def drawn(self, params: Params, fixed: Fixed, coefficients: Coefficients) -> Gaussians:
+        """The generator's Gaussians [B, N], before anything of the person's own is added."""
+        return self.prior.gaussians(self.variables(params, fixed), self.latent(params, coefficients))
 
     def show(
         self,

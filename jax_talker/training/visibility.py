@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jax_talker.models.detail import Layout, add_detail, nothing
-from jax_talker.priors.base import Prior, Variables
+from jax_talker.priors.base import Prior, Variables, draw
 from jax_talker.rendering import FASTEST, Rasteriser, render
 from jax_talker.types import FrameBatch, Gaussians, Latent
 
@@ -29,11 +29,8 @@ def layout_seen(
     Nobody counts as unseen for want of room: also returned is the rasteriser with what room was needed.
     """
 
-    @jax.jit
-    def person(variables: Variables, anchor: Array, layout: Layout) -> Gaussians:
-        return add_detail(prior.gaussians(variables, Latent(anchor[None])), layout, nothing(len(layout.parent)))
-
-    gaussians = person(variables, anchor, layout)
+    bare = draw(prior, variables, Latent(anchor[None]))
+    gaussians = jax.jit(add_detail)(bare, layout, nothing(len(layout.parent)))
     total, frames, size = jnp.zeros_like(gaussians.mean[0]), 0, 1
     for batch in batches:
         weights, rasteriser = _weights(prior, gaussians, batch, rasteriser)

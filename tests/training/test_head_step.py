@@ -58,8 +58,9 @@ def compiled(head, cross, loss=PIXELS):
     return jax.jit(step)
 
 
-def control(params, rate=0.0, hear=1.0, focus=1.0, **rates):
-    return Control({n: jnp.float32(rates.get(n, rate)) for n in params}, jnp.float32(hear), jnp.float32(focus))
+def control(params, rate=0.0, hear=1.0, crossed=1.0, focus=1.0, **rates):
+    rates = {n: jnp.float32(rates.get(n, rate)) for n in params}
+    return Control(rates, *map(jnp.float32, (hear, crossed, focus)))
 
 
 def measure(head, fixed, params, i, j, cross, **options):
@@ -79,6 +80,19 @@ def test_camera_i_answers_for_the_upper_face_and_camera_j_for_the_lower(head, fi
     assert abs(base - loss(replace(i, image=1 - i.image), j)) > 1e-4
     assert abs(base - loss(i, replace(j, image=1 - j.image))) > 1e-4
     assert abs(base - loss(i, replace(j, label=i.label))) > 1e-6
+
+
+def test_a_program_that_could_cross_and_does_not_is_the_one_that_cannot(head, fixed, started, make_frames):
+    """Stages share the first; its further views must cost nothing and teach nothing."""
+    params = perturbed(started)
+    i = make_frames([4, 5], head.talker.reach)
+    _, could = measure(head, fixed, params, i, i, 1, crossed=0.0)
+    _, cannot = measure(head, fixed, params, i, i, 0)
+    assert could.keys() == cannot.keys()
+    for name in could.keys() - {"overflow"}:
+        np.testing.assert_allclose(could[name], cannot[name], rtol=1e-4, err_msg=name)  # sums in another order
+    _, crossed = measure(head, fixed, params, i, i, 1)
+    assert abs(crossed["image"] - cannot["image"]) > 1e-4
 
 
 def test_what_was_not_filmed_has_no_loss(head, fixed, started, make_frames):
