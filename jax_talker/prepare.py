@@ -66,6 +66,9 @@ SMOOTH = flags.DEFINE_float(
     "smooth", DEFAULT.smooth, "width of the temporal filter on crop and pose, frames; 0 for none"
 )
 POSE = flags.DEFINE_string("pose", DEFAULT.pose, "landmarks: fit head poses to them; matrix: take MediaPipe's own")
+REFINE = flags.DEFINE_bool(
+    "refine", DEFAULT.refine, "refine head poses on pixels (one camera, landmarks with depth, --pose=landmarks)"
+)
 MATTE = flags.DEFINE_string("matte", DEFAULT.matte, "auto, none, or a folder of alpha pictures or a video of them")
 MATTE_MODEL = flags.DEFINE_string(
     "matte_model", None, "one of MediaPipe's selfie segmenters (.tflite), by which --matte=auto finds the head"
@@ -98,7 +101,7 @@ GOES_WITH = {
     **dict.fromkeys(("identity", "views", "emotions", "levels", "leave_out"), ("--mead",)),
     "camera": ("--procedural", "--people"),
     "pack": ("--people",),
-    **dict.fromkeys(("duration", "landmarks", "landmark_model", "focal", "smooth", "pose"), FILMED),
+    **dict.fromkeys(("duration", "landmarks", "landmark_model", "focal", "smooth", "pose", "refine"), FILMED),
     **dict.fromkeys(("matte", "matte_model", "parsing", "blink", "workers"), FILMED),
     **dict.fromkeys(("size", "overwrite"), (*FILMED, "--procedural", "--people")),
 }
@@ -213,6 +216,7 @@ def options() -> Options:
         focal=FOCAL.value,
         smooth=SMOOTH.value,
         pose=POSE.value,
+        refine=REFINE.value,
         matte=MATTE.value,
         matte_model=MATTE_MODEL.value,
         parsing=PARSING.value,

@@ -13,7 +13,7 @@ reference/peers.md H.2). So the crop takes up what the label cannot say: where t
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
@@ -41,7 +41,17 @@ from jax_talker.data.camera.smoothing import NO_SMOOTHING, smooth_in_time, stead
 from jax_talker.data.read.boundaries import by_recording, spans_boundary
 from jax_talker.data.track.landmarks import AVERAGE_FACE, MOVING, LandmarkScheme
 
-__all__ = ["ANCHORS", "PIVOT", "HeadTrack", "Jitter", "euler_angles", "jitter", "track_head", "world_landmarks"]
+__all__ = [
+    "ANCHORS",
+    "PIVOT",
+    "HeadTrack",
+    "Jitter",
+    "euler_angles",
+    "jitter",
+    "moved",
+    "track_head",
+    "world_landmarks",
+]
 
 SHAPE_ROUNDS, SHAPE_STEPS = 6, 3
 JOINT_STEPS = 8
@@ -110,21 +120,32 @@ def track_head(
         fit = refine_poses(seen, face, fit, free=free, steps=SHAPE_STEPS)
     raw = fit if fixed else first_poses(seen, face, fit, boundaries)
     fit = _steady(seen, face, raw, smooth, fixed, boundaries) if smooth >= NO_SMOOTHING else raw
-    cam_from_world = label_camera(fit.rotation)
     off = np.linalg.norm(in_source(face, fit, focal) - seen.points, axis=-1)[:, seen.rigid]
     return HeadTrack(
-        label=geometry.make_label(geometry.invert_rigid(cam_from_world), focal).astype(np.float32),
-        cam_from_world=cam_from_world,
-        centre=fit.centre,
-        side=fit.side,
-        euler=euler_angles(fit.rotation),
+        **_placed(fit, focal, boundaries),
         face=face,
         indices=indices,
         error=off.mean(1) / fit.side,
         nose_tip=(anchors @ face)[2],
         jitter_raw=jitter_of(raw, boundaries),
-        jitter=jitter_of(fit, boundaries),
     )
+
+
+def moved(head: HeadTrack, fit: Fit, focal: float, boundaries: Sequence[int] = ()) -> HeadTrack:
+    """``head`` with other poses and crops. ``error`` stays what landmarks say of the first ones."""
+    return replace(head, **_placed(fit, focal, boundaries))
+
+
+def _placed(fit: Fit, focal: float, boundaries: Sequence[int]) -> dict[str, Any]:
+    cam_from_world = label_camera(fit.rotation)
+    return {
+        "label": geometry.make_label(geometry.invert_rigid(cam_from_world), focal).astype(np.float32),
+        "cam_from_world": cam_from_world,
+        "centre": fit.centre,
+        "side": fit.side,
+        "euler": euler_angles(fit.rotation),
+        "jitter": jitter_of(fit, boundaries),
+    }
 
 
 def world_landmarks(

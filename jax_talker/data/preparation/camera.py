@@ -1,15 +1,17 @@
 """A recording's cameras: from the faces that were found to where the head is in every frame, as it is stored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, UInt8
 
 from jax_talker.data.camera.calibration import Calibrated, calibrate
 from jax_talker.data.camera.crop import Crop
-from jax_talker.data.camera.pose import HeadTrack, track_head, world_landmarks
+from jax_talker.data.camera.photometric import refine_on_pixels, spanned
+from jax_talker.data.camera.pose import HeadTrack, moved, track_head, world_landmarks
+from jax_talker.data.camera.pose_fit import Fit
 from jax_talker.data.clip.clip import FPS
 from jax_talker.data.clip.findings import Finding
 from jax_talker.data.cut.cutting import Heads
@@ -33,6 +35,7 @@ class CameraTrack:
     head: HeadTrack
     arrays: dict[str, np.ndarray]  # float32, first axis T
     findings: tuple[Finding, ...]
+    refined: bool = False  # on pixels
 
     @property
     def frames(self) -> int:
@@ -48,9 +51,17 @@ class CameraTrack:
         return Heads(self.first, views, self.arrays["landmarks"].astype(np.float64), self.scheme)
 
 
-def track_front(followed: Followed, options: Options, *, start: float, boundaries: Sequence[int] = ()) -> CameraTrack:
+def track_front(
+    followed: Followed,
+    options: Options,
+    *,
+    start: float,
+    boundaries: Sequence[int] = (),
+    pictures: Callable[[], Iterable[UInt8[np.ndarray, "H W 3"]]] | None = None,
+) -> CameraTrack:
     """Head pose, crop, blink and gaze of the face that was followed; ``start`` is the footage's, in seconds,
-    ``boundaries`` are frames of the face's stretch with which another recording begins."""
+    ``boundaries`` are frames of the face's stretch with which another recording begins. With the frames' ``pictures``,
+    poses are refined on pixels, where landmarks have depth."""
     track = followed.track
     scheme = scheme_of(track.points.shape[1])
     if options.pose == "matrix" and track.rotation is None:
@@ -66,6 +77,13 @@ def track_front(followed: Followed, options: Options, *, start: float, boundarie
         weight=track.detected,
         boundaries=boundaries,
     )
+    refined = pictures is not None and track.depth is not None
+    if pictures is not None and track.depth is not None:
+        landmarks = world_landmarks(track.points, track.depth, head, options.focal)
+        fit = Fit(head.cam_from_world[:, :3, :3], head.centre, head.side)
+        surface, smooth = spanned(np.median(landmarks, 0)), options.smooth
+        fit = refine_on_pixels(pictures(), surface, fit, focal=options.focal, smooth=smooth, boundaries=boundaries)
+        head = moved(head, fit, options.focal, boundaries)
     openness = eye_openness(track.points, scheme, head.side, head.euler[:, 1], up=head.cam_from_world[:, :2, 1])
     if options.blink is None:
         blink = blink_from_openness(openness, head.euler)
@@ -92,7 +110,7 @@ def track_front(followed: Followed, options: Options, *, start: float, boundarie
     )
     if looking is not None:
         arrays["gaze"] = looking
-    return CameraTrack(followed.first, track.points, scheme, head, _stored(arrays), followed.findings)
+    return CameraTrack(followed.first, track.points, scheme, head, _stored(arrays), followed.findings, refined)
 
 
 def track_sides(

@@ -15,7 +15,7 @@ SMALLEST_SIZE = 32  # px
 MATTES = ("auto", "none")
 POSES = ("landmarks", "matrix")
 NAMED_LANDMARKERS = ("auto", "mediapipe", "face-alignment")  # whatever folders of these names there may be
-RESULT = 3  # raised when the same recording and options give another clip than before: old work is not continued then
+RESULT = 4  # raised when the same recording and options give another clip than before: old work is not continued then
 KEY_LENGTH = 16  # hexadecimal digits of a job's key: it names folders
 
 
@@ -29,6 +29,7 @@ class Options:
     focal: float = geometry.FOCAL  # of the labels; smaller shows more around the face
     smooth: float = 1.0  # frames; width of the temporal filter on crop and pose
     pose: str = "landmarks"  # what head poses are fitted to; "matrix": take MediaPipe's rotations as they are
+    refine: bool = True  # head poses on pixels; for one camera, landmarks with depth, and ``pose`` landmarks
     matte: str = "auto"  # auto, none, or a folder of alpha pictures or a video of them
     matte_model: str | Path | None = None  # MediaPipe's selfie segmenter, for ``matte`` auto
     parsing: str | Path | None = None  # a converted face parser
@@ -62,7 +63,7 @@ class Options:
         given = [Path(p) for p in read if p is not None]
         files = [path for path in given if path.exists()]
         files = [file for path in (*sources, *files) for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
-        numbers = {name: getattr(self, name) for name in ("size", "focal", "smooth", "pose")}
+        numbers = {name: getattr(self, name) for name in ("size", "focal", "smooth", "pose", "refine")}
         named = [self.landmarks if landmarks is None else "", self.matte if matte is None else "", *map(_name, given)]
         stamps = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
         version = [FORMAT, RESULT, jax_talker.__version__]

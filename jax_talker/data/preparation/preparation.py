@@ -1,14 +1,15 @@
 """From recordings to a clip folder: what ``python -m jax_talker.prepare`` does.
 
-A recording is read three times, so that memory does not grow with its pictures: for faces, from which head poses and
-crops follow; for the colours that the matte learns; and to cut out the heads. What is finished is kept in the clip's
-unfinished folder, and the same command goes on there after an interruption.
+A recording is read four times, so that memory does not grow with its pictures: for faces, from which head poses and
+crops follow; for refining these on pixels; for the colours that the matte learns; and to cut out the heads. What is
+finished is kept in the clip's unfinished folder, and the same command goes on there after an interruption.
 """
 
 import contextlib
 import functools
+import itertools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,10 @@ def _track(work: "dict[str, _Work]", options: Options) -> tuple[dict[str, Camera
     faces = {name: one.faces for name, one in work.items()}
     followed, short = front.follow()
     boundaries = boundaries_within(front.footage.boundaries, followed.first, followed.last - followed.first)
-    camera = track_front(followed, options, start=front.footage.start, boundaries=boundaries)
+    # Several cameras are calibrated on landmarks; one of them on pixels would not fit the others.
+    refine = options.refine and options.pose == "landmarks" and len(work) == 1
+    pictures = functools.partial(front.pictures, followed, "refining poses") if refine else None
+    camera = track_front(followed, options, start=front.footage.start, boundaries=boundaries, pictures=pictures)
     sides = {name: found for name, found in faces.items() if name != FRONT}
     tracks = track_sides(camera, sides, options, boundaries=boundaries) if sides else {}
     at = front.footage.start + camera.first / FPS  # sides' findings count from the clip's first frame
@@ -239,6 +243,12 @@ class _Work:
         )
         return followed, short
 
+    def pictures(self, followed: Followed, label: str) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+        """Those of a stretch."""
+        frames = followed.last - followed.first
+        stream = itertools.islice(self.footage.pictures(followed.first), frames)
+        yield from self._bar(stream, label, frames, 0)
+
     def cut_out(self, camera: CameraTrack) -> dict[str, np.ndarray]:
         """Write frames and masks; returns what was measured in them."""
         options = self._options
@@ -321,6 +331,7 @@ class _Work:
             "blink": name(options.blink, "eyelid landmarks"),
             "focal": options.focal,
             "smooth": options.smooth,
+            "refined": camera.refined,
             "jitter": {  # yaw, pitch, roll in degrees; crop x, y, side in px: RMS of second differences
                 "before": [*raw.degrees.tolist(), *raw.pixels.tolist()],
                 "after": [*steady.degrees.tolist(), *steady.pixels.tolist()],
