@@ -1,8 +1,9 @@
 """Head poses refined on pixels: what landmarks leave over (half a pixel, a hundredth of the size) blurs a learnt face.
 
 Landmarkers draw something like the mean face, and expressions move it. But skin carries its colour along: the surface
-that the landmarks span has one brightness at each point (linear in the head's yaw and pitch, for light stands still
-while a head turns), and each frame's camera is moved until its picture shows it. This is Lucas and Kanade's alignment
+that the landmarks span has one brightness at each point, and each frame's camera is moved until its picture shows it.
+Light stands still while a head turns, so brightness changes by yaw and pitch, but smoothly over the surface: free at
+each point, that change could imitate a motion. This is Lucas and Kanade's alignment
 (1981) of a rigid surface in 3D, whose appearance is learnt at the same time. A point counts by how well it is
 foretold, so lips, lids and brows say little; landmarks keep what no pixel tells, such as the world's own turn.
 """
@@ -32,9 +33,8 @@ AT_ONCE = 64  # frames; bounds memory
 NEIGHBOURS = 10.0  # points whose errors are alike: they count as one
 LEAST_NOISE = 0.01  # of brightness in [0, 1]
 FACING = (0.25, 0.55)  # cosine of view and normal from which a point begins to count, and counts fully
-LIGHT = (1e-3, 3.0, 3.0)  # pull of brightness, and of its slopes by yaw and pitch (in units of 20°), to zero; in frames
 # Standard deviations of what landmarks are wrong by: turn (rad), shift (crop sides), logarithm of the size.
-TRUST = np.array([*[np.radians(1.0)] * 3, 0.005, 0.005, 0.015])
+TRUST = np.array([*[np.radians(2.0)] * 3, 0.01, 0.01, 0.03])
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,26 @@ class Surface:
     points: Float64[np.ndarray, "N 3"]
     normals: Float64[np.ndarray, "N 3"]
 
+    @property
+    def smooth(self) -> Float64[np.ndarray, "N 8"]:
+        """Functions of which a change of light is a sum: the normal, and parabolas across the face."""
+        x, y = (self.points[:, :2] - self.points[:, :2].mean(0)).T / self.points[:, :2].std()
+        return np.column_stack([self.normals, x, y, x * x, x * y, y * y])
+
 
 @dataclass(frozen=True)
 class Appearance:
     """What a surface looks like."""
 
-    brightness: Float64[np.ndarray, "N 3"]  # at rest, and its slopes by yaw and pitch
+    brightness: Float64[np.ndarray, " N"]  # at the clip's usual yaw and pitch
+    light: Float64[np.ndarray, "2 8"]  # its slopes by yaw and pitch, as sums of ``Surface.smooth``
     noise: Float64[np.ndarray, " N"]  # how wrong that usually is
+
+    def foretell(
+        self, turns: Float64[np.ndarray, "F 2"], smooth: Float64[np.ndarray, "N 8"]
+    ) -> Float64[np.ndarray, "F N"]:
+        """The brightness of each point in frames whose head is turned so (rad)."""
+        return self.brightness + turns @ self.light @ smooth.T
 
 
 def spanned(landmarks: Float64[np.ndarray, "P 3"], count: int = POINTS, seed: int = 0) -> Surface:
@@ -107,18 +120,20 @@ def _moves(
     """How far each frame's camera is off: turn (rad), shift (crop sides), logarithm of the size."""
     frames = len(crops)
     learnt = np.unique(np.linspace(0, frames - 1, min(frames, LEARNT_FROM)).astype(int))
-    moves, angles, appearance = np.zeros((frames, 6)), _angles(rotation), None
+    moves, turns = np.zeros((frames, 6)), _turns(rotation)
+    nothing, smooth = np.zeros(len(surface.points)), surface.smooth
+    appearance = Appearance(nothing, np.zeros((2, smooth.shape[1])), nothing + 1)
     for _ in range(ROUNDS):
         looks = [_look(crops[some], surface, rotation[some], moves[some], focal) for some in _chunks(learnt)]
         brightness, weight = (np.concatenate([getattr(x, n) for x in looks]) for n in ("brightness", "weight"))
-        appearance = _learn(brightness, weight, angles[learnt], appearance)
+        appearance = _learn(brightness, weight, turns[learnt], smooth, appearance)
         for some, look in zip(_chunks(learnt), looks, strict=True):
-            moves[some] += _step(look, appearance, angles[some], moves[some])
-    assert appearance is not None
+            moves[some] += _step(look, appearance.foretell(turns[some], smooth), appearance.noise, moves[some])
     for some in _chunks(np.arange(frames)):
+        foretold = appearance.foretell(turns[some], smooth)
         for _ in range(STEPS):
             look = _look(crops[some], surface, rotation[some], moves[some], focal)
-            moves[some] += _step(look, appearance, angles[some], moves[some])
+            moves[some] += _step(look, foretold, appearance.noise, moves[some])
     return moves
 
 
@@ -135,11 +150,11 @@ def _chunks(frames: np.ndarray) -> list[np.ndarray]:
     return np.split(frames, range(AT_ONCE, len(frames), AT_ONCE))
 
 
-def _angles(rotation: Float64[np.ndarray, "T 3 3"]) -> Float64[np.ndarray, "T 3"]:
-    """One, and yaw and pitch from their medians in units of 20°, as what brightness is linear in."""
+def _turns(rotation: Float64[np.ndarray, "T 3 3"]) -> Float64[np.ndarray, "T 2"]:
+    """Yaw and pitch (rad) from their medians."""
     view = -rotation[:, 2]
-    turns = np.degrees(np.arctan2(view[:, :2], view[:, 2:])) / 20
-    return np.column_stack([np.ones(len(turns)), turns - np.median(turns, 0)])
+    turns = np.arctan2(view[:, :2], view[:, 2:])
+    return turns - np.median(turns, 0)
 
 
 def _look(crops, surface: Surface, rotation, moves, focal: float) -> _Look:
@@ -169,28 +184,32 @@ def _look(crops, surface: Surface, rotation, moves, focal: float) -> _Look:
     return _Look(values[..., 0], slope.astype(np.float32), weight.astype(np.float32))
 
 
-def _residual(brightness, weight, angles, appearance: Appearance) -> tuple[np.ndarray, np.ndarray]:
-    """Seen − foretold, after each frame's own exposure, and robust weights (in units of noise⁻²)."""
-    residual = brightness - angles @ appearance.brightness.T
+def _residual(
+    brightness: np.ndarray, weight: np.ndarray, foretold: np.ndarray, noise: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Seen − foretold, after each frame's own exposure, and robust weights; all [F, N]."""
+    residual, robust = brightness - foretold, weight
     for _ in range(2):
-        total = np.maximum(weight.sum(1, keepdims=True), 1e-3)
-        residual = residual - (weight * residual).sum(1, keepdims=True) / total
-        robust = weight * geman_mcclure((residual / appearance.noise) ** 2)[0]
-        weight = robust
-    return residual, robust / appearance.noise**2
+        total = np.maximum(robust.sum(1, keepdims=True), 1e-3)
+        residual = residual - (robust * residual).sum(1, keepdims=True) / total
+        robust = weight * geman_mcclure((residual / noise) ** 2)[0]
+    return residual, robust
 
 
-def _learn(brightness, weight, angles, before: Appearance | None) -> Appearance:
-    """The appearance that F frames share; what ``before`` found strange in a frame counts less."""
-    if before is not None:
-        _, robust = _residual(brightness, weight, angles, before)
-        counted = robust * before.noise**2
-    else:
-        counted = weight
-    normal = np.einsum("fn,fa,fb->nab", counted, angles, angles, optimize=True) + np.diag(LIGHT)
-    pull = np.einsum("fn,fa,fn->na", counted, angles, brightness, optimize=True)
-    found = Appearance(np.linalg.solve(normal, pull[..., None])[..., 0], np.ones(weight.shape[1]))
-    off = np.abs(brightness - angles @ found.brightness.T)
+def _learn(
+    brightness: np.ndarray, weight: np.ndarray, turns: np.ndarray, smooth: np.ndarray, before: Appearance
+) -> Appearance:
+    """The appearance that F frames share. ``before`` says how each is exposed, and what is strange in it."""
+    found, size = before, 2 * smooth.shape[1]
+    for _ in range(2):
+        residual, counted = _residual(brightness, weight, found.foretell(turns, smooth), before.noise)
+        away = (counted * residual).sum(0) / np.maximum(counted.sum(0), 1e-3)
+        within = smooth.T @ (counted[..., None] * smooth)  # [F, 8, 8]
+        normal = np.einsum("fk,fl,fab->kalb", turns, turns, within, optimize=True).reshape(size, size)
+        pull = np.einsum("fk,fa->ka", turns, (counted * (residual - away)) @ smooth).reshape(size)
+        light = np.linalg.solve(normal + 1e-3 * np.eye(size), pull).reshape(2, -1)
+        found = replace(found, brightness=found.brightness + away, light=found.light + light)
+    off = np.abs(_residual(brightness, weight, found.foretell(turns, smooth), before.noise)[0])
     off[weight < 0.3] = np.nan
     seen = np.isfinite(off).any(0)
     noise = np.full(len(seen), 1.0)
@@ -198,10 +217,10 @@ def _learn(brightness, weight, angles, before: Appearance | None) -> Appearance:
     return replace(found, noise=noise + LEAST_NOISE)
 
 
-def _step(look: _Look, appearance: Appearance, angles: np.ndarray, moves: np.ndarray) -> np.ndarray:
+def _step(look: _Look, foretold: np.ndarray, noise: np.ndarray, moves: np.ndarray) -> np.ndarray:
     """Gauss–Newton: how each frame's pose moves, landmarks' own opinion counted in."""
-    residual, weight = _residual(look.brightness, look.weight, angles, appearance)
-    weight = weight / NEIGHBOURS
+    residual, weight = _residual(look.brightness, look.weight, foretold, noise)
+    weight = weight / (NEIGHBOURS * noise**2)
     mean = (weight[..., None] * look.slope).sum(1) / np.maximum(weight.sum(1), 1e-9)[:, None]
     slope = look.slope - mean[:, None]  # exposure takes up what all points share
     normal = np.einsum("fn,fna,fnb->fab", weight, slope, slope, optimize=True) + np.diag(TRUST**-2.0)
