@@ -99,7 +99,9 @@ class HeadTrainer:
     def init(self, anchor: jax.Array, layout: Layout) -> Params:
         """Fresh parameters."""
         some = self.frames.frames(self.split.train[:2])
-        return jax.jit(self.head.init)(jax.random.key(self.config.seed), anchor, layout, some)
+        # It runs once: XLA's optimisations would take four times as long as all the rest.
+        init = jax.jit(self.head.init, compiler_options={"xla_backend_optimization_level": 0})
+        return init(jax.random.key(self.config.seed), anchor, layout, some)
 
     def run(
         self,

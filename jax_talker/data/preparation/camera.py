@@ -24,6 +24,7 @@ from jax_talker.data.track.gaze import gaze
 from jax_talker.data.track.landmarks import LandmarkScheme, scheme_of
 from jax_talker.errors import UserError
 
+WITHOUT_IRISES = 468  # of MediaPipe's points; eyes turn by themselves
 
 @dataclass(frozen=True)
 class CameraTrack:
@@ -81,7 +82,7 @@ def track_front(
     if pictures is not None and track.depth is not None:
         landmarks = world_landmarks(track.points, track.depth, head, options.focal)
         fit = Fit(head.cam_from_world[:, :3, :3], head.centre, head.side)
-        surface, smooth = spanned(np.median(landmarks, 0)), options.smooth
+        surface, smooth = spanned(np.median(landmarks, 0)[:WITHOUT_IRISES]), options.smooth
         fit = refine_on_pixels(pictures(), surface, fit, focal=options.focal, smooth=smooth, boundaries=boundaries)
         head = moved(head, fit, options.focal, boundaries)
     openness = eye_openness(track.points, scheme, head.side, head.euler[:, 1], up=head.cam_from_world[:, :2, 1])
