@@ -165,13 +165,13 @@ def _look(crops, surface: Surface, rotation, moves, focal: float) -> _Look:
     facing = -np.einsum("fd,nd->fn", rotation[:, 2], surface.normals)
     weight = np.clip((facing - FACING[0]) / (FACING[1] - FACING[0]), 0, 1)
     values = np.empty((*weight.shape, 3), np.float32)
-    for crop, where, seen, there in zip(crops, pixels, values, weight, strict=True):
+    for f, (crop, where) in enumerate(zip(crops, pixels, strict=True)):
         blurred = cv2.GaussianBlur(crop.astype(np.float32) / 255, (0, 0), BLUR)
         slopes = cv2.Scharr(blurred, cv2.CV_32F, 1, 0) / 32, cv2.Scharr(blurred, cv2.CV_32F, 0, 1) / 32
         x, y = (where - 0.5).astype(np.float32).T[..., None]
-        seen[:] = cv2.remap(cv2.merge((blurred, *slopes)), x, y, cv2.INTER_LINEAR)[:, 0]
+        values[f] = cv2.remap(cv2.merge((blurred, *slopes)), x, y, cv2.INTER_LINEAR)[:, 0]
         filmed = cv2.erode((crop > 0).astype(np.float32), np.ones((5, 5)))
-        there *= cv2.remap(filmed, x, y, cv2.INTER_LINEAR)[:, 0]
+        weight[f] *= cv2.remap(filmed, x, y, cv2.INTER_LINEAR)[:, 0]
     by_pixel = SIZE * values[..., 1:]
     slope = np.concatenate(
         [
@@ -211,8 +211,8 @@ def _learn(
         found = replace(found, brightness=found.brightness + away, light=found.light + light)
     off = np.abs(_residual(brightness, weight, found.foretell(turns, smooth), before.noise)[0])
     off[weight < 0.3] = np.nan
-    seen = np.isfinite(off).any(0)
-    noise = np.full(len(seen), 1.0)
+    seen = np.flatnonzero(np.isfinite(off).any(0))
+    noise = np.ones(off.shape[1])
     noise[seen] = 1.4826 * np.nanmedian(off[:, seen], 0)
     return replace(found, noise=noise + LEAST_NOISE)
 

@@ -26,6 +26,7 @@ from jax_talker.errors import UserError
 
 WITHOUT_IRISES = 468  # of MediaPipe's points; eyes turn by themselves
 
+
 @dataclass(frozen=True)
 class CameraTrack:
     """What is known of one camera's T frames before any of them is cut out."""
