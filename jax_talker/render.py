@@ -30,6 +30,11 @@ CAMERA = flags.DEFINE_string("camera", "front", "front, spiral, clip, or angles 
 OUT = flags.DEFINE_string("out", None, "The video to write (.mp4).", required=True)
 SIZE = flags.DEFINE_integer("size", 0, "Pixels on a side; 0 is the size of the training clip.", lower_bound=0)
 CLIP = flags.DEFINE_string("clip", None, "Where the run's clip is, when it is needed and not found by itself.")
+WEIGHTS = flags.DEFINE_string(
+    "features_weights",
+    None,
+    "Where the weights of the run's audio features are, when not found by themselves.",
+)
 SEED = flags.DEFINE_integer("seed", 0, "Of the blinks that new speech gets.")
 
 
@@ -37,6 +42,7 @@ def main() -> None:
     check_video_path(OUT.value, given=AUDIO.value)
     folder = RunFolder(Path(RUN.value))
     config: Any = ConfigDict(folder.config(quickstart.get_config().to_dict()))
+    config.data.features_weights = folder.find_features(WEIGHTS.value)
     of_clip = AUDIO.value in ("test", "all")
     needed = of_clip or CAMERA.value == "clip" or CLIP.value or not (SIZE.value or folder.clip_size)
     speaker = navigating.open_speaker(config, folder)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ import pytest
 import soundfile
 from scipy.spatial.transform import Rotation
 
+from audio.conftest import tiny_whisper
 from data import mead_miniature as mead
 from jax_talker import priors
 from jax_talker.app import evaluating
@@ -23,6 +25,7 @@ from jax_talker.priors import GGHeadConfig
 from jax_talker.priors import template as templates
 from jax_talker.procedural import filming
 
+__all__ = ["tiny_whisper"]
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 32
 SMALL = [  # a run of seconds: what is tested is that everything fits together
@@ -214,6 +217,27 @@ def test_bad_input_is_one_clear_line(run, clip, tmp_path):
             "--out", tmp_path / "o.mp4")  # fmt: skip
     assert not (tmp_path / "f").exists()
     assert not list(tmp_path.glob("*.mp4")), "nothing half-written is left"
+
+
+@pytest.mark.slow  # a whole run
+def test_features_with_weights_drive_the_programs(clip, small, tiny_whisper, tmp_path):
+    """Trained, rendered and scored with an extractor of other features than log-mel; its weights are looked for."""
+    shutil.copytree(tiny_whisper, tmp_path / "weights")
+    run, features = tmp_path / "run", "--config.data.features=whisper"
+    flags = ["--config", ROOT / "configs/quickstart.py", f"--config.data.clip={clip}", *small]
+    refuses("needs config.data.features_weights; get model.safetensors", "train", *flags, features, "--workdir", run)
+    assert not run.exists()
+    flags += [features, "--config.data.features_weights=weights"]
+    succeeds("train", *flags, "--workdir", "run", cwd=tmp_path)
+    assert [path.name.startswith("whisper-") for path in (clip / "features").iterdir()].count(True) == 1
+    soundfile.write(tmp_path / "speech.wav", 0.1 * np.random.default_rng(0).standard_normal(16_000), 16_000)
+    sound, out = ["--audio", tmp_path / "speech.wav"], tmp_path / "out.mp4"
+    succeeds("render", "--run", run, *sound, "--out", out)  # called from another folder
+    assert len(decoded(out)[0]) == 25
+    assert "lips move" in succeeds("evaluate", "--run", run).stdout
+    (tmp_path / "weights").rename(tmp_path / "elsewhere")
+    refuses("weights that it was trained with", "render", "--run", run, *sound, "--out", tmp_path / "o.mp4")
+    succeeds("render", "--run", run, *sound, "--out", out, "--features-weights", tmp_path / "elsewhere")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a place where nobody may write")

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from jax_talker.data.read.audio import load_sound, normalised
+from jax_talker.audio.level import normalised
+from jax_talker.data.read.audio import load_sound
 from jax_talker.data.read.channels import mixing_weights
 from jax_talker.data.read.sound import open_sound
 from jax_talker.data.read.video import write_video
