@@ -17,6 +17,7 @@ from jax_talker import cli
 from jax_talker.app import builders, navigating, talking
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.data.clip.clip import FPS
+from jax_talker.data.read import stdin
 from jax_talker.data.read.audio import speech_of
 from jax_talker.data.read.sound import open_sound
 from jax_talker.data.read.video import check_video_path, write_video
@@ -24,7 +25,10 @@ from jax_talker.training.log import progress
 
 RUN = flags.DEFINE_string("run", None, "A run folder of python -m jax_talker.train.", required=True)
 AUDIO = flags.DEFINE_string(
-    "audio", None, "Any file with sound, or 'test' / 'all': the clip's own held-out or whole sound.", required=True
+    "audio",
+    None,
+    "Any file with sound, - for standard input, or 'test' / 'all': the clip's own held-out or whole sound.",
+    required=True,
 )
 CAMERA = flags.DEFINE_string("camera", "front", "front, spiral, clip, or angles in degrees: yaw=30,pitch=20.")
 OUT = flags.DEFINE_string("out", None, "The video to write (.mp4).", required=True)
@@ -40,6 +44,11 @@ SEED = flags.DEFINE_integer("seed", 0, "Of the blinks that new speech gets.")
 
 def main() -> None:
     check_video_path(OUT.value, given=AUDIO.value)
+    with stdin.as_file(AUDIO.value) as audio:
+        _render(audio)
+
+
+def _render(audio: Path) -> None:
     folder = RunFolder(Path(RUN.value))
     config: Any = ConfigDict(folder.config(quickstart.get_config().to_dict()))
     config.data.features_weights = folder.find_features(WEIGHTS.value)
@@ -52,7 +61,7 @@ def main() -> None:
         script = talking.script_of_clip(clip, test if AUDIO.value == "test" else np.arange(clip.frames), CAMERA.value)
         sound = script.sound
     else:
-        given = open_sound(AUDIO.value)
+        given = open_sound(audio)
         script = talking.script_for(speech_of(given), CAMERA.value, clip=clip, seed=SEED.value)
         sound = replace(given, seconds=len(script.label) / FPS)  # as it was given; the script's is for the model
     size = SIZE.value or (clip.size if clip is not None else folder.clip_size)

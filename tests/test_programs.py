@@ -42,15 +42,17 @@ SMALL = [  # a run of seconds: what is tested is that everything fits together
 CACHE = {"JAX_COMPILATION_CACHE_DIR": tempfile.mkdtemp(), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
 
 
-def program(name, *flags, cwd=ROOT):
+def program(name, *flags, cwd=ROOT, stdin=subprocess.DEVNULL):
     """Run ``python -m jax_talker.<name>``; returns the finished process with its output as text."""
     command = [sys.executable, "-m", f"jax_talker.{name}", *map(str, flags)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"} | CACHE
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False, stdin=stdin
+    )
 
 
-def succeeds(name, *flags, cwd=ROOT):
-    done = program(name, *flags, cwd=cwd)
+def succeeds(name, *flags, cwd=ROOT, stdin=subprocess.DEVNULL):
+    done = program(name, *flags, cwd=cwd, stdin=stdin)
     assert done.returncode == 0, done.stderr[-4000:]
     return done
 
@@ -138,7 +140,12 @@ def test_render_any_sound_from_any_camera(run, tmp_path, camera):
     rng = np.random.default_rng(0)
     soundfile.write(tmp_path / "speech.wav", 0.1 * rng.standard_normal((22050, 2)), 22050)  # 1 s, stereo, another rate
     out = tmp_path / "out.mp4"
-    succeeds("render", "--run", run, "--audio", tmp_path / "speech.wav", "--camera", camera, "--out", out)
+    flags = ["--run", run, "--camera", camera, "--out", out]
+    if camera == "spiral":
+        with (tmp_path / "speech.wav").open("rb") as stdin:
+            succeeds("render", *flags, "--audio", "-", stdin=stdin)
+    else:
+        succeeds("render", *flags, "--audio", tmp_path / "speech.wav")
     frames, sound = decoded(out)
     assert len(frames) == 25
     assert frames[0].shape == (SIZE, SIZE, 3)
@@ -213,6 +220,7 @@ def test_bad_input_is_one_clear_line(run, clip, tmp_path):
             "--config.loss.lpips=1.0", "--workdir", tmp_path / "e")  # fmt: skip
     soundfile.write(tmp_path / "silence.wav", np.zeros(0), 16000)
     refuses("silence.wav", "render", "--run", run, "--audio", tmp_path / "silence.wav", "--out", tmp_path / "o.mp4")
+    refuses("standard input is empty", "render", "--run", run, "--audio", "-", "--out", tmp_path / "o.mp4")
     refuses("--camera 'sideways'", "render", "--run", run, "--audio", "test", "--camera", "sideways",
             "--out", tmp_path / "o.mp4")  # fmt: skip
     assert not (tmp_path / "f").exists()

@@ -1,12 +1,16 @@
 """Which extractors there are, by the name that configurations give them."""
 
+from jax_talker.audio.deepspeech import DeepSpeech
 from jax_talker.audio.extractor import Extractor
 from jax_talker.audio.logmel import LogMel
 from jax_talker.audio.whisper import Whisper
 from jax_talker.errors import UserError
-from jax_talker.networks import whisper
+from jax_talker.networks import deepspeech, whisper
 
-WITH_WEIGHTS = {"whisper": (Whisper, whisper.CONVERT, whisper.ORIGIN)}
+WITH_WEIGHTS = {
+    "deepspeech": (DeepSpeech, deepspeech.CONVERT, deepspeech.ORIGIN),
+    "whisper": (Whisper, whisper.CONVERT, whisper.ORIGIN),
+}
 NAMES = ("logmel", *WITH_WEIGHTS)
 
 

@@ -1,7 +1,6 @@
 """Whisper's encoder as an extractor: its own log-mel, windows of 30 s that overlap, and a zero that means silence."""
 
 import functools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from jaxtyping import Float32
 
 from jax_talker.audio.extractor import digest_of, num_steps
 from jax_talker.audio.mel import mel_power
+from jax_talker.audio.segments import segments
 from jax_talker.data.clip.clip import SAMPLE_RATE
 from jax_talker.networks.whisper import encode, open_whisper
 
@@ -43,7 +43,7 @@ class Whisper:
         steps = num_steps(len(wave), self.rate)
         gain = np.asarray(self._weights["norm"]["scale"])
         found = np.empty((steps, self.num_features), np.float32)
-        for start, kept in windows(steps, self._net.positions, round(MARGIN * self.rate)):
+        for start, kept in segments(steps, self._net.positions, round(MARGIN * self.rate)):
             own = self.raw(wave[start * SAMPLE_RATE // self.rate :])
             found[kept] = (own[kept.start - start : kept.stop - start] - self._silence) / gain
         return found
@@ -63,17 +63,6 @@ class Whisper:
 
 
 _encoded = jax.jit(encode, static_argnums=0)
-
-
-def windows(steps: int, size: int, margin: int) -> Iterator[tuple[int, slice]]:
-    """(first step, steps to keep) of windows of ``size`` steps; together they keep every step once, none nearer than
-    ``margin`` to the border of its window, but at the sound's own ends."""
-    start = kept = 0
-    while kept < steps:
-        last = start + size >= steps
-        end = steps if last else start + size - margin
-        yield start, slice(kept, end)
-        start, kept = start + size - 2 * margin, end
 
 
 def log_mel(wave: Float32[np.ndarray, " samples"], bands: int, frames: int) -> Float32[np.ndarray, "frames bands"]:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from converters import whisper as converter
 from jax_talker.audio.extractor import Extractor
-from jax_talker.audio.whisper import Whisper, log_mel, windows
+from jax_talker.audio.segments import segments
+from jax_talker.audio.whisper import Whisper, log_mel
 from jax_talker.data.read.audio import load_sound
 from jax_talker.errors import UserError
 from jax_talker.networks import whisper as network
@@ -66,9 +67,9 @@ def test_a_silent_window_has_a_mean_of_zero(tiny_whisper):
 
 
 @given(st.integers(0, 5000), st.sampled_from([(1500, 250), (100, 20), (100, 0)]))
-def test_windows_keep_every_step_once_away_from_borders(steps, sizes):
+def test_segments_keep_every_step_once_away_from_borders(steps, sizes):
     size, margin = sizes
-    found = list(windows(steps, size, margin))
+    found = list(segments(steps, size, margin))
     kept = [i for _, own in found for i in range(own.start, own.stop)]
     assert kept == list(range(steps))
     for number, (start, own) in enumerate(found):
