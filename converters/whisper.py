@@ -11,10 +11,9 @@ import numpy as np
 from converters import checkpoint as checkpoints
 from converters.checkpoint import Checkpoint, Progress
 from converters.errors import CheckpointError
-from converters.transformer import LAYER, as_kernels, count_layers
+from converters.transformer import as_kernels, attention, count_layers
 from converters.weights import take, write
-from jax_talker.networks.transformer import HEAD
-from jax_talker.networks.whisper import FILE, MOST_LAYERS, WhisperEncoder, shapes
+from jax_talker.networks.whisper import FILE, HEAD, WhisperEncoder, shapes
 
 WHAT = "Whisper"
 # Path in the Flax network → name in the original, without what all names begin with.
@@ -28,7 +27,7 @@ PLACES = {
     "norm/bias": "layer_norm.bias",
 }
 LAYER_PLACES = {
-    **LAYER,
+    **attention("self_attn"),
     "attention_norm/scale": "self_attn_layer_norm.weight",
     "attention_norm/bias": "self_attn_layer_norm.bias",
     "up/kernel": "fc1.weight",
@@ -48,7 +47,7 @@ def convert(path: str | Path, progress: Progress | None = None) -> dict[str, np.
     CheckpointError for files that are no such checkpoints, and for missing, further, mis-shaped or non-finite tensors.
     """
     source = checkpoints.read(path, progress)
-    layers = count_layers(source, r"(?:.*\.)?encoder\.layers\.(\d+)\.fc1\.weight", MOST_LAYERS, WHAT)
+    layers = count_layers(source, r"(?:.*\.)?encoder\.layers\.(\d+)\.fc1\.weight", WHAT)
     places = dict(PLACES)
     for i in range(layers):
         places |= {f"layer{i}/{own}": f"layers.{i}.{name}" for own, name in LAYER_PLACES.items()}
@@ -64,7 +63,8 @@ def _shapes(source: Checkpoint, numbers: dict[str, np.ndarray], layers: int) -> 
     )
     if conv.ndim != 3 or hidden.ndim != 1 or positions.ndim != 2 or not conv.shape[0] or conv.shape[0] % HEAD:
         raise CheckpointError(f"conv1.weight has shape {conv.shape}; is it another network?", source.path)
-    return shapes(WhisperEncoder(conv.shape[0], layers, len(hidden), conv.shape[1], len(positions)))
+    width, bands = conv.shape[:2]
+    return shapes(WhisperEncoder(width, layers, len(hidden), width // HEAD, bands, len(positions)))
 
 
 def save(folder: str | Path, arrays: dict[str, np.ndarray], *, overwrite: bool = False) -> Path:

@@ -3,12 +3,14 @@
 from jax_talker.audio.deepspeech import DeepSpeech
 from jax_talker.audio.extractor import Extractor
 from jax_talker.audio.logmel import LogMel
+from jax_talker.audio.wav2vec2 import Wav2Vec2
 from jax_talker.audio.whisper import Whisper
 from jax_talker.errors import UserError
-from jax_talker.networks import deepspeech, whisper
+from jax_talker.networks import deepspeech, wav2vec2, whisper
 
 WITH_WEIGHTS = {
     "deepspeech": (DeepSpeech, deepspeech.CONVERT, deepspeech.ORIGIN),
+    "wav2vec2": (Wav2Vec2, wav2vec2.CONVERT, wav2vec2.ORIGIN),
     "whisper": (Whisper, whisper.CONVERT, whisper.ORIGIN),
 }
 NAMES = ("logmel", *WITH_WEIGHTS)

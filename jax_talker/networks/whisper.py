@@ -12,12 +12,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jax_talker.errors import UserError
-from jax_talker.networks.transformer import HEAD, TransformerLayer, layer_norm
+from jax_talker.networks.transformer import TransformerLayer, layer_norm, stack_of
 from jax_talker.networks.weights_file import Shapes, WeightsFile, check_shapes, open_weights, shapes_of
 
 FILE, WHAT, CONVERT = "whisper.safetensors", "Whisper's encoder", "whisper"
 ORIGIN = "model.safetensors of https://huggingface.co/openai/whisper-base (MIT)"
-MOST_LAYERS = 64  # the largest published has 32
+HEAD = 64  # channels of an attention head, in every published size
 
 
 class WhisperEncoder(nn.Module):
@@ -26,6 +26,7 @@ class WhisperEncoder(nn.Module):
     width: int = 512
     layers: int = 6
     hidden: int = 2048
+    heads: int = 8
     bands: int = 80
     positions: int = 1500  # steps that it sees at once, no more and no fewer
 
@@ -35,7 +36,7 @@ class WhisperEncoder(nn.Module):
         x = nn.gelu(nn.Conv(self.width, (3,), strides=2, padding=1, name="conv2")(x), approximate=False)
         x = x + self.param("positions", nn.initializers.normal(0.02), (self.positions, self.width))[None]
         for i in range(self.layers):
-            x = TransformerLayer(self.width // HEAD, self.hidden, key_bias=False, name=f"layer{i}")(x)
+            x = TransformerLayer(self.heads, self.hidden, key_bias=False, name=f"layer{i}")(x)
         return layer_norm("norm")(x)
 
 
@@ -65,7 +66,7 @@ def open_whisper(given: str | Path) -> tuple[WhisperEncoder, WeightsFile]:
 
 
 def _network(found: Shapes) -> WhisperEncoder | None:
-    layers = sum(name.startswith("layer") and name.endswith("/up/kernel") for name in found)
-    conv, up, positions = (found.get(name, ()) for name in ("conv1/kernel", "layer0/up/kernel", "positions"))
-    sound = (len(conv), len(up), len(positions)) == (3, 2, 2) and conv[2] % HEAD == 0 and layers <= MOST_LAYERS
-    return WhisperEncoder(conv[2], layers, up[1], conv[1], positions[0]) if sound else None
+    stack, conv, positions = stack_of(found), found.get("conv1/kernel", ()), found.get("positions", ())
+    if stack is None or len(conv) != 3 or len(positions) != 2:
+        return None
+    return WhisperEncoder(*stack, bands=conv[1], positions=positions[0])

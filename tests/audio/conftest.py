@@ -13,7 +13,7 @@ __all__ = ["beeps"]
 @pytest.fixture(scope="session")
 def tiny_whisper(tmp_path_factory):
     """A folder with weights of a network that sees 2 s at once."""
-    net = whisper.WhisperEncoder(width=64, layers=1, hidden=96, bands=80, positions=100)
+    net = whisper.WhisperEncoder(width=64, layers=1, hidden=96, heads=2, bands=80, positions=100)
     rng = np.random.default_rng(0)
     arrays = {
         name: (0.2 * rng.standard_normal(shape) + name.endswith("scale")).astype(np.float32)

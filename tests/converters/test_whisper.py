@@ -65,7 +65,7 @@ def test_program_converts_and_the_extractor_opens_it(tmp_path):
 @pytest.mark.parametrize(("prefix", "dtype"), [("", np.float32), ("model.", np.float16), ("module.model.", np.float32)])
 def test_names_may_begin_with_anything_and_half_stays_half(tmp_path, prefix, dtype):
     found = converter.convert(saved(tmp_path, fake(prefix, dtype)))
-    wanted = shapes(WhisperEncoder(WIDTH, LAYERS, HIDDEN, 80, 100))
+    wanted = shapes(WhisperEncoder(WIDTH, LAYERS, HIDDEN, 2, 80, 100))
     assert {name: array.shape for name, array in found.items()} == wanted
     assert {array.dtype for array in found.values()} == {np.dtype(dtype)}
 
