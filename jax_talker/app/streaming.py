@@ -38,9 +38,7 @@ def listen(stream: "Stream", source: Iterable[np.ndarray], tape: Tape, report: C
             begun = time.perf_counter()
         computed += time.perf_counter() - begun
     if heard:
-        report(
-            f"{heard:.2f} s of sound, computed in {computed / heard:.2f} of its time; frames {stream.latency:.3f} s late"
-        )
+        report(f"{heard:.2f} s of sound, real-time factor {computed / heard:.2f}; frames {stream.latency:.3f} s behind")
 
 
 class Stream:
