@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.audio import hearing
-from jax_talker.audio.choice import choose
+from jax_talker.audio.choice import choose, decibel
 from jax_talker.audio.extractor import Extractor
 from jax_talker.data.batches.dataset import ClipFrames, Split, split
 from jax_talker.data.batches.motion_features import motion_features
@@ -23,6 +23,7 @@ from jax_talker.training.loop import Every
 from jax_talker.training.objective import ImageLoss
 from jax_talker.training.talking_head import TalkingHead
 
+LEVEL_DB = 3.0  # dB, deviation by which training varies the level of sound
 LPIPS_WEIGHT = 0.1  # where config.loss.lpips leaves it open
 
 
@@ -112,6 +113,7 @@ def head_weights(config: Any) -> HeadWeights:
         smooth=t.smooth,
         size=t.size,
         locality=p.locality,
+        level=LEVEL_DB * decibel(config.data.features),
     )
 
 

@@ -32,6 +32,11 @@ def choose(name: str, weights: str | None = None) -> Extractor:
     return WITH_WEIGHTS[name][0](weights)
 
 
+def decibel(name: str) -> float:
+    """Extractor.decibel of the extractor ``name``, which needs no weights for it."""
+    return LogMel.decibel if name == "logmel" else WITH_WEIGHTS[name][0].decibel
+
+
 def where_from(name: str) -> str:
     """How the weights of an extractor are made, in words."""
     _, convert, origin = WITH_WEIGHTS[name]

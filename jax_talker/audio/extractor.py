@@ -38,6 +38,11 @@ class Extractor(Protocol):
         ...
 
     @property
+    def decibel(self) -> float:
+        """What sound that is 1 dB louder adds to every number above 0; 0 where nothing is that simple."""
+        ...
+
+    @property
     def digest(self) -> str:
         """SHA-256 (hex) that differs wherever features may: of the extractor, its version, and its weights."""
         ...

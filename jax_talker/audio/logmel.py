@@ -22,6 +22,7 @@ class LogMel:
     num_features = 80
     rate = 50  # Hz
     lookahead = 25.0  # ms
+    decibel = 0.01
     digest = digest_of(name, VERSION)
     _floor_db = -100.0
 
