@@ -27,7 +27,7 @@ def choose(name: str, weights: str | None = None) -> Extractor:
         return LogMel()
     if not weights:
         raise UserError(
-            f"config.data.features: {name} needs config.data.features_weights, a folder; {where_from(name)}"
+            f"config.data.features: {name} needs config.data.features_weights; {where_from(name)}"
         )
     return WITH_WEIGHTS[name][0](weights)
 
