@@ -26,9 +26,7 @@ def choose(name: str, weights: str | None = None) -> Extractor:
             raise UserError(f"config.data.features_weights: {name} has no weights, but {weights} is given")
         return LogMel()
     if not weights:
-        raise UserError(
-            f"config.data.features: {name} needs config.data.features_weights; {where_from(name)}"
-        )
+        raise UserError(f"config.data.features: {name} needs config.data.features_weights; {where_from(name)}")
     return WITH_WEIGHTS[name][0](weights)
 
 

@@ -131,6 +131,10 @@ def _listen(path: Path, track: int) -> _Heard | None:
         codec = container.streams.audio[track].codec_context
         if codec is None:
             return None
+        if not codec.layout.nb_channels or not codec.sample_rate:
+            raise UserError(
+                f"{path}: its sound has no channels or no rate: the file's header is damaged; copy it again"
+            )
         layout, rate = named_layout(codec.layout), codec.sample_rate
     power, total = np.zeros((layout.nb_channels,) * 2), np.zeros(layout.nb_channels)
     samples, peak = 0, 0.0

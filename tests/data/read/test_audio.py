@@ -92,7 +92,7 @@ def test_bad_sound_says_what_and_where(tmp_path):
         assert "\n" not in str(error.value)
 
 
-FORMATS = [("mp3", "libmp3lame"), ("m4a", "aac"), ("flac", "flac"), ("ogg", "libvorbis"), ("opus", "libopus"),
+FORMATS = [("mp3", "libmp3lame"), ("m4a", "aac"), ("flac", "flac"), ("ogg", "flac"), ("opus", "libopus"),
            ("webm", "libopus"), ("mka", "pcm_f32le"), ("aiff", "pcm_s16be"), ("au", "pcm_mulaw")]  # fmt: skip
 
 
