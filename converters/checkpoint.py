@@ -14,6 +14,7 @@ import numpy as np
 from converters.budget import Budget
 from converters.errors import CheckpointError
 from converters.file_kinds import HEAD, may_be_old_pickle, what_it_is
+from converters.graphdef import is_graph, read_graph
 from converters.names import PATHS
 from converters.pickle_machine import Global, Record
 from converters.safetensors_files import is_safetensors, read_safetensors
@@ -31,7 +32,7 @@ class Checkpoint:
     """An open checkpoint. Tensors are views of the file until they are asked for."""
 
     path: Path
-    layout: str  # modules, legacy, zip or safetensors
+    layout: str  # modules, legacy, zip, safetensors or graph
     value: Any
     bytes: int
     sha256: str
@@ -77,6 +78,8 @@ def _parse(path: Path, data: memoryview, budget: Budget) -> tuple[str, Any]:
         return "safetensors", read_safetensors(data, budget)
     if what := what_it_is(head, len(data)):
         raise CheckpointError(f"not a checkpoint but {what}")
+    if is_graph(data):
+        return "graph", read_graph(data, budget)
     if head[:1] != b"\x80" and not may_be_old_pickle(head, bytes(data[-1:])):
         raise CheckpointError("neither a pickle nor a zip: not a PyTorch checkpoint")
     if is_legacy(data):

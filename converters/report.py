@@ -15,6 +15,7 @@ LAYOUTS = {
     "legacy": "torch.save, legacy layout",
     "zip": "torch.save, zip layout",
     "safetensors": "safetensors",
+    "graph": "a TensorFlow graph; its constants are listed",
 }
 MAX_LINES = 20_000
 WIDEST = 200  # characters of a name

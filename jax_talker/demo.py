@@ -44,7 +44,11 @@ def main() -> None:
         clip = film_clip(folder.root / "clip", scene, size=SIZE.value, source=source, views=VIEWS)
         shutil.copy(clip.root / "contact_sheet.png", folder.root)
         config.data.clip = str(clip.root)
-        inputs = [run_inputs.clip_input(clip), run_inputs.prior_input(config.prior.path)]
+        inputs = [
+            run_inputs.clip_input(clip),
+            run_inputs.prior_input(config.prior.path),
+            run_inputs.features_input(config.data.features, config.data.features_weights),
+        ]
         with folder.begun(config.to_dict(), inputs, [*personalizing.STAGES, *navigating.STAGES], resume=False):
             begun = personalizing.personalize(config, folder, log, resume=False)
             speaker = navigating.train(config, folder, log, resume=False, begun=begun)

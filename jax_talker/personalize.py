@@ -25,7 +25,11 @@ def main() -> None:
     if config is None:
         raise UserError("--config is missing; for example --config configs/quickstart.py")
     folder = RunFolder(Path(WORKDIR.value))
-    inputs = [run_inputs.clip_input(builders.clip(config)), run_inputs.prior_input(config.prior.path)]
+    inputs = [
+        run_inputs.clip_input(builders.clip(config)),
+        run_inputs.prior_input(config.prior.path),
+        run_inputs.features_input(config.data.features, config.data.features_weights),
+    ]
     with (
         folder.alone(),
         folder.begun(config.to_dict(), inputs, personalizing.STAGES, resume=RESUME.value) as warnings,

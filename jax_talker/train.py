@@ -43,9 +43,10 @@ def main() -> None:
         raise UserError(f"config.task: {config.task!r} is neither 'talker' nor one of {sorted(PRIORS)}")
     clip = builders.clip(config)
     run_inputs.check_trainable(config.train.batch, clip, builders.clip_split(config, clip))
+    features = run_inputs.features_input(config.data.features, config.data.features_weights)
     with folder.alone():
         personalised = folder.personalised
-        inputs = [run_inputs.clip_input(clip)]
+        inputs = [run_inputs.clip_input(clip), features]
         if not personalised:  # afterwards the prior itself is needed no more
             inputs.append(run_inputs.prior_input(config.prior.path))
         behind, ahead = (personalizing.STAGES, []) if personalised else ([], personalizing.STAGES)

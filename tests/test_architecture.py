@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "jax_talker.data": {"jax_talker.data.moved"},
     "jax_talker.data.moved": set(),
     "jax_talker.blinking": {"jax_talker.data.clip"},
+    "jax_talker.audio": {"jax_talker.data.clip", "jax_talker.data.read", "jax_talker.networks"},
     "jax_talker.procedural": {
         "jax_talker.blinking",
         *(f"jax_talker.data.{room}" for room in ("clip", "read", "track", "camera", "check")),
@@ -48,7 +49,7 @@ MAY_IMPORT = {
         f"jax_talker.{room}"
         for room in (
             *(f"data.{room}" for room in DATA),
-            *("models", "priors", "networks", "rendering", "losses", "metrics", "training"),
+            *("audio", "models", "priors", "networks", "rendering", "losses", "metrics", "training"),
             *("procedural", "people", "blinking"),
         )
     },

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ import pytest
 import soundfile
 from scipy.spatial.transform import Rotation
 
+from audio.conftest import tiny_whisper
 from data import mead_miniature as mead
 from jax_talker import priors
 from jax_talker.app import evaluating
@@ -23,6 +25,7 @@ from jax_talker.priors import GGHeadConfig
 from jax_talker.priors import template as templates
 from jax_talker.procedural import filming
 
+__all__ = ["tiny_whisper"]
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 32
 SMALL = [  # a run of seconds: what is tested is that everything fits together
@@ -39,15 +42,17 @@ SMALL = [  # a run of seconds: what is tested is that everything fits together
 CACHE = {"JAX_COMPILATION_CACHE_DIR": tempfile.mkdtemp(), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
 
 
-def program(name, *flags, cwd=ROOT):
+def program(name, *flags, cwd=ROOT, stdin=subprocess.DEVNULL):
     """Run ``python -m jax_talker.<name>``; returns the finished process with its output as text."""
     command = [sys.executable, "-m", f"jax_talker.{name}", *map(str, flags)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"} | CACHE
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False, stdin=stdin
+    )
 
 
-def succeeds(name, *flags, cwd=ROOT):
-    done = program(name, *flags, cwd=cwd)
+def succeeds(name, *flags, cwd=ROOT, stdin=subprocess.DEVNULL):
+    done = program(name, *flags, cwd=cwd, stdin=stdin)
     assert done.returncode == 0, done.stderr[-4000:]
     return done
 
@@ -135,7 +140,12 @@ def test_render_any_sound_from_any_camera(run, tmp_path, camera):
     rng = np.random.default_rng(0)
     soundfile.write(tmp_path / "speech.wav", 0.1 * rng.standard_normal((22050, 2)), 22050)  # 1 s, stereo, another rate
     out = tmp_path / "out.mp4"
-    succeeds("render", "--run", run, "--audio", tmp_path / "speech.wav", "--camera", camera, "--out", out)
+    flags = ["--run", run, "--camera", camera, "--out", out]
+    if camera == "spiral":
+        with (tmp_path / "speech.wav").open("rb") as stdin:
+            succeeds("render", *flags, "--audio", "-", stdin=stdin)
+    else:
+        succeeds("render", *flags, "--audio", tmp_path / "speech.wav")
     frames, sound = decoded(out)
     assert len(frames) == 25
     assert frames[0].shape == (SIZE, SIZE, 3)
@@ -210,10 +220,32 @@ def test_bad_input_is_one_clear_line(run, clip, tmp_path):
             "--config.loss.lpips=1.0", "--workdir", tmp_path / "e")  # fmt: skip
     soundfile.write(tmp_path / "silence.wav", np.zeros(0), 16000)
     refuses("silence.wav", "render", "--run", run, "--audio", tmp_path / "silence.wav", "--out", tmp_path / "o.mp4")
+    refuses("standard input is empty", "render", "--run", run, "--audio", "-", "--out", tmp_path / "o.mp4")
     refuses("--camera 'sideways'", "render", "--run", run, "--audio", "test", "--camera", "sideways",
             "--out", tmp_path / "o.mp4")  # fmt: skip
     assert not (tmp_path / "f").exists()
     assert not list(tmp_path.glob("*.mp4")), "nothing half-written is left"
+
+
+@pytest.mark.slow  # a whole run
+def test_features_with_weights_drive_the_programs(clip, small, tiny_whisper, tmp_path):
+    """Trained, rendered and scored with an extractor of other features than log-mel; its weights are looked for."""
+    shutil.copytree(tiny_whisper, tmp_path / "weights")
+    run, features = tmp_path / "run", "--config.data.features=whisper"
+    flags = ["--config", ROOT / "configs/quickstart.py", f"--config.data.clip={clip}", *small]
+    refuses("needs config.data.features_weights; get model.safetensors", "train", *flags, features, "--workdir", run)
+    assert not run.exists()
+    flags += [features, "--config.data.features_weights=weights"]
+    succeeds("train", *flags, "--workdir", "run", cwd=tmp_path)
+    assert [path.name.startswith("whisper-") for path in (clip / "features").iterdir()].count(True) == 1
+    soundfile.write(tmp_path / "speech.wav", 0.1 * np.random.default_rng(0).standard_normal(16_000), 16_000)
+    sound, out = ["--audio", tmp_path / "speech.wav"], tmp_path / "out.mp4"
+    succeeds("render", "--run", run, *sound, "--out", out)  # called from another folder
+    assert len(decoded(out)[0]) == 25
+    assert "lips move" in succeeds("evaluate", "--run", run).stdout
+    (tmp_path / "weights").rename(tmp_path / "elsewhere")
+    refuses("weights that it was trained with", "render", "--run", run, *sound, "--out", tmp_path / "o.mp4")
+    succeeds("render", "--run", run, *sound, "--out", out, "--features-weights", tmp_path / "elsewhere")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a place where nobody may write")

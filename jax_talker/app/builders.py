@@ -5,10 +5,12 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 from jax_talker.app.run_folder import RunFolder
+from jax_talker.audio import hearing
+from jax_talker.audio.choice import choose, decibel
+from jax_talker.audio.extractor import Extractor
 from jax_talker.data.batches.dataset import ClipFrames, Split, split
 from jax_talker.data.batches.motion_features import motion_features
 from jax_talker.data.clip.clip import Clip, open_clip
-from jax_talker.data.read.audio import FeatureExtractor, LogMel, frame_windows, normalised
 from jax_talker.errors import UserError
 from jax_talker.models.deformation import Blendshapes, DeformationField, Follows
 from jax_talker.models.talker import Talker
@@ -21,16 +23,13 @@ from jax_talker.training.loop import Every
 from jax_talker.training.objective import ImageLoss
 from jax_talker.training.talking_head import TalkingHead
 
-EXTRACTORS = {"logmel": LogMel}
+LEVEL_DB = 3.0  # dB, deviation by which training varies the level of sound
 LPIPS_WEIGHT = 0.1  # where config.loss.lpips leaves it open
 
 
-def extractor(config: Any) -> FeatureExtractor:
+def extractor(config: Any) -> Extractor:
     """The audio features that a run uses."""
-    name = config.data.features
-    if name not in EXTRACTORS:
-        raise UserError(f"config.data.features: no extractor {name!r}; choose from {sorted(EXTRACTORS)}")
-    return EXTRACTORS[name]()
+    return choose(config.data.features, config.data.features_weights)
 
 
 def clip(config: Any) -> Clip:
@@ -48,8 +47,10 @@ def clip_split(config: Any, of: Clip) -> Split:
 
 
 def clip_frames(config: Any, of: Clip, sound_of: Clip, reach: int) -> ClipFrames:
-    """Frames of one camera with the clip's audio windows and the motion that its own camera saw."""
-    windows = frame_windows(extractor(config)(normalised(sound_of.audio())), of.frames, of.boundaries)
+    """Frames of one camera with the clip's audio windows and the motion that its own camera saw. Audio features are
+    kept in the clip's folder."""
+    sound, keep = sound_of.audio(), sound_of.root / hearing.FOLDER
+    windows = hearing.hear(extractor(config), sound, of.frames, of.boundaries, keep=keep)
     return ClipFrames(of, windows, reach, motion_features(sound_of.arrays, clip_split(config, sound_of).train))
 
 
@@ -112,6 +113,7 @@ def head_weights(config: Any) -> HeadWeights:
         smooth=t.smooth,
         size=t.size,
         locality=p.locality,
+        level=LEVEL_DB * decibel(config.data.features),
     )
 
 

@@ -1,7 +1,7 @@
 """A run's folder: the configuration, the personalised prior with its anchor, checkpoints, records.
 
 config.json          the resolved configuration
-run.json             what the run is made of: clip and prior by their hashes (run_inputs.Input.record)
+run.json             what the run is made of: clip, prior and audio features by their hashes (run_inputs.Input.record)
 capacity.json        room that the rasteriser was found to need, where a guess was too little
 personal/            the person's generator (a prior folder) and person.safetensors (app/person.py)
 checkpoints/<stage>  Orbax checkpoints of each stage
@@ -22,12 +22,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from jax_talker.app.person import FILE as PERSON
-from jax_talker.app.run_inputs import Input, find_clip
+from jax_talker.app.run_inputs import Input, find_clip, find_features
 from jax_talker.data.clip.clip import Clip
 from jax_talker.errors import UserError
 
 CONFIG, RECORD, CAPACITY, LOCK = "config.json", "run.json", "capacity.json", ".lock"
 FORMAT = 1  # of run.json
+KINDS = ("clip", "prior", "features")  # of what a run is made of
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class RunFolder:
         return _filled(stored, defaults or {})
 
     def made_of(self, kind: str) -> dict[str, Any] | None:
-        """What is known about the run's "clip" or "prior" (Input.record); None in runs of earlier versions."""
+        """What is known about the run's "clip", "prior" or "features" (Input.record); None in an earlier version's."""
         path = self.root / RECORD
         if not path.is_file():
             return None
@@ -78,6 +79,13 @@ class RunFolder:
     def find_clip(self, given: str | None = None) -> Clip:
         """The clip that the run was trained on (run_inputs.find_clip); ``given`` is the flag --clip."""
         return find_clip(self.root, self.made_of("clip"), _typed(self.config(), "clip"), given)
+
+    def find_features(self, given: str | None = None) -> str | None:
+        """The weights of the extractor that the run was trained with (run_inputs.find_features), None where it has
+        none; ``given`` is the flag --features-weights."""
+        data = self.config().get("data", {})
+        name, configured = data.get("features", "logmel"), data.get("features_weights")
+        return find_features(self.root, self.made_of("features"), name, configured, given)
 
     def check_writable(self) -> None:
         """UserError, before any work, where nothing can be written into the folder."""
@@ -137,7 +145,7 @@ class RunFolder:
         files = (self.root / CONFIG, self.root / RECORD)
         before = [path.read_bytes() if path.is_file() else None for path in files]
         state = self._saved(), self.personalised
-        self._write(config, inputs, {kind: self.made_of(kind) for kind in ("clip", "prior")})
+        self._write(config, inputs, {kind: self.made_of(kind) for kind in KINDS})
         try:
             yield warnings
         except BaseException:
@@ -199,7 +207,7 @@ class RunFolder:
 
     def _write(self, config: Mapping[str, Any], inputs: Sequence[Input], known: Mapping[str, Any]) -> None:
         record = {given.kind: given.record(self.root) for given in inputs}
-        _store(self.root / RECORD, {"format": FORMAT, "clip": None, "prior": None, **known, **record})
+        _store(self.root / RECORD, {"format": FORMAT, **dict.fromkeys(KINDS), **known, **record})
         _store(self.root / CONFIG, config)
 
     def capacity(self) -> int | None:
@@ -214,7 +222,10 @@ class RunFolder:
 
 
 def _typed(config: Mapping[str, Any], kind: str) -> str | None:
-    return config.get("data", {}).get("clip") if kind == "clip" else config.get("prior", {}).get("path")
+    data = config.get("data", {})
+    if kind == "features":
+        return data.get("features_weights") or data.get("features", "logmel")
+    return data.get("clip") if kind == "clip" else config.get("prior", {}).get("path")
 
 
 def _other(root: Path, given: Input, was: str) -> UserError:

@@ -1,4 +1,4 @@
-"""What a run is made of: its clip and its prior, told apart by content and not by where they lie."""
+"""What a run is made of: its clip, its prior and its audio features, told apart by content, not by where they lie."""
 
 import hashlib
 import os
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jax_talker.audio.choice import choose, where_from
 from jax_talker.data.batches.dataset import Split
 from jax_talker.data.clip import checksums
 from jax_talker.data.clip.clip import Clip, open_clip
@@ -22,18 +23,19 @@ LOOKED_AT = 32  # frames, evenly spread, whose masks are looked at before any wo
 class Input:
     """Something that a run is made of: where it was, and the SHA-256 of its content (hex)."""
 
-    kind: str  # "clip" or "prior"
+    kind: str  # "clip", "prior" or "features"
     path: str
     sha256: str
     size: int = 0  # of a clip's pictures, pixels
 
     def record(self, root: Path) -> dict[str, Any]:
         """As it is stored with the run at ``root``: where it was in the file system, and as seen from the run."""
-        where = os.path.abspath(self.path) if Path(self.path).exists() else self.path  # "small" is a name, no place
+        there = Path(self.path).exists()  # "small" and "logmel" are names, no places
+        where = os.path.abspath(self.path) if there else self.path
         stored = {"path": where, "sha256": self.sha256}
-        if self.kind == "clip":
-            stored |= {"from_run": os.path.relpath(os.path.realpath(where), root.resolve()), "size": self.size}
-        return stored
+        if self.kind == "clip" or (self.kind == "features" and there):
+            stored |= {"from_run": os.path.relpath(os.path.realpath(where), root.resolve())}
+        return stored | ({"size": self.size} if self.kind == "clip" else {})
 
 
 def clip_input(clip: Clip) -> Input:
@@ -52,6 +54,11 @@ def prior_input(path_or_name: str) -> Input:
         except FileNotFoundError:
             raise UserError(f"{folder / name}: missing; convert or train the prior again") from None
     return Input("prior", str(path_or_name), hashed.hexdigest())
+
+
+def features_input(name: str, weights: str | None) -> Input:
+    """An extractor by itself and its weights (choice.choose); UserError where there is none."""
+    return Input("features", weights or name, choose(name, weights).digest)
 
 
 def check_trainable(batch: int, clip: Clip, split: Split) -> None:
@@ -100,11 +107,37 @@ def find_clip(root: Path, record: Mapping[str, Any] | None, configured: str | No
     raise UserError(f"{root}: the clip it was trained on ({was}) is not there any more; say with --clip where it is")
 
 
+def find_features(
+    root: Path, record: Mapping[str, Any] | None, name: str, configured: str | None, given: str | None
+) -> str | None:
+    """Where the weights of the extractor ``name`` are with which the run at ``root`` was trained; None where it has
+    none. ``given`` is --features-weights, the rest as in find_clip. UserError where they are not found, or others."""
+    if not configured:
+        if record and choose(name, given).digest != record["sha256"]:
+            raise UserError(f"{root}: was trained with {name} features of another version; train in another --workdir")
+        return given
+    places = [Path(given)] if given else dict.fromkeys(_places(root, record, configured))
+    found = [str(place) for place in places if place.exists()]
+    for place in found:
+        if not record or choose(name, place).digest == record["sha256"]:
+            return place
+    was = record["path"] if record else configured
+    if found:
+        raise UserError(
+            f"{root}: {' and '.join(found)} holds other {name} weights than the run was trained with ({was}), or this "
+            "version makes other features of them; say with --features-weights where those are"
+        )
+    raise UserError(
+        f"{root}: the {name} weights that it was trained with ({given or was}) are not there; say with "
+        f"--features-weights where they are; {where_from(name)} makes them anew"
+    )
+
+
 def _places(root: Path, record: Mapping[str, Any] | None, configured: str | None) -> Iterator[Path]:
-    """Where a run's clip may be: as seen from the run, where it was, as typed, and as typed when all was moved."""
+    """Where a run's clip or weights may be: as seen from the run, where it was, as typed, as typed when all moved."""
     root = root.resolve()
     if record:
-        yield Path(os.path.normpath(root / record["from_run"]))
+        yield from (Path(os.path.normpath(root / record[name])) for name in ("from_run",) if name in record)
         yield Path(record["path"])
     if configured:
         yield Path(configured)

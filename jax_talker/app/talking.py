@@ -12,10 +12,11 @@ import numpy as np
 from jax_talker import geometry
 from jax_talker.app import builders
 from jax_talker.app.speaking import Speaker, smoothed
+from jax_talker.audio.hearing import hear
 from jax_talker.blinking import blinks
 from jax_talker.data.batches.dataset import neighbourhoods
 from jax_talker.data.clip.clip import FPS, SAMPLE_RATE, Clip
-from jax_talker.data.read.audio import frame_windows, normalised, num_video_frames
+from jax_talker.data.read.audio import num_video_frames
 from jax_talker.data.read.boundaries import boundaries_within
 from jax_talker.errors import UserError
 from jax_talker.models.navigator import Coefficients
@@ -86,7 +87,7 @@ def script_of_clip(clip: Clip, indices: np.ndarray, camera: str) -> Script:
 def frames(config: Any, speaker: Speaker, script: Script, size: int) -> Iterator[np.ndarray]:
     """The video's frames [size, size, 3] uint8, in order; exactly one for each 1/25 s of sound."""
     count = len(script.label)
-    windows = frame_windows(builders.extractor(config)(normalised(script.sound)), count, script.boundaries)
+    windows = hear(builders.extractor(config), script.sound, count, script.boundaries)
     coefficients = spoken(config, speaker, windows, script.blink, tuple(script.boundaries))
     for indices, own in batches_of(np.arange(count), speaker.batch):
         part = jax.tree.map(lambda x, i=indices: jnp.asarray(x[i]), coefficients)
@@ -99,10 +100,10 @@ def spoken(
     config: Any, speaker: Speaker, windows: np.ndarray, blink: np.ndarray, boundaries: tuple[int, ...] = ()
 ) -> Coefficients:
     """Coefficients [T, ·] of successive frames that hear ``windows`` [T, S, F], smoothed as the configuration says."""
-    hear = neighbourhoods(windows, speaker.reach, boundaries)
+    audio_of = neighbourhoods(windows, speaker.reach, boundaries)
     found = []
     for indices, own in batches_of(np.arange(len(blink)), speaker.batch):
-        heard = speaker.heard(jnp.asarray(hear(indices)), jnp.asarray(blink[indices], jnp.float32))
+        heard = speaker.heard(jnp.asarray(audio_of(indices)), jnp.asarray(blink[indices], jnp.float32))
         found.append(jax.tree.map(lambda x, n=own: np.asarray(x[:n]), heard))
     joined = jax.tree.map(lambda *parts: np.concatenate(parts), *found)
     return smoothed(joined, config.render.smoothing, boundaries)

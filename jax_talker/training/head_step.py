@@ -47,7 +47,7 @@ class HeadWeights:
     still: float = 2e-3  # length of expression coefficients that sound led to: brows rest when it tells nothing
     rest: float = 1e-2  # squared lip coefficients of silence: a mouth that hears nothing rests
     locality: float = 0.03  # how strongly a tuned generator stays itself away from the person
-    level: float = 0.03  # how much sound's level is varied, as LogMel's numbers (0.01 is 1 dB)
+    level: float = 0.03  # how much sound's level is varied, as LogMel's numbers (0.01 is 1 dB); 0 for other features
 
 
 NEAR = 0.05  # typical walks; coefficients nearer than this are taken for equal
@@ -154,7 +154,8 @@ def _coefficients(
     """What leads the batch, and the lip coefficients of silence."""
     level_key, noise_key = jax.random.split(key)
     shift = level * jax.random.normal(level_key, (len(i.index), 1, 1, 1))
-    loud = lambda audio: jnp.where(audio > 0, jnp.maximum(audio + shift, 0), 0)  # noqa: E731  (0 is silence)
+    # Numbers of 0 are silence; only log-mel's, which are all above, can be louder.
+    loud = lambda audio: jnp.where(audio > 0, jnp.maximum(audio + shift, 0), 0) if level else audio  # noqa: E731
     silence = jnp.zeros_like(i.audio[:1])
     lip_audio = jnp.concatenate([loud(j.audio), silence])
     expression_audio, blink = jnp.concatenate([loud(i.audio), silence]), jnp.concatenate([i.blink, jnp.zeros(1)])

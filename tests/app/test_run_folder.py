@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from jax_talker.app import run_inputs
 from jax_talker.app.person import Person, load_person
@@ -319,3 +321,54 @@ def test_a_person_is_kept_whole(tmp_path):
     (folder.personal / "person.safetensors").rmdir()
     with pytest.raises(UserError, match="not personalised, or an earlier version did it"):
         load_person(folder.personal)
+
+
+class TestFeaturesFoundAgain:
+    @pytest.fixture
+    def project(self, tmp_path, monkeypatch, tiny_whisper):
+        """A project with a run whose audio features need weights, all by relative paths."""
+        (tmp_path / "project").mkdir()
+        monkeypatch.chdir(tmp_path / "project")
+        shutil.copytree(tiny_whisper, "weights/whisper")
+        config = {**CONFIG, "data": {"clip": "a", "features": "whisper", "features_weights": "weights/whisper"}}
+        features = run_inputs.features_input("whisper", "weights/whisper")
+        begin(RunFolder(Path("runs/may")), inputs=(CLIP, PRIOR, features), config=config)
+        return tmp_path / "project"
+
+    def test_from_another_folder_and_after_a_move(self, project, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert Path(RunFolder(Path("project/runs/may")).find_features() or "") == project / "weights/whisper"
+        project.rename(tmp_path / "moved")
+        assert Path(RunFolder(tmp_path / "moved/runs/may").find_features() or "") == tmp_path / "moved/weights/whisper"
+
+    def test_other_or_missing_weights_are_refused(self, project):
+        folder = RunFolder(Path("runs/may"))
+        Path("weights/whisper").rename("elsewhere")
+        with pytest.raises(UserError, match=r"are not there; say with --features-weights .* get model\.safetensors"):
+            folder.find_features()
+        assert folder.find_features("elsewhere") == "elsewhere"
+        arrays = safetensors.numpy.load_file("elsewhere/whisper.safetensors")
+        safetensors.numpy.save_file({n: a + 1 for n, a in arrays.items()}, "elsewhere/whisper.safetensors")
+        with pytest.raises(UserError, match="elsewhere holds other whisper weights"):
+            folder.find_features("elsewhere")
+        other = run_inputs.features_input("whisper", "elsewhere")
+        save(folder, "navigate")
+        with pytest.raises(UserError, match=r"was made with the features .*whisper"):
+            begin(folder, inputs=(CLIP, PRIOR, other), resume=True)
+
+    def test_features_without_weights_need_no_finding(self, folder):
+        begin(folder, inputs=(CLIP, PRIOR, run_inputs.features_input("logmel", None)))
+        assert folder.find_features() is None
+        with pytest.raises(UserError, match="has no weights"):
+            folder.find_features("somewhere")
+        stored = json.loads((folder.root / "run.json").read_text())
+        stored["features"]["sha256"] = "c" * 64
+        (folder.root / "run.json").write_text(json.dumps(stored))
+        with pytest.raises(UserError, match="logmel features of another version"):
+            folder.find_features()
+
+    def test_other_features_do_not_go_on(self, folder):
+        begin(folder, inputs=(CLIP, PRIOR, run_inputs.features_input("logmel", None)), saves=["invert"])
+        other = Input("features", "weights", "c" * 64)
+        with pytest.raises(UserError, match=r"made with the features logmel .* not with weights"):
+            begin(folder, inputs=(CLIP, PRIOR, other), resume=True)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jax_talker.data.read.audio import WINDOW
+from jax_talker.audio.windows import WINDOW
 from jax_talker.models.audio_adapter import AudioAdapter, AudioAttNet, AudioNet
 from jax_talker.models.deformation import positional_encoding
 from jax_talker.models.navigator import EXPRESSION_CHANNEL, Bases, Coefficients, orthonormal, walk

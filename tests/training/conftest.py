@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jax_talker import geometry
-from jax_talker.data.read.audio import WINDOW
+from jax_talker.audio.windows import WINDOW
 from jax_talker.priors import GGHeadConfig, make_gghead
 from jax_talker.priors import template as templates
 from jax_talker.types import FrameBatch

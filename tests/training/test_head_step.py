@@ -246,6 +246,18 @@ def test_varied_levels_leave_silence_silent(head, started, make_frames):
         assert bool(jnp.abs(lips[0] - lips[1]).max() > 1e-6) is varies
 
 
+def test_features_with_signs_are_heard_as_they_are(head, started, make_frames):
+    """Only log-mel can be louder; of others nothing is cut off below zero."""
+    i = make_frames([4, 5], head.talker.reach)
+    signed = replace(i, audio=i.audio - 0.5)
+    params = perturbed(started)
+    found, _ = head_step._coefficients(head, params, signed, signed, jnp.ones(()), jax.random.key(0), 0.0)
+    want = head.heard(params, signed.audio, signed.blink, signed.audio)
+    np.testing.assert_allclose(found.lips, want.lips, atol=1e-5)
+    cut = head.heard(params, jnp.maximum(signed.audio, 0), signed.blink, jnp.maximum(signed.audio, 0))
+    assert jnp.abs(cut.lips - want.lips).max() > 1e-3
+
+
 def test_cosine_rises_to_one_and_falls_to_its_floor():
     shares = [cosine(n, 100, warmup=0.1, floor=0.05) for n in range(100)]
     assert max(shares) == pytest.approx(1.0)

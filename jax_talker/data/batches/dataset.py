@@ -81,7 +81,7 @@ class FrameStore:
 class ClipFrames:
     """A clip's frames together with their audio windows, as FrameBatches.
 
-    ``windows`` [T, S, F] are the per-frame feature windows (data.read.audio.frame_windows); ``reach`` A is how many
+    ``windows`` [T, S, F] are the per-frame feature windows (audio.windows.frame_windows); ``reach`` A is how many
     neighbouring frames the audio adapter looks at: frame i gets the windows of [i − A/2, i + A/2), zeros outside
     its recording. ``motion`` is what faces do in all frames of the clip (motion_features).
     """
@@ -163,15 +163,13 @@ class ClipFrames:
 def neighbourhoods(windows: np.ndarray, reach: int, boundaries: Sequence[int] = ()):
     """A function from frame numbers [B] to audio [B, A, S, F]: windows of [i − A/2, i + A/2), zeros outside the clip,
     and outside i's recording where ``boundaries`` says with which frames others begin."""
-    before = reach // 2
-    padded = np.pad(windows, [(before, reach - before), (0, 0), (0, 0)]).astype(np.float32)
-    recording = np.pad(
-        np.searchsorted(sorted(boundaries), np.arange(len(windows)), "right"), (before, reach - before), "edge"
-    )
+    last = len(windows) - 1
+    recording = np.searchsorted(sorted(boundaries), np.arange(len(windows)), "right")
 
     def gather(indices: np.ndarray) -> np.ndarray:
-        wanted = indices[:, None] + np.arange(reach)
-        own = recording[wanted] == recording[indices + before][:, None]
-        return padded[wanted] * own[..., None, None]
+        wanted = indices[:, None] + np.arange(reach) - reach // 2
+        near = wanted.clip(0, last)
+        own = (near == wanted) & (recording[near] == recording[indices][:, None])
+        return np.where(own[..., None, None], windows[near], 0).astype(np.float32)  # ``windows`` may be a view: no copy
 
     return gather

@@ -131,6 +131,10 @@ def _listen(path: Path, track: int) -> _Heard | None:
         codec = container.streams.audio[track].codec_context
         if codec is None:
             return None
+        if not codec.layout.nb_channels or not codec.sample_rate:
+            raise UserError(
+                f"{path}: its sound has no channels or no rate: the file's header is damaged; copy it again"
+            )
         layout, rate = named_layout(codec.layout), codec.sample_rate
     power, total = np.zeros((layout.nb_channels,) * 2), np.zeros(layout.nb_channels)
     samples, peak = 0, 0.0
@@ -181,11 +185,15 @@ def _blocks(path: Path, track: int, layout: str) -> Iterator[tuple[np.ndarray, F
             time = None if frame.pts is None else frame.pts * frame.time_base
             decoded = float(time or 0)
             if frame.layout.nb_channels != channels:  # a broadcast that goes from stereo to 5.1, say
-                yield np.concatenate([_samples(f) for f in _packed(frame, layout)], 1), time, frame.sample_rate
+                yield np.concatenate([channels_of(f) for f in _packed(frame, layout)], 1), time, frame.sample_rate
             elif frame.format.is_planar and channels >= MOST_PLANES:
-                yield np.concatenate([_samples(f) for f in _packed(frame, frame.layout)], 1), time, frame.sample_rate
+                yield (
+                    np.concatenate([channels_of(f) for f in _packed(frame, frame.layout)], 1),
+                    time,
+                    frame.sample_rate,
+                )
             else:
-                yield _samples(frame), time, frame.sample_rate
+                yield channels_of(frame), time, frame.sample_rate
 
 
 def _packed(frame: Any, layout: Any) -> list[Any]:
@@ -216,7 +224,7 @@ def _on_time(
         written += block.shape[1]
 
 
-def _samples(frame: Any) -> Float32[np.ndarray, "C n"]:
+def channels_of(frame: Any) -> Float32[np.ndarray, "C n"]:
     """A decoded block's channels; integers are scaled to [−1, 1], floats left as they are."""
     samples = frame.to_ndarray()
     if not frame.format.is_planar:

@@ -25,6 +25,7 @@ from jaxtyping import Float32, UInt8
 
 from jax_talker.data.clip.clip import FPS, SAMPLE_RATE
 from jax_talker.data.read import decoding
+from jax_talker.data.read.live import Tape
 from jax_talker.data.read.sound import Sound
 from jax_talker.errors import UserError, check_writable
 
@@ -143,7 +144,7 @@ def write_video(
     frames: Iterable[UInt8[np.ndarray, "H W 3"]],
     *,
     fps: int = FPS,
-    sound: Sound | Float32[np.ndarray, " samples"] | None = None,
+    sound: Sound | Tape | Float32[np.ndarray, " samples"] | None = None,
     sound_rate: int = SAMPLE_RATE,
     crf: int = 18,
     metadata: Mapping[str, str] | None = None,
@@ -228,7 +229,7 @@ def _check(frame: np.ndarray, shape: tuple[int, ...]) -> None:
 class _SoundTrack:
     """AAC beside the picture, written as far as the picture has come, so that the file is interleaved."""
 
-    def __init__(self, container, sound: Sound | np.ndarray, rate: int):
+    def __init__(self, container, sound: Sound | Tape | np.ndarray, rate: int):
         if isinstance(sound, np.ndarray):
             if not np.isfinite(sound).all():
                 raise ValueError("sound holds values that are not finite")

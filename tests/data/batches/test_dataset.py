@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from jax_talker.audio.windows import WINDOW
 from jax_talker.data.batches.dataset import ClipFrames, FrameStore, neighbourhoods, split
 from jax_talker.data.batches.motion_features import MotionFeatures
 from jax_talker.data.clip.clip import open_clip
 from jax_talker.data.clip.clip_writer import ClipWriter
-from jax_talker.data.read.audio import WINDOW
 from jax_talker.errors import UserError
 
 SIZE, FRAMES, REACH = 8, 22, 4

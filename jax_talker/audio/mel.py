@@ -1,43 +1,57 @@
 """Mel spectra as librosa computes them (tested), without its import, which fails where nothing can be cached."""
 
 import functools
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32
 
-FFT = 1024  # samples; the window may be shorter, it stands in the middle
 AT_ONCE = 4096  # windows; 16 MB
 LINEAR, KNEE, STEP = 200 / 3, 1000.0, np.log(6.4) / 27  # Slaney's scale: Hz per mel up to the knee, then log Hz per mel
 
 
 def mel_power(
-    sound: Float32[np.ndarray, " samples"], *, rate: int, window: int, hop: int, bands: int, low: float, high: float
+    sound: Float32[np.ndarray, " samples"],
+    *,
+    rate: int,
+    window: int,
+    hop: int,
+    bands: int,
+    low: float,
+    high: float,
+    fft: int = 1024,
+    beyond: Literal["silence", "mirrored"] = "silence",
+    area: bool = False,
 ) -> Float32[np.ndarray, "steps bands"]:
     """Power in triangular bands between ``low`` and ``high`` Hz, of Hann windows centred on every ``hop``-th sample.
 
-    Bands stand evenly on Slaney's mel scale and have a peak of 1; beyond the sound's ends is silence.
+    Bands stand evenly on Slaney's mel scale and have a peak of 1, or with ``area`` an area of 1 (over Hz / 2). A window
+    shorter than ``fft`` stands in its middle. ``beyond`` the sound's ends is silence, or the sound itself mirrored.
     """
     hann = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)).astype(np.float32)  # periodic
-    padded = np.pad(sound, FFT // 2)
-    start = (FFT - window) // 2
-    views = np.lib.stride_tricks.sliding_window_view(padded[start : len(padded) - (FFT - window - start)], window)[
+    padded = np.pad(sound, fft // 2, mode="constant" if beyond == "silence" else "reflect")
+    start = (fft - window) // 2
+    views = np.lib.stride_tricks.sliding_window_view(padded[start : len(padded) - (fft - window - start)], window)[
         ::hop
     ]
-    filters = _filters(rate, bands, low, high)
+    filters = _filters(rate, fft, bands, low, high, area)
     powers = []
     for first in range(0, len(views), AT_ONCE):
-        spectrum = np.fft.rfft(views[first : first + AT_ONCE] * hann, FFT)
+        spectrum = np.fft.rfft(views[first : first + AT_ONCE] * hann, fft)
         powers.append((spectrum.real**2 + spectrum.imag**2) @ filters.T)
     return np.concatenate(powers)
 
 
 @functools.cache
-def _filters(rate: int, bands: int, low: float, high: float) -> Float32[np.ndarray, "bands bins"]:
+def _filters(rate: int, fft: int, bands: int, low: float, high: float, area: bool) -> Float32[np.ndarray, "bands bins"]:
     edges = _hertz(np.linspace(_mel(low), _mel(high), bands + 2))
-    bins = np.arange(FFT // 2 + 1) * rate / FFT
+    bins = np.arange(fft // 2 + 1) * rate / fft
     rising = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
     falling = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
-    return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+    triangles = np.maximum(0, np.minimum(rising, falling))
+    if area:
+        triangles *= 2 / (edges[2:] - edges[:-2])[:, None]
+    return triangles.astype(np.float32)
 
 
 def _mel(hertz: float) -> float:

@@ -1,0 +1,1 @@
+"""What a talking head hears: sound → feature steps, by extractors that all stand behind one door (extractor.py)."""

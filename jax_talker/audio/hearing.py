@@ -1,0 +1,73 @@
+"""From a sound to what each video frame hears of it; what was extracted once is kept."""
+
+import hashlib
+import logging
+import os
+import secrets
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from jaxtyping import Float32
+
+from jax_talker.audio.extractor import Extractor, digest_of
+from jax_talker.audio.level import normalised
+from jax_talker.audio.windows import frame_windows
+from jax_talker.data.clip.clip import FPS, SAMPLE_RATE
+from jax_talker.data.read.boundaries import recordings
+
+FOLDER = "features"  # of a clip: what extractors made of its sound
+
+log = logging.getLogger(__name__)
+
+
+def hear(
+    extractor: Extractor,
+    sound: Float32[np.ndarray, " samples"],
+    num_frames: int,
+    boundaries: Sequence[int] = (),
+    *,
+    keep: Path | None = None,
+) -> Float32[np.ndarray, "num_frames S F"]:
+    """The feature windows of every frame, of ``sound`` at the level that extractors are used to (level.py).
+
+    Each recording of a joined sound (``boundaries``: frames) is extracted by itself. With ``keep`` features are stored
+    in that folder under a name that says of what they are, and found again.
+    """
+    leveled = normalised(sound)
+    features = _kept(extractor, leveled, boundaries, keep) if keep else _extracted(extractor, leveled, boundaries)
+    return frame_windows(features, num_frames, boundaries, rate=extractor.rate)
+
+
+def _extracted(extractor: Extractor, sound: np.ndarray, boundaries: Sequence[int]) -> np.ndarray:
+    frames = -(-len(sound) * FPS // SAMPLE_RATE)
+    per_frame = Fraction(SAMPLE_RATE, FPS)
+    edges = [(int(r.start * per_frame), int(r.stop * per_frame)) for r in recordings(frames, boundaries)]
+    return np.concatenate([extractor.extract(sound[first:end]) for first, end in edges])
+
+
+def _kept(extractor: Extractor, sound: np.ndarray, boundaries: Sequence[int], folder: Path) -> np.ndarray:
+    heard = hashlib.sha256(np.ascontiguousarray(sound)).hexdigest()
+    content = digest_of(extractor.digest, heard, *map(str, boundaries))
+    path = folder / f"{extractor.name}-{content[:32]}.npz"
+    if path.is_file():
+        try:
+            with np.load(path, allow_pickle=False) as stored:  # a zip: its checksum is checked
+                return stored["features"]
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            log.warning("%s: damaged (%s); made anew", path, error)
+    features = _extracted(extractor, sound, boundaries)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        folder.mkdir(exist_ok=True)
+        try:
+            with partial.open("wb") as file:
+                np.savez(file, features=features)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        log.info("%s: audio features are not kept (%s)", folder, error.strerror)
+    return features

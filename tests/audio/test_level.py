@@ -1,0 +1,66 @@
+"""Speech is heard at one level; silence and a room's noise are not taken for speech."""
+
+import numpy as np
+import pytest
+
+from jax_talker.audio.level import FAINTEST_DB, normalised
+from jax_talker.data.read.audio import load_sound
+
+
+@pytest.fixture(scope="module")
+def voice():
+    """2 s of syllables between pauses."""
+    time = np.arange(32_000) / 16_000
+    tone = 0.2 * np.sin(2 * np.pi * 300 * time) * np.maximum(0, np.sin(2 * np.pi * 2 * time)) ** 2
+    return (tone * (time < 1.4)).astype(np.float32)
+
+
+def decibels(sound):
+    return 20 * np.log10(np.sqrt((sound.astype(np.float64) ** 2).mean()))
+
+
+def noise(level_db, seconds=4.0, seed=0, brown=False):
+    own = np.random.default_rng(seed).standard_normal(round(16_000 * seconds))
+    if brown:
+        spectrum = np.fft.rfft(own)
+        own = np.fft.irfft(spectrum / np.maximum(1, np.arange(len(spectrum)) / (50 * seconds)), len(own))
+    return (own / own.std() * 10 ** (level_db / 20)).astype(np.float32)
+
+
+def test_speech_is_brought_to_one_level(voice):
+    heard = normalised(voice)
+    assert decibels(heard[np.abs(voice) > 0.02]) == pytest.approx(-24, abs=3)  # pauses inside blocks count as well
+    for gain in (0.01, 0.06, 3.0):  # 24 dB fainter is 0.06
+        np.testing.assert_allclose(normalised((gain * voice).astype(np.float32)), heard, atol=1e-5)
+    assert len(normalised(voice[:0])) == 0
+
+
+def test_silence_stays_silent():
+    for sound in (np.zeros(16_000, np.float32), noise(-75)):
+        np.testing.assert_array_equal(normalised(sound), sound)
+
+
+@pytest.mark.parametrize("level", [-65, -55, -45])
+@pytest.mark.parametrize("brown", [False, True])
+def test_a_rooms_noise_alone_becomes_as_faint_as_silence(level, brown):
+    assert decibels(normalised(noise(level, brown=brown))) < FAINTEST_DB + 1
+
+
+def test_a_constant_is_not_loud(voice):
+    level = [np.std(normalised(sound)) for sound in (voice, voice + np.float32(0.1))]
+    assert level[1] == pytest.approx(level[0], rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["Obama_5s.wav", "RD_Radio31_000.wav", "grid_man.mpg", "May_5s.mp4"])
+@pytest.mark.parametrize("gain", [0.004, 0.06, 1.0])
+def test_real_speech_is_no_noise_however_faint(shared, name, gain):
+    sound = load_sound(shared / "clips" / name)
+    np.testing.assert_allclose(normalised(np.float32(gain) * sound), normalised(sound), atol=1e-4)
+    assert decibels(normalised(sound)) > -32
+
+
+@pytest.mark.parametrize("snr", [30, 15])
+def test_speech_in_noise_is_speech(shared, snr):
+    sound = load_sound(shared / "clips" / "Obama_5s.wav") * np.float32(0.01)
+    mixed = sound + noise(decibels(sound) - snr, len(sound) / 16_000)[: len(sound)]
+    assert decibels(normalised(mixed)) == pytest.approx(decibels(normalised(sound)), abs=1.5)
