@@ -71,7 +71,7 @@ def test_equals_torch(state, params):
     found = syncnet.embed_lips(params, jnp.asarray(frames)), syncnet.embed_sound(params, jnp.asarray(cepstra))
     for got, want in zip(found, wanted, strict=True):
         want = want.numpy()
-        assert np.abs(want[0] - want[1]).max() > 0.1 * np.abs(want).max()
+        assert np.abs(want[0] - want[1]).max() > 0.05 * np.abs(want).max()  # noise looks much like noise
         # float32 sums over up to 9216 products, eight layers deep, taken in another order
         np.testing.assert_allclose(got, want, atol=3e-5 * np.abs(want).max())
 

@@ -1,5 +1,6 @@
 """The loop over two sequences: each metric against its own definition, and what cannot be compared."""
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,6 +122,23 @@ def test_other_sizes_are_refused(setting):
         judging.judge(replace(setting, pred=wide), ["psnr"])
     with pytest.raises(UserError, match="no pictures"):
         judging.judge(replace(setting, pred=pictures("empty", [])), ["psnr"])
+
+
+def test_memory_holds_a_few_batches_of_pictures(setting):
+    alive, most = [], 0
+
+    def watched():
+        nonlocal most
+        for _ in range(400):
+            frame = np.full((SIZE, SIZE, 3), 100, np.uint8)
+            alive.append(weakref.ref(frame))
+            most = max(most, sum(one() is not None for one in alive))
+            yield frame
+
+    many = Pictures("many", watched, 400)
+    judging.judge(replace(setting, pred=many, truth=Pictures("true", watched, 400)), ["psnr", "ssim", "lmd"])
+    assert len(alive) == 800
+    assert most <= 6 * judging.BATCH
 
 
 def test_names():
