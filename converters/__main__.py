@@ -7,6 +7,9 @@ bisenet 79999_iter.pth OUT       convert the weights of face parsing
 deepspeech GRAPH.PB OUT          convert DeepSpeech 0.1.0 (TensorFlow's frozen graph), an extractor of audio features
 wav2vec2 MODEL.SAFETENSORS OUT   convert wav2vec2 or HuBERT (Hugging Face), an extractor of audio features
 whisper MODEL.SAFETENSORS OUT    convert Whisper's encoder (Hugging Face), an extractor of audio features
+fid PTH OUT                      convert the networks of metrics (docs/evaluation.md): FID's Inception,
+idsim NET PTH OUT                face recognition for IDSIM,
+syncnet MODEL OUT                SyncNet
 inspect FILE                     list what a checkpoint holds
 verify OUT --golden io.npz       compare a converted prior with numbers of the original program; exit 1 beyond tolerance
 verify OUT --torch               compare it with the PyTorch port on the spot (needs torch)
@@ -25,6 +28,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from converters import metric_networks
 from converters.checkpoint import Progress, read
 from converters.errors import CheckpointError
 from converters.report import report
@@ -117,6 +121,8 @@ def _parser() -> argparse.ArgumentParser:
     weights("deepspeech", "DeepSpeech 0.1.0's frozen graph", "deepspeech-0_1_0-b90017e8.pb", hearing)
     weights("wav2vec2", "wav2vec2 or HuBERT", "model.safetensors or pytorch_model.bin of Hugging Face", hearing)
     weights("whisper", "Whisper's encoder", "model.safetensors of openai/whisper-base or another size", hearing)
+
+    metric_networks.add(commands, _Bar)
 
     command = commands.add_parser("inspect", help="list what a checkpoint holds")
     command.add_argument("file", type=Path)

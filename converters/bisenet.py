@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from converters import batch_norms
 from converters import checkpoint as checkpoints
 from converters.checkpoint import Progress
 from converters.errors import CheckpointError
@@ -18,7 +19,6 @@ from converters.weights import take, write
 from jax_talker.networks.bisenet import FILE, STAGES, shapes
 
 EPS = 1e-5  # of PyTorch's batch norms
-NORM = ("weight", "bias", "running_mean", "running_var")
 # Two heads that guide training, and how often each batch norm was updated.
 UNUSED = re.compile(r"conv_out(16|32)\..+|.+\.num_batches_tracked")
 
@@ -80,23 +80,15 @@ def save(folder: str | Path, arrays: dict[str, np.ndarray], *, overwrite: bool =
 
 
 def _tensors(source: Source) -> list[str]:
-    return [f"{source.conv}.weight", *(f"{source.norm}.{name}" for name in NORM if source.norm)]
+    return [f"{source.conv}.weight", *(batch_norms.tensors(source.norm) if source.norm else ())]
 
 
 def _folded(
     place: str, source: Source, numbers: dict[str, np.ndarray], shape: tuple[int, ...]
 ) -> dict[str, np.ndarray]:
     """One convolution's kernel (and bias) with its batch norm multiplied in."""
-    original = (shape[3], shape[2], shape[0], shape[1])
-    kernel, *norm = (numbers[name] for name in _tensors(source))
-    for name, array, want in zip(_tensors(source), (kernel, *norm), (original, *[shape[3:]] * len(norm)), strict=True):
-        if array.shape != want:
-            raise CheckpointError(f"{name} has shape {array.shape}, BiSeNet has {want}; is it another network?")
-    kernel = kernel.astype(np.float64).transpose(2, 3, 1, 0)
-    if not norm:
+    kernel = batch_norms.kernel_of(numbers, source.conv, shape)
+    if source.norm is None:
         return {f"{place}/kernel": kernel}
-    scale, shift, mean, variance = (array.astype(np.float64) for array in norm)
-    if (variance < 0).any():
-        raise CheckpointError(f"{source.norm}.running_var holds negative variances")
-    gain = scale / np.sqrt(variance + EPS)
-    return {f"{place}/kernel": kernel * gain, f"{place}/bias": shift - mean * gain}
+    gain, shift = batch_norms.gain_and_shift(numbers, source.norm, shape[3], EPS)
+    return {f"{place}/kernel": kernel * gain, f"{place}/bias": shift}

@@ -1,9 +1,15 @@
-"""Evaluate: scores on the held-out tail, from the clip's own camera and from its true further cameras.
+"""Evaluate: scores on the held-out tail, from the clip's own camera and from its true further cameras; the paper's
+protocols, for one run or several; or two videos, whatever made them (docs/evaluation.md).
 
 python -m jax_talker.evaluate --run runs/may
+python -m jax_talker.evaluate --run runs/may --protocol self
+python -m jax_talker.evaluate --runs runs/may,runs/other --protocol novel_view --out tables/novel_view
+python -m jax_talker.evaluate --pred a.mp4 --truth b.mp4 --metrics psnr,ssim,lpips,lmd --weights weights --out a_scores
 """
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict
@@ -11,21 +17,54 @@ from ml_collections import ConfigDict
 from configs import quickstart
 from jax_talker import cli
 from jax_talker.app import evaluating, navigating
+from jax_talker.app.judging import catalogue, comparison, figures, protocols, tables, videos
+from jax_talker.app.judging.pictures import of_video
+from jax_talker.app.judging.provenance import provenance
+from jax_talker.app.judging.weights import FOLDER, Weights
 from jax_talker.app.run_folder import RunFolder
+from jax_talker.errors import UserError, check_writable
+from jax_talker.training.log import progress
 
-RUN = flags.DEFINE_string("run", None, "A run folder of python -m jax_talker.train.", required=True)
+RUN = flags.DEFINE_string("run", None, "A run folder of python -m jax_talker.train.")
 CLIP = flags.DEFINE_string("clip", None, "Where the run's clip is, when it is not found by itself.")
-WEIGHTS = flags.DEFINE_string(
+FEATURES_WEIGHTS = flags.DEFINE_string(
     "features_weights",
     None,
     "Where the weights of the run's audio features are, when not found by themselves.",
 )
+RUNS = flags.DEFINE_list("runs", [], "Several run folders of the same clip, to be compared.")
+PROTOCOL = flags.DEFINE_string("protocol", None, f"{', '.join(protocols.PROTOCOLS)}.")
+AUDIO = flags.DEFINE_list("audio", [], "Sound that the person never said, for --protocol generalization.")
+PRED = flags.DEFINE_string("pred", None, "A rendered video, to be compared with --truth.")
+TRUTH = flags.DEFINE_string("truth", None, "The true video of --pred: as large, and in step with it.")
+METRICS = flags.DEFINE_list(
+    "metrics", None, f"{', '.join(catalogue.NAMES)}; light or all. Without it: light, or those of the protocol."
+)
+WEIGHTS = flags.DEFINE_string("weights", FOLDER, "The folder with metrics' networks (docs/evaluation.md).")
+OUT = flags.DEFINE_string("out", None, "Where tables go: OUT.md, OUT.csv, OUT.json; a run's by itself.")
+LANDMARKS = flags.DEFINE_string("landmarks", "auto", "Who finds landmarks: auto, mediapipe or face-alignment.")
+LANDMARK_MODEL = flags.DEFINE_string("landmark_model", None, "face_landmarker.task, or face-alignment's folder.")
+PRED_SOUND = flags.DEFINE_string("pred_sound", None, "A file with the sound of --pred, where it has none.")
+PRED_OPENFACE = flags.DEFINE_string("pred_openface", None, "OpenFace's CSV of --pred, for the metric aue.")
+TRUTH_OPENFACE = flags.DEFINE_string("truth_openface", None, "OpenFace's CSV of --truth.")
 
 
 def main() -> None:
+    given = {"--run": RUN.value, "--runs": RUNS.value, "--pred": PRED.value}
+    if sum(map(bool, given.values())) != 1:
+        raise UserError("give one of --run RUN, --runs RUN,RUN and --pred VIDEO --truth VIDEO")
+    if PRED.value:
+        compare_videos()
+    elif RUNS.value or PROTOCOL.value:
+        evaluate_protocol([Path(root) for root in RUNS.value or [RUN.value]])
+    else:
+        evaluate_run()
+
+
+def evaluate_run() -> None:
     folder = RunFolder(Path(RUN.value))
     config = ConfigDict(folder.config(quickstart.get_config().to_dict()))
-    config.data.features_weights = folder.find_features(WEIGHTS.value)
+    config.data.features_weights = folder.find_features(FEATURES_WEIGHTS.value)
     clip = folder.find_clip(CLIP.value)
     folder.check_writable()
     scores = evaluating.evaluate(config, navigating.open_speaker(config, folder), clip)
@@ -33,6 +72,76 @@ def main() -> None:
     evaluating.draw_curves(folder.root, folder.root / "curves.png")
     print(evaluating.table(scores))
     print(f"wrote {folder.root / 'metrics.json'} and curves.png")
+
+
+def evaluate_protocol(roots: list[Path]) -> None:
+    if PROTOCOL.value not in protocols.PROTOCOLS:
+        raise UserError(f"--runs needs --protocol, one of {', '.join(protocols.PROTOCOLS)}; not {PROTOCOL.value!r}")
+    names = catalogue.chosen(METRICS.value or protocols.METRICS[PROTOCOL.value])
+    stem = Path(OUT.value) if OUT.value else roots[0] / "evaluation" / PROTOCOL.value
+    if len(roots) > 1 and not OUT.value:
+        raise UserError("--runs needs --out: the table belongs to no single run")
+    check_writable(stem.parent, stem)
+    heads = [_head(root) for root in roots]
+    if len({head.name for head in heads}) < len(heads):
+        raise UserError("--runs: two of the folders have the same name, by which rows are told apart")
+    rows = protocols.rows(PROTOCOL.value, heads, names, audio=[Path(a) for a in AUDIO.value], bar=_bar)
+    configs = {head.name: head.config.to_dict() for head in heads}
+    first = heads[0]
+    about = f"{first.clip.root.name}, {len(first.test)} held-out frames, {first.clip.size}²"
+    table = tables.Table(f"{PROTOCOL.value}: {about}", rows, provenance(configs))
+    notes = comparison.differences(table, list(configs))
+    publish(replace(table, notes=notes), stem, list(configs))
+    sheets = {name: sampler for head in heads for name, sampler in head.sheets.items()}
+    drawn = [*figures.write_sheets(sheets, stem), *figures.write_curves(table, stem)]
+    print("wrote " + ", ".join(map(str, drawn)))
+
+
+def _head(root: Path) -> protocols.Head:
+    folder = RunFolder(root)
+    config: Any = ConfigDict(folder.config(quickstart.get_config().to_dict()))
+    config.data.features_weights = folder.find_features(FEATURES_WEIGHTS.value)
+    clip = folder.find_clip(CLIP.value)
+    speaker = navigating.open_speaker(config, folder)
+    model = Path(LANDMARK_MODEL.value) if LANDMARK_MODEL.value else None
+    return protocols.Head(
+        *(root.resolve().name, config, speaker, speaker.with_corrected_cameras(clip), Weights(Path(WEIGHTS.value))),
+        *(model, LANDMARKS.value),
+    )
+
+
+def compare_videos() -> None:
+    if not TRUTH.value:
+        raise UserError("--pred needs --truth, the video that it is compared with")
+    names = catalogue.chosen(METRICS.value or ["light"])
+    setting = catalogue.Setting(
+        of_video(PRED.value, PRED_SOUND.value),
+        of_video(TRUTH.value),
+        Weights(Path(WEIGHTS.value)),
+        LANDMARKS.value,
+        Path(LANDMARK_MODEL.value) if LANDMARK_MODEL.value else None,
+        _openface(),
+    )
+    if OUT.value:
+        check_writable(Path(OUT.value).parent, OUT.value)
+    publish(videos.compare(setting, names, _bar), Path(OUT.value) if OUT.value else None, [])
+
+
+def publish(table: tables.Table, stem: Path | None, marked: list[str]) -> None:
+    """Print a table, and write it where there is a place for it."""
+    print(tables.markdown(table, marked=marked))
+    if stem is not None:
+        print("wrote " + ", ".join(str(path) for path in tables.write(table, stem, marked=marked)))
+
+
+def _openface() -> tuple[Path, Path] | None:
+    if bool(PRED_OPENFACE.value) != bool(TRUTH_OPENFACE.value):
+        raise UserError("AUE needs both --pred-openface and --truth-openface")
+    return (Path(PRED_OPENFACE.value), Path(TRUTH_OPENFACE.value)) if PRED_OPENFACE.value else None
+
+
+def _bar(items, label: str, total: int | None):
+    return progress(items, total=total, desc=Path(label).name, unit="batch")
 
 
 if __name__ == "__main__":

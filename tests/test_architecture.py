@@ -71,6 +71,7 @@ ONE_IMPORTER = {
     "face_alignment": ("jax_talker/data/track/landmarkers/face_alignment.py",),
     # face-alignment's networks are torch's; benchmarks/ measures gsplat and the ports, and is no room
     "torch": ("converters/", "jax_talker/data/track/landmarkers/face_alignment.py"),
+    "dlib": ("jax_talker/app/judging/dlib_meter.py",),
     "jax.experimental.pallas.triton": ("kernels/pallas_triton.py",),
     "numba": ("kernels/", "jax_talker/procedural"),
     "librosa": (),  # its import fails where nothing can be cached: read-only packages, no home

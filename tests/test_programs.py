@@ -153,6 +153,30 @@ def test_render_any_sound_from_any_camera(run, tmp_path, camera):
     assert np.std(frames[0]) > 5
 
 
+def test_protocols(run, tmp_path):
+    """Tables of one run and of two, on the real program; PSNR is that of ``evaluate --run`` but for 8 bits."""
+    scores = [succeeds("evaluate", "--run", run), json.loads((run / "metrics.json").read_text())][1]
+    metrics = ["--weights", tmp_path / "none", "--metrics", "psnr,ssim_skimage,fid,lmd"]
+    done = succeeds("evaluate", "--run", run, "--protocol", "self", *metrics)
+    table = json.loads((run / "evaluation" / "self.json").read_text())
+    rows = {row["name"]: {r["name"]: r for r in row["results"][""]} for row in table["rows"]}
+    assert list(rows) == ["Ground truth", "Truth, H.264 (crf 18)", "run"]
+    assert rows["Ground truth"]["psnr"]["value"] == "inf"
+    assert abs(rows["run"]["psnr"]["value"] - scores["model"]["whole"]["psnr"]) < 0.5  # it hears the tail's sound alone
+    assert "inception_fid.safetensors" in rows["run"]["fid"]["missing"]
+    assert "face_landmarker.task" in rows["run"]["lmd"]["missing"]
+    assert table["provenance"]["config"]["run"]["task"]
+    assert "| run |" in done.stdout
+    shutil.copytree(run, other := tmp_path / "other")
+    flags = ["--runs", f"{run},{other}", "--protocol", "mead", *metrics[:3], "psnr"]
+    succeeds("evaluate", *flags, "--out", tmp_path / "both", "--clip", run.parent / "clip")
+    text = (tmp_path / "both.md").read_text()
+    assert "yaw_+20: PSNR, dB ↑" in text
+    assert text.count("**") == 2 * 2 * 3  # equal runs share the first place, in three columns
+    refuses("belongs to no single run", "evaluate", *flags)
+    refuses("needs --protocol", "evaluate", "--runs", f"{run},{other}")
+
+
 def test_held_out_frames_beside_the_truth_and_their_scores(run, clip, tmp_path):
     """Scores are those that plain NumPy finds for the very frames that ``render`` shows. Called from another folder."""
     out = tmp_path / "test.mp4"

@@ -1,9 +1,13 @@
 """PSNR and SSIM as the field's tables define them (reference: docs/architecture.md, conventions)."""
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jax_talker.losses import ssim_map
+
+BOX = 7  # px; scikit-image's default window
+BOX_C1, BOX_C2 = 0.01**2, 0.03**2  # its K1 and K2, squared, for a dynamic range of 1
 
 
 def psnr(
@@ -29,3 +33,28 @@ def ssim(
     similar = ssim_map(pred, target)
     weight = jnp.ones_like(similar) if mask is None else mask
     return (similar * weight).sum((-2, -1)) / weight.sum((-2, -1))
+
+
+def ssim_skimage(pred: Float[Array, "B H W C"], target: Float[Array, "B H W C"]) -> Float[Array, "B"]:
+    """Mean SSIM of each image as scikit-image's ``structural_similarity(…, channel_axis=-1)`` computes it by default:
+    7 × 7 uniform windows that lie wholly inside the image, sample covariances, mean over colours. Images in [0, 1].
+    """
+    if min(pred.shape[1:3]) < BOX:
+        raise ValueError(f"images of {pred.shape[1]} × {pred.shape[2]} px hold no window of {BOX} × {BOX}")
+    rows, columns = (_box_matrix(size) for size in pred.shape[1:3])
+    # Centred first: in float32 the difference of two means of squares would lose the variance of bright, flat regions.
+    maps = jnp.stack([pred - 0.5, target - 0.5])
+    maps = jnp.concatenate([maps, maps**2, (maps[0] * maps[1])[None]])
+    means = jnp.einsum("hk,...kwc->...hwc", rows, maps, precision="highest")
+    mean_p, mean_t, pp, tt, pt = jnp.einsum("wk,...hkc->...hwc", columns, means, precision="highest")
+    unbiased = BOX**2 / (BOX**2 - 1)
+    var_p, var_t, cov = ((a - b) * unbiased for a, b in ((pp, mean_p**2), (tt, mean_t**2), (pt, mean_p * mean_t)))
+    mean_p, mean_t = mean_p + 0.5, mean_t + 0.5
+    similar = (2 * mean_p * mean_t + BOX_C1) * (2 * cov + BOX_C2)
+    return (similar / ((mean_p**2 + mean_t**2 + BOX_C1) * (var_p + var_t + BOX_C2))).mean((1, 2, 3))
+
+
+def _box_matrix(size: int) -> Float[Array, "O S"]:
+    """[out, in]: row i is the mean of the ``BOX`` values from i on."""
+    offset = np.arange(size)[None] - np.arange(size - BOX + 1)[:, None]
+    return jnp.asarray(((offset >= 0) & (offset < BOX)) / BOX, jnp.float32)

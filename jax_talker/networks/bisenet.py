@@ -13,11 +13,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors.numpy
-from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, UInt8
 
 from jax_talker.errors import UserError
+from jax_talker.networks import files
 
 CLASSES = 19
 FILE = "bisenet.safetensors"
@@ -137,10 +136,7 @@ def parse(weights: dict[str, Any], image: UInt8[Array, "S S 3"], size: int) -> U
 
 def shapes() -> dict[str, tuple[int, ...]]:
     """Every array of the converted weights by its path: …/kernel (HWIO) and …/bias."""
-    image = jax.ShapeDtypeStruct((1, STRIDE, STRIDE, 3), jnp.float32)
-    variables = jax.eval_shape(BiSeNet().init, jax.random.key(0), image)
-    flat: dict[str, Any] = flatten_dict(variables["params"], sep="/")
-    return {name: array.shape for name, array in flat.items()}
+    return files.shapes_of(BiSeNet(), (1, STRIDE, STRIDE, 3))
 
 
 def load(folder: str | Path) -> dict[str, Any]:
@@ -152,13 +148,7 @@ def load(folder: str | Path) -> dict[str, Any]:
         )
     if not path.is_file():
         raise UserError(f"{path}: no face parsing weights; {ORIGIN} {folder}")
-    try:
-        arrays = safetensors.numpy.load_file(path)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"{path}: damaged ({error}); convert the weights again") from None
-    if {name: array.shape for name, array in arrays.items()} != shapes():
-        raise UserError(f"{path}: its arrays do not fit BiSeNet; convert the weights again")
-    return unflatten_dict({name: jnp.asarray(array, jnp.float32) for name, array in arrays.items()}, sep="/")
+    return files.load(path, shapes(), "BiSeNet")
 
 
 def load_parser(folder: str | Path, *, size: int = TRAINED_SIZE) -> Parser:

@@ -85,7 +85,7 @@ class Log:
         return tqdm(total=steps, initial=first, desc=stage, unit="step", dynamic_ncols=True, smoothing=0.1)
 
 
-def progress(iterable: Iterable, *, total: int, desc: str = "", unit: str = "frame") -> Iterator:
+def progress(iterable: Iterable, *, total: int | None, desc: str = "", unit: str = "frame") -> Iterator:
     """A bar around any loop."""
     return iter(tqdm(iterable, total=total, desc=desc, unit=unit, dynamic_ncols=True))
 

@@ -25,12 +25,12 @@ class OpenFaceTable:
 
     path: Path
     times: Float64[np.ndarray, " N"] | None  # s; None where the table has none
-    intensity: Float64[np.ndarray, " N"]  # AU45_r; NaN where OpenFace failed
+    intensity: Float64[np.ndarray, " N"]  # of one action unit, AU45_r unless asked otherwise; NaN where OpenFace failed
     person: Int64[np.ndarray, " N"]  # face_id; 0 where the table has none
 
 
-def read_table(path: Path) -> OpenFaceTable:
-    """A CSV with a column AU45_r: separated by commas, semicolons or tabs; UTF-8 or UTF-16, any line ends.
+def read_table(path: Path, unit: str = COLUMN) -> OpenFaceTable:
+    """A CSV with a column ``unit``: separated by commas, semicolons or tabs; UTF-8 or UTF-16, any line ends.
 
     Where commas do not separate, they may be decimal. UserError says what is missing.
     """
@@ -42,8 +42,8 @@ def read_table(path: Path) -> OpenFaceTable:
     separator = max(",;\t", key=lines[0].count) if lines else ","
     reader = csv.reader((line for line in lines if line.strip()), delimiter=separator)
     names, *rows = [[field.strip() for field in row] for row in reader] or [[]]
-    if COLUMN not in names:
-        raise UserError(f"{path}: no {COLUMN} column; run OpenFace's FeatureExtraction with -aus")
+    if unit not in names:
+        raise UserError(f"{path}: no {unit} column; run OpenFace's FeatureExtraction with -aus")
     rows = [row if any(row[len(names) :]) else row[: len(names)] for row in rows]  # spreadsheets pad
     if not rows or any(len(row) != len(names) for row in rows):
         wrong = next((i for i, row in enumerate(rows, 2) if len(row) != len(names)), 2)
@@ -59,7 +59,7 @@ def read_table(path: Path) -> OpenFaceTable:
             raise UserError(f"{path}: {name} holds something that is not a number ({error})") from None
 
     failed = ~(column("success", 1) > 0) | ~(column("confidence", 1) >= SURE)
-    intensity = np.where(failed, np.nan, column(COLUMN, np.nan))
+    intensity = np.where(failed, np.nan, column(unit, np.nan))
     person = np.nan_to_num(column("face_id", 0)).astype(np.int64)
     if "timestamp" not in names:
         return OpenFaceTable(path, None, intensity, person)

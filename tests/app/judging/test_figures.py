@@ -1,0 +1,49 @@
+"""Figures: which frames they show, and where."""
+
+import cv2
+import numpy as np
+
+from jax_talker.app.judging import figures, tables
+from jax_talker.app.judging.meters import BATCH, Pair
+from jax_talker.app.judging.score import Missing, Score
+
+
+def sampled(frames):
+    """Frame i is grey i in truth, 255 − i in the render; the last batch is filled with 7s that do not count."""
+    sampler = figures.Sampler()
+    for first in range(0, frames, BATCH):
+        count = min(BATCH, frames - first)
+        truth = np.full((BATCH, 4, 6, 3), 7, np.uint8)
+        truth[:count] = np.arange(first, first + count)[:, None, None, None]
+        sampler.add(Pair(255 - truth, truth, count))
+    return sampler
+
+
+def test_every_tenth_frame_truth_above_render(tmp_path):
+    (path,) = figures.write_sheets({"run, a/b": sampled(125), "nothing": figures.Sampler()}, tmp_path / "self")
+    assert path.name == "self_run__a_b.png"
+    sheet = cv2.imread(str(path))[..., 0]
+    assert sheet.shape == (4 * 4, 10 * 6)
+    np.testing.assert_array_equal(sheet[0, ::6], np.arange(0, 100, 10))
+    np.testing.assert_array_equal(sheet[4, ::6], 255 - np.arange(0, 100, 10))
+    np.testing.assert_array_equal(sheet[8, ::6], [100, 110, 120] + [255] * 7)
+    np.testing.assert_array_equal(sheet[12, ::6], [155, 145, 135] + [255] * 7)
+
+
+def test_a_long_video_does_not_fill_the_memory():
+    assert len(sampled(250).kept) == 25
+    kept = figures.Sampler()
+    for _ in range(100):
+        kept.add(Pair(*[np.zeros((BATCH, 2, 2, 3), np.uint8)] * 2, BATCH))
+    assert len(kept.kept) == figures.MOST
+
+
+def test_curves(tmp_path):
+    frames = np.array([np.inf, 30.0, np.nan, 31.0])
+    rows = [
+        tables.Row("Ground truth", {"": [Score("psnr", "PSNR", np.inf, per_frame=np.full(4, np.inf))]}),
+        tables.Row("a", {"": [Score("psnr", "PSNR", 30.5, per_frame=frames), Missing("fid", "FID", "x", "y")]}),
+    ]
+    (path,) = figures.write_curves(tables.Table("", rows, {}), tmp_path / "self")
+    assert cv2.imread(str(path)).std() > 1
+    assert figures.write_curves(tables.Table("", rows[:1], {}), tmp_path / "self") == []

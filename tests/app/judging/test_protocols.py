@@ -1,0 +1,153 @@
+"""Protocols without a trained head: its place is taken by one that shows the truth, changed in known ways."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+
+from jax_talker.app import talking
+from jax_talker.app.judging import comparison, protocols, tables
+from jax_talker.app.judging.pictures import Pictures
+from jax_talker.app.judging.score import Missing, Score
+from jax_talker.app.judging.weights import Weights
+from jax_talker.app.speaking import Speaker
+from jax_talker.data.clip.clip import Clip
+from jax_talker.errors import UserError
+
+SIZE, FRAMES, TEST = 32, 100, np.arange(40, 100)
+
+
+class FakeClip(Clip):
+    """Noise for each frame and camera."""
+
+    def __init__(self, seed=0, views=("left", "right")):
+        arrays = {"label": np.full((FRAMES, 25), seed, np.float32), "blink": np.zeros(FRAMES, np.float32)}
+        files = SimpleNamespace(sums={"clip": seed if seed < 10 else 0})
+        known = {"root": Path("clip"), "size": SIZE, "frames": FRAMES, "arrays": arrays, "files": files, "seed": seed}
+        for name, value in (known | {"source": {}, "view_names": views}).items():
+            object.__setattr__(self, name, value)
+
+    def image(self, index):
+        return np.random.default_rng((self.seed, index)).integers(8, 248, (SIZE, SIZE, 3), np.uint8)
+
+    def view(self, name):
+        return FakeClip(self.seed + 10 * (1 + self.view_names.index(name)), ())
+
+    def audio(self):
+        return np.sin(np.arange(FRAMES * 640) / 9).astype(np.float32)
+
+
+class FakeSpeaker(Speaker):
+    def __init__(self):
+        pass
+
+    def with_corrected_cameras(self, clip):
+        return clip
+
+
+class Head(protocols.Head):
+    """Shows the truth of the camera that the script names (its label is the clip's seed), each pixel too bright."""
+
+    @property
+    def test(self):
+        return TEST
+
+    def shown(self, name, script):
+        error = int(self.name.rpartition("_")[2])
+        seed = int(script.label[0, 0]) if script.truth is not None else 0
+        make = lambda: ((FakeClip(seed).image(i) + error).astype(np.uint8) for i in TEST)  # noqa: E731
+        return Pictures(f"{self.name}, {name}", make, len(TEST), lambda: script.sound)
+
+
+@pytest.fixture
+def head(tmp_path):
+    return lambda name, clip=None: Head(name, None, FakeSpeaker(), clip or FakeClip(), Weights(tmp_path))
+
+
+def run(protocol, heads, names, **more):
+    bar = lambda items, label, total: items  # noqa: E731
+    return {r.name: r.results for r in protocols.rows(protocol, heads, names, audio=more.get("audio", []), bar=bar)}
+
+
+def test_self(head):
+    found = run("self", [head("off_4"), head("off_2")], ["psnr", "ssim", "lpips_alex"])
+    assert list(found) == [protocols.TRUTH, protocols.CEILING, "off_4", "off_2"]
+    values = {name: results[""][0].value for name, results in found.items()}
+    assert values[protocols.TRUTH] == np.inf
+    assert values["off_4"] == pytest.approx(20 * np.log10(255 / 4))
+    assert values["off_2"] == pytest.approx(20 * np.log10(255 / 2))
+    assert 5 < values[protocols.CEILING] < 40  # of noise the encoder leaves little
+    assert len(found[protocols.CEILING][""][0].per_frame) == len(TEST)
+    assert isinstance(found["off_2"][""][2], Missing)
+
+
+def test_every_camera_is_compared_with_its_own_truth(head):
+    found = run("mead", [head("off_4")], ["psnr"])
+    assert list(found["off_4"]) == ["front", "left", "right", protocols.MEAN_VIEW]
+    for camera, results in found["off_4"].items():
+        assert results[0].value == pytest.approx(20 * np.log10(255 / 4)), camera
+        assert found[protocols.TRUTH][camera][0].value == np.inf
+    with pytest.raises(UserError, match="no further cameras"):
+        run("mead", [head("off_4", FakeClip(views=()))], ["psnr"])
+
+
+def test_the_mean_is_over_further_cameras():
+    score = lambda value: [Score("psnr", "PSNR", value, better="higher")]  # noqa: E731
+    lost = [Missing("psnr", "PSNR", "a", "b")]
+    found = protocols._with_mean({"front": score(1.0), "a": score(10.0), "b": score(20.0)})
+    assert found[protocols.MEAN_VIEW][0].value == 15
+    assert protocols._with_mean({"front": lost, "a": lost, "b": lost})[protocols.MEAN_VIEW] == lost
+
+
+def test_novel_views_have_the_papers_columns(head, monkeypatch):
+    cameras = []
+    original = talking.script_of_clip
+
+    def script_of_clip(clip, indices, camera):
+        cameras.append(camera)
+        return original(clip, indices, camera)
+
+    monkeypatch.setattr(talking, "script_of_clip", script_of_clip)
+    found = run("novel_view", [head("off_4")], ["psnr", "fid"])
+    assert list(found["off_4"]) == ["(+30°, +30°)", "(+20°, +20°)", "(-20°, -20°)", "(-30°, -30°)", "spiral"]
+    wanted = {"yaw=30,pitch=30", "yaw=20,pitch=20", "yaw=-20,pitch=-20", "yaw=-30,pitch=-30", "spiral"}
+    assert wanted == set(cameras) - {"clip"}
+    assert all(isinstance(results[1], Missing) for results in found["off_4"].values())
+
+
+def test_generalization(head, tmp_path):
+    soundfile.write(tmp_path / "other.wav", np.sin(np.arange(32000) / 5), 16000)
+    found = run("generalization", [head("off_4")], ["sync"], audio=[tmp_path / "other.wav"])
+    assert list(found["off_4"]) == ["other.wav"]
+    assert [r.name for r in found["off_4"]["other.wav"]] == ["sync_c", "sync_d", "sync_offset"]
+    with pytest.raises(UserError, match="needs --audio"):
+        run("generalization", [head("off_4")], ["sync"])
+    with pytest.raises(UserError, match="psnr needs a truth"):
+        run("generalization", [head("off_4")], ["psnr"], audio=[tmp_path / "other.wav"])
+
+
+def test_other_clips_are_not_compared(head):
+    with pytest.raises(UserError, match="not comparable"):
+        run("self", [head("off_4"), head("off_2", FakeClip(1))], ["psnr"])
+    with pytest.raises(UserError, match="there is no 'selfie'"):
+        run("selfie", [head("off_4")], ["psnr"])
+
+
+def test_differences_name_the_best():
+    rng = np.random.default_rng(0)
+    base = rng.normal(30, 3, 200)
+    frames = {"a": base, "b": base - 1 + rng.normal(0, 0.1, 200), "c": base - 0.001 + rng.normal(0, 1, 200)}
+    rows = [
+        tables.Row(n, {"": [Score("psnr", "PSNR", f.mean(), "dB", "higher", f), Score("x", "X", 1.0)]})
+        for n, f in {**frames, "Ground truth": base + 9}.items()
+    ]
+    lines = comparison.differences(tables.Table("", rows, {}), ["a", "b", "c"])
+    best = max(frames, key=lambda n: frames[n].mean())
+    other = {"a": "c", "c": "a"}[best]
+    assert "95 % intervals" in lines[0]
+    assert len(lines) == 3
+    assert any(line.startswith(f"PSNR: b − {best} = -") and "told apart" not in line for line in lines)
+    assert any(line.startswith(f"PSNR: {other} − {best}") and line.endswith("not told apart") for line in lines)
+    assert comparison.differences(tables.Table("", rows, {}), ["a"]) == []
