@@ -3,6 +3,7 @@
 import ast
 import errno
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,29 @@ def test_any_terminal_will_do(encoding):
     assert done.returncode == 0, done.stderr
     assert "done" in done.stdout.decode(encoding, errors="replace")
     assert "said" in done.stderr.decode(encoding, errors="replace")
+
+
+FAULTS = """
+import resource, sys
+import numpy as np
+from jax_talker import cli
+def main():
+    def faults():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for size in (40, 100, 160):  # MB: what lies in mappings of their own otherwise
+            np.ones(size * 125_000)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    faults()
+    print(faults())
+cli.run(main, ["program"])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep freed memory")
+def test_memory_that_was_freed_is_not_fetched_page_by_page_again():
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", FAULTS], env=environment, capture_output=True, check=True)
+    assert int(done.stdout) < 1000  # 300 MB are 73,000 pages
 
 
 @pytest.mark.parametrize(
