@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from converters import wav2vec2 as converter
 from converters import whisper as whisper_converter
@@ -9,7 +10,7 @@ from converters.errors import CheckpointError
 from jax_talker.audio import wav2vec2
 from jax_talker.audio.extractor import Extractor
 from jax_talker.audio.wav2vec2 import Wav2Vec2, standardised
-from jax_talker.audio.whisper import Whisper
+from jax_talker.audio.whisper import Whisper, log_mel
 from jax_talker.errors import UserError
 from jax_talker.networks import wav2vec2 as network
 
@@ -27,7 +28,7 @@ VARIANTS = {
 }
 
 
-def published(folder, kind, variant, *, tall=False):
+def published(folder, kind, variant):
     """A random network saved as Hugging Face publishes them, with norms that are not the identity."""
     torch.manual_seed(0)
     names = {"wav2vec2": ("Wav2Vec2Config", "Wav2Vec2ForCTC"), "hubert": ("HubertConfig", "HubertModel")}[kind]
@@ -125,8 +126,6 @@ def test_torchs_own_files_and_old_names(pair, tmp_path):
 
 
 def test_other_files_are_refused(tmp_path):
-    import safetensors.numpy
-
     published(tmp_path, "hubert", "large")
     state = safetensors.numpy.load_file(tmp_path / "model.safetensors")
     for change, message in (
@@ -156,8 +155,6 @@ def test_whisper_is_torchs(tmp_path):
     model.save_pretrained(tmp_path)
     whisper_converter.save(tmp_path / "out", whisper_converter.convert(tmp_path / "model.safetensors"))
     own = Whisper(tmp_path / "out")
-    from jax_talker.audio.whisper import log_mel
-
     wave = (0.1 * np.random.default_rng(0).standard_normal(32_000)).astype(np.float32)
     with torch.no_grad():
         want = model.encoder(torch.from_numpy(log_mel(wave, 80, 200).T[None])).last_hidden_state[0].numpy()
