@@ -53,16 +53,21 @@ def main() -> None:
     given = {"--run": RUN.value, "--runs": RUNS.value, "--pred": PRED.value}
     if sum(map(bool, given.values())) != 1:
         raise UserError("give one of --run RUN, --runs RUN,RUN and --pred VIDEO --truth VIDEO")
+    roots = [Path(root) for root in (RUNS.value or [RUN.value]) if root]
     if PRED.value:
-        compare_videos()
-    elif RUNS.value or PROTOCOL.value:
-        evaluate_protocol([Path(root) for root in RUNS.value or [RUN.value]])
+        if not TRUTH.value:
+            raise UserError("--pred needs --truth, the video that it is compared with")
+        compare_videos(PRED.value, TRUTH.value)
+    elif PROTOCOL.value:
+        evaluate_protocol(roots, PROTOCOL.value)
+    elif RUNS.value:
+        raise UserError(f"--runs needs --protocol, one of {', '.join(protocols.PROTOCOLS)}")
     else:
-        evaluate_run()
+        evaluate_run(roots[0])
 
 
-def evaluate_run() -> None:
-    folder = RunFolder(Path(RUN.value))
+def evaluate_run(root: Path) -> None:
+    folder = RunFolder(root)
     config = ConfigDict(folder.config(quickstart.get_config().to_dict()))
     config.data.features_weights = folder.find_features(FEATURES_WEIGHTS.value)
     clip = folder.find_clip(CLIP.value)
@@ -74,22 +79,22 @@ def evaluate_run() -> None:
     print(f"wrote {folder.root / 'metrics.json'} and curves.png")
 
 
-def evaluate_protocol(roots: list[Path]) -> None:
-    if PROTOCOL.value not in protocols.PROTOCOLS:
-        raise UserError(f"--runs needs --protocol, one of {', '.join(protocols.PROTOCOLS)}; not {PROTOCOL.value!r}")
-    names = catalogue.chosen(METRICS.value or protocols.METRICS[PROTOCOL.value])
-    stem = Path(OUT.value) if OUT.value else roots[0] / "evaluation" / PROTOCOL.value
+def evaluate_protocol(roots: list[Path], protocol: str) -> None:
+    if protocol not in protocols.PROTOCOLS:
+        raise UserError(f"--protocol: there is no {protocol!r}; choose from {', '.join(protocols.PROTOCOLS)}")
+    names = catalogue.chosen(METRICS.value or protocols.METRICS[protocol])
+    stem = Path(OUT.value) if OUT.value else roots[0] / "evaluation" / protocol
     if len(roots) > 1 and not OUT.value:
         raise UserError("--runs needs --out: the table belongs to no single run")
     check_writable(stem.parent, stem)
     heads = [_head(root) for root in roots]
     if len({head.name for head in heads}) < len(heads):
         raise UserError("--runs: two of the folders have the same name, by which rows are told apart")
-    rows = protocols.rows(PROTOCOL.value, heads, names, audio=[Path(a) for a in AUDIO.value], bar=_bar)
+    rows = protocols.rows(protocol, heads, names, audio=[Path(a) for a in AUDIO.value], bar=_bar)
     configs = {head.name: head.config.to_dict() for head in heads}
     first = heads[0]
     about = f"{first.clip.root.name}, {len(first.test)} held-out frames, {first.clip.size}²"
-    table = tables.Table(f"{PROTOCOL.value}: {about}", rows, provenance(configs))
+    table = tables.Table(f"{protocol}: {about}", rows, provenance(configs))
     notes = comparison.differences(table, list(configs))
     publish(replace(table, notes=notes), stem, list(configs))
     sheets = {name: sampler for head in heads for name, sampler in head.sheets.items()}
@@ -110,13 +115,11 @@ def _head(root: Path) -> protocols.Head:
     )
 
 
-def compare_videos() -> None:
-    if not TRUTH.value:
-        raise UserError("--pred needs --truth, the video that it is compared with")
+def compare_videos(pred: str, truth: str) -> None:
     names = catalogue.chosen(METRICS.value or ["light"])
     setting = catalogue.Setting(
-        of_video(PRED.value, PRED_SOUND.value),
-        of_video(TRUTH.value),
+        of_video(pred, PRED_SOUND.value),
+        of_video(truth),
         Weights(Path(WEIGHTS.value)),
         LANDMARKS.value,
         Path(LANDMARK_MODEL.value) if LANDMARK_MODEL.value else None,

@@ -30,8 +30,8 @@ class FrameMeter:
 
     def scores(self) -> list[Result]:
         values = np.concatenate(self._found)
-        kind = {"unit": self._unit, "better": self._better, "per_frame": values, "digits": self._digits}
-        return [Score(self._name, self._title, mean(values), **kind)]
+        value = mean(values)
+        return [Score(self._name, self._title, value, self._unit, self._better, values, digits=self._digits)]
 
 
 def psnr() -> FrameMeter:

@@ -62,8 +62,13 @@ def judge(
 def _with_faces(pair: Pair, finder: FaceFinder, same: bool) -> Pair:
     seen = [pair.truth[: pair.count]] if same else [pair.pred[: pair.count], pair.truth[: pair.count]]
     found = finder(*seen)
-    kind = {"landmarker": finder.name, "score_names": finder.score_names}
-    return replace(pair, pred_faces=found[0], truth_faces=found[-1], **kind)
+    return replace(
+        pair,
+        pred_faces=found[0],
+        truth_faces=found[-1],
+        landmarker=finder.name,
+        score_names=finder.score_names,
+    )
 
 
 def _pairs(pred: Pictures, truth: Pictures) -> Iterator[Pair]:
