@@ -63,7 +63,7 @@ def filmed():
 
 
 def errors(fit, truth):
-    """Root mean squares of turn (°), shift and size (% of the crop), without what all frames share: no pixel tells it."""
+    """Root mean squares of turn (°), shift and size (% of the crop), without what all frames share."""
     turn = np.degrees(Rotation.from_matrix(fit.rotation @ truth.rotation.swapaxes(1, 2)).as_rotvec())
     shift, size = 100 * (fit.centre - truth.centre) / SIDE, 100 * np.log(fit.side / truth.side)[:, None]
     return np.array([np.sqrt(((e - e.mean(0)) ** 2).mean()) for e in (turn, shift, size)])

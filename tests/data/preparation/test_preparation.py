@@ -369,3 +369,19 @@ def test_real_people(shared, tmp_path, name, start, yaw):
     for t in (0, 24):
         assert head[t // 24][clip.masks(t)[..., 1] == 255].mean() > 0.95
     assert done.frames == 25
+
+
+def test_poses_are_refined_on_pixels_unless_asked_not_to(shared, tmp_path):
+    """How well is measured with known cameras (tests/data/camera/test_photometric.py); here, that it is done."""
+    clips = {}
+    for refine in (True, False):
+        options = Options(landmark_model=shared / "models" / "face_landmarker.task", size=64, refine=refine)
+        video = shared / "clips" / "WDA_KatieHill_000.mp4"
+        prepare(video, tmp_path / str(refine), options, start=1.0, duration=1.0)
+        clips[refine] = open_clip(tmp_path / str(refine))
+        assert clips[refine].source["refined"] is refine
+    pose, crop = (np.abs(clips[True].arrays[n] - clips[False].arrays[n]).max(0) for n in ("pose", "crop"))
+    assert (pose > 0.05).all(), pose  # degrees
+    assert (pose < 4).all(), pose
+    assert (crop > 0.2).all(), crop  # px of 512
+    assert (crop < 20).all(), crop
