@@ -1,5 +1,7 @@
 """SyncNet in PyTorch, on tensors under the original's names, batch norms as they are (evaluation)."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
@@ -27,7 +29,7 @@ def sound(s: State, x: torch.Tensor) -> torch.Tensor:
     return head(s, "netfcaud", x)
 
 
-def unit(s: State, part: str, place: int, x: torch.Tensor, stride=1, padding=0) -> torch.Tensor:
+def unit(s: State, part: str, place: int, x: torch.Tensor, stride: Any = 1, padding: Any = 0) -> torch.Tensor:
     convolve = F.conv3d if x.ndim == 5 else F.conv2d
     x = convolve(x, s[f"{part}.{place}.weight"], s[f"{part}.{place}.bias"], stride, padding)
     return F.relu(norm(s, f"{part}.{place + 1}", x))

@@ -105,7 +105,8 @@ def mfcc(sound: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "steps 13"]:
     windows = np.lib.stride_tricks.sliding_window_view(signal, WINDOW)[: steps * HOP : HOP]
     power = np.abs(np.fft.rfft(windows, TRANSFORM)) ** 2 / TRANSFORM
     energy, bands = power.sum(1), power @ _triangles().T
-    cepstra = scipy.fft.dct(np.log(np.where(bands == 0, TINY, bands)), type=2, axis=1, norm="ortho")[:, :CEPSTRA]
+    logs = np.log(np.where(bands == 0, TINY, bands))
+    cepstra = np.asarray(scipy.fft.dct(logs, type=2, axis=1, norm="ortho"))[:, :CEPSTRA]
     cepstra *= 1 + LIFTER / 2 * np.sin(np.pi * np.arange(CEPSTRA) / LIFTER)
     cepstra[:, 0] = np.log(np.where(energy == 0, TINY, energy))
     return cepstra

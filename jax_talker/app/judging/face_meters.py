@@ -77,7 +77,7 @@ class FaceMeter:
         ]
 
     def _jaw(self, scheme: LandmarkScheme, pred: "_Track", truth: "_Track", note: str) -> list[Result]:
-        found = measures.lagged_correlation(*(_jaw_opening(scheme, track) for track in (pred, truth)))
+        found = measures.lagged_correlation(_jaw_opening(scheme, pred), _jaw_opening(scheme, truth))
         lag = np.nan if found.lag is None else float(found.lag)
         where = f"correlation {found.best:.3f} there; > 0: the render is late; {1000 / FPS:g} ms a frame"
         if found.lag is None:

@@ -21,7 +21,8 @@ class FrameMeter:
     def __init__(
         self, name: str, title: str, measure: Callable[[Pair], np.ndarray], better: Better, *, unit="", digits=3
     ):
-        self._name, self._title, self._measure, self._better = name, title, measure, better
+        self._name, self._title, self._measure = name, title, measure
+        self._better: Better = better
         self._unit, self._digits = unit, digits
         self._found: list[np.ndarray] = []
 
@@ -31,7 +32,8 @@ class FrameMeter:
     def scores(self) -> list[Result]:
         values = np.concatenate(self._found)
         value = mean(values)
-        return [Score(self._name, self._title, value, self._unit, self._better, values, digits=self._digits)]
+        score = Score(self._name, self._title, value, self._unit, self._better, values, digits=self._digits)
+        return [score]
 
 
 def psnr() -> FrameMeter:
