@@ -72,7 +72,7 @@ def convert(path: str | Path, progress: Progress | None = None) -> dict[str, np.
     normed = [f"{POSITIONS}.{gain}", f"{POSITIONS}.{direction}"]
     numbers = take(source, [*places.values(), *normed], UNUSED)
     arrays = {own: numbers[name] for own, name in places.items()}
-    arrays["positions/conv/kernel"] = _multiplied(*(numbers[name] for name in normed), source)
+    arrays["positions/conv/kernel"] = _multiplied(numbers[normed[0]], numbers[normed[1]], source)
     return as_kernels(arrays, shapes(_network(arrays, layers, large, bias, source)), source)
 
 

@@ -68,7 +68,7 @@ def main() -> None:
 
 def evaluate_run(root: Path) -> None:
     folder = RunFolder(root)
-    config = ConfigDict(folder.config(quickstart.get_config().to_dict()))
+    config: Any = ConfigDict(folder.config(quickstart.get_config().to_dict()))
     config.data.features_weights = folder.find_features(FEATURES_WEIGHTS.value)
     clip = folder.find_clip(CLIP.value)
     folder.check_writable()
@@ -138,9 +138,10 @@ def publish(table: tables.Table, stem: Path | None, marked: list[str]) -> None:
 
 
 def _openface() -> tuple[Path, Path] | None:
-    if bool(PRED_OPENFACE.value) != bool(TRUTH_OPENFACE.value):
+    pred, truth = PRED_OPENFACE.value, TRUTH_OPENFACE.value
+    if bool(pred) != bool(truth):
         raise UserError("AUE needs both --pred-openface and --truth-openface")
-    return (Path(PRED_OPENFACE.value), Path(TRUTH_OPENFACE.value)) if PRED_OPENFACE.value else None
+    return (Path(pred), Path(truth)) if pred and truth else None
 
 
 def _bar(items, label: str, total: int | None):

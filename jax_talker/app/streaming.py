@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -140,7 +141,7 @@ class Stream:
         if until <= self._shown:
             return
         talker = self._speaker.head.talker
-        values = np.stack(self._found)
+        values: Any = np.stack(self._found)
         both = Coefficients(values[:, : talker.expressions], values[:, talker.expressions :])
         even = smoothed(both, self._smoothing)
         for indices, own in batches_of(np.arange(self._shown, until), self._at_once):

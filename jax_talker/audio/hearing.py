@@ -49,7 +49,7 @@ def _extracted(extractor: Extractor, sound: np.ndarray, boundaries: Sequence[int
 
 
 def _kept(extractor: Extractor, sound: np.ndarray, boundaries: Sequence[int], folder: Path) -> np.ndarray:
-    heard = hashlib.sha256(np.ascontiguousarray(sound)).hexdigest()
+    heard = hashlib.sha256(np.ascontiguousarray(sound).data).hexdigest()
     content = digest_of(extractor.digest, heard, *map(str, boundaries))
     path = folder / f"{extractor.name}-{content[:32]}.npz"
     if path.is_file():

@@ -5,6 +5,8 @@ Inference only; batch norms are folded into the convolutions when the weights ar
 (``python -m converters fid``), and the classifier is left out. Modules have the original's names.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -127,16 +129,19 @@ class Inception(nn.Module):
 
 
 def _max_pool(x: Float[Array, "B H W C"], stride: int = 2, pad: int = 0) -> Float[Array, "B h w C"]:
-    return nn.max_pool(x, (3, 3), (stride, stride), ((pad, pad), (pad, pad)))
+    borders: Any = ((pad, pad), (pad, pad))  # flax annotates names alone
+    return nn.max_pool(x, (3, 3), (stride, stride), borders)
 
 
 def _mean_pool(x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
-    return nn.avg_pool(x, (3, 3), (1, 1), ((1, 1), (1, 1)), count_include_pad=False)
+    borders: Any = ((1, 1), (1, 1))
+    return nn.avg_pool(x, (3, 3), (1, 1), borders, count_include_pad=False)
 
 
 def resized(image: Float[Array, "B H W 3"]) -> Float[Array, "B 299 299 3"]:
     """pytorch-fid's input of images in [0, 1]: bilinear without antialiasing, 2x − 1."""
-    small = jax.image.resize(image, (len(image), SIZE, SIZE, 3), "bilinear", antialias=False, precision="highest")
+    shape, exact = (len(image), SIZE, SIZE, 3), jax.lax.Precision.HIGHEST
+    small = jax.image.resize(image, shape, "bilinear", antialias=False, precision=exact)
     return 2 * small - 1
 
 

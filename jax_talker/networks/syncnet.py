@@ -4,6 +4,8 @@ Inference only; batch norms are folded when the weights are converted (``python 
 is made by ``mfcc`` here, what it sees by ``metrics/sync.py``.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -54,7 +56,8 @@ class Lips(nn.Module):
             x = nn.relu(nn.Conv(features, size, (1, stride, stride), borders, name=name)(x))
             if pool is not None:
                 window, step, edge = pool
-                x = nn.max_pool(x, (1, window, window), (1, step, step), ((0, 0), (edge, edge), (edge, edge)))
+                around: Any = ((0, 0), (edge, edge), (edge, edge))  # flax annotates names alone
+                x = nn.max_pool(x, (1, window, window), (1, step, step), around)
         x = nn.relu(nn.Dense(512, name="lip_hidden")(x.reshape(len(x), -1)))
         return nn.Dense(FEATURES, name="lip_embed")(x)
 

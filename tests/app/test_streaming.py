@@ -29,6 +29,10 @@ def speaker(small_prior, make_frames):
     some = make_frames([4, 5], talker.reach)
     some = replace(some, audio=jax.numpy.zeros((*some.audio.shape[:3], LogMel.num_features)))
     params = head.init(jax.random.key(0), prior.mean_latent(variables), fixed.layout, some)
+    rng = np.random.default_rng(1)  # fresh encoders end at zero: nothing would move
+    params["talker"] = jax.tree.map(
+        lambda x: x + 0.3 * rng.standard_normal(x.shape).astype(np.float32), params["talker"]
+    )
     return Speaker(head, fixed, params)
 
 

@@ -27,9 +27,10 @@ def differences(table: Table, methods: Sequence[str]) -> list[str]:
         sign = -1 if ranked[0].better == "higher" else 1
         best = min(known, key=lambda name: sign * known[name].value)
         for name, cell in known.items():
-            if name == best or cell.per_frame is None or known[best].per_frame is None:
+            own, others = cell.per_frame, known[best].per_frame
+            if name == best or own is None or others is None:
                 continue
-            found, low, high = paired_interval(cell.per_frame, known[best].per_frame)
+            found, low, high = paired_interval(own, others)
             if np.isnan(found):
                 continue
             where = f"{column[0]}: " if column[0] else ""
