@@ -82,7 +82,7 @@ def test_another_persons_weights_are_no_other_program(speaker, small_prior, make
         return head.show(params, fixed, speaker.rest, LABEL, LABEL, SIZE)
 
     def step(head, state, fixed, frames):
-        control = Control({name: jnp.float32(1) for name in state.params}, jnp.float32(1), jnp.float32(1))
+        control = Control({name: jnp.float32(1) for name in state.params}, *[jnp.float32(1)] * 3)
         loss = ImageLoss(1.0, 0.2, 0.1, lambda weights, a, b: weights * jnp.abs(a - b).mean(-1))
         own = make_head_step(head, direction(), loss, HeadWeights(), spread=1.0, cross=1)
         return own(state, fixed, frames, frames, control)
