@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from jax_talker.errors import UserError
-from jax_talker.networks import files
+from jax_talker.networks import weights_file
 
 CLASSES = 19
 FILE = "bisenet.safetensors"
@@ -136,7 +136,7 @@ def parse(weights: dict[str, Any], image: UInt8[Array, "S S 3"], size: int) -> U
 
 def shapes() -> dict[str, tuple[int, ...]]:
     """Every array of the converted weights by its path: …/kernel (HWIO) and …/bias."""
-    return files.shapes_of(BiSeNet(), (1, STRIDE, STRIDE, 3))
+    return weights_file.shapes_of(BiSeNet(), (1, STRIDE, STRIDE, 3))
 
 
 def load(folder: str | Path) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def load(folder: str | Path) -> dict[str, Any]:
         )
     if not path.is_file():
         raise UserError(f"{path}: no face parsing weights; {ORIGIN} {folder}")
-    return files.load(path, shapes(), "BiSeNet")
+    return weights_file.load(path, shapes(), "BiSeNet")
 
 
 def load_parser(folder: str | Path, *, size: int = TRAINED_SIZE) -> Parser:

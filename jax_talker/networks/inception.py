@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jax_talker.networks import files
+from jax_talker.networks import weights_file
 
 FILE = "inception_fid.safetensors"
 SIZE = 299  # px; what the network has learnt from
@@ -173,4 +173,4 @@ RESIZES = {"fid": resized, "fid_clean": resized_clean}
 
 def shapes() -> dict[str, tuple[int, ...]]:
     """Every array of the converted weights by its path: …/kernel (HWIO) and …/bias."""
-    return files.shapes_of(Inception(), (1, SIZE, SIZE, 3))
+    return weights_file.shapes_of(Inception(), (1, SIZE, SIZE, 3))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jax_talker.networks import files
+from jax_talker.networks import weights_file
 
 SIZE = 112  # px
 FEATURES = 512
@@ -127,4 +127,4 @@ def network(net: str) -> IResNet:
 
 def shapes(net: str) -> dict[str, tuple[int, ...]]:
     """Every array of the converted weights by its path."""
-    return files.shapes_of(network(net), (1, SIZE, SIZE, 3))
+    return weights_file.shapes_of(network(net), (1, SIZE, SIZE, 3))

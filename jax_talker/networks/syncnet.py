@@ -1,7 +1,7 @@
 """SyncNet (Chung and Zisserman 2016, "Out of time"), version 2: how far a mouth and a sound are apart.
 
 Inference only; batch norms are folded when the weights are converted (``python -m converters syncnet``). What it hears
-is made by ``mfcc`` here, what it sees by ``metrics/sync.py``.
+is made by ``audio/mfcc.py``, what it sees by ``metrics/sync.py``.
 """
 
 from typing import Any
@@ -10,10 +10,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.fft
 from jaxtyping import Array, Float
 
-from jax_talker.networks import files
+from jax_talker.networks import weights_file
 
 FILE = "syncnet_v2.safetensors"
 ORIGIN = (
@@ -77,8 +76,8 @@ class Sound(nn.Module):
 
 def shapes() -> dict[str, tuple[int, ...]]:
     """Every array of the converted weights by its path."""
-    lips = files.shapes_of(Lips(), (1, FRAMES, SIZE, SIZE, 3))
-    return lips | files.shapes_of(Sound(), (1, CEPSTRA, STEPS, 1))
+    lips = weights_file.shapes_of(Lips(), (1, FRAMES, SIZE, SIZE, 3))
+    return lips | weights_file.shapes_of(Sound(), (1, CEPSTRA, STEPS, 1))
 
 
 def part(params: dict, name: str) -> dict:
@@ -90,41 +89,6 @@ def part(params: dict, name: str) -> dict:
 # What it hears
 
 RATE = 16_000  # Hz
-WINDOW, HOP, TRANSFORM = 400, 160, 512  # samples: 25 ms every 10 ms
-BANDS = 26  # triangles from 0 to 8 kHz, evenly in mel
-PREEMPHASIS, LIFTER = 0.97, 22
-TINY = np.finfo(np.float64).eps  # stands for no energy at all
-
-
-def mfcc(sound: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "steps 13"]:
-    """Mel cepstra at 100 Hz of 16 kHz sound in [−1, 1], as ``python_speech_features.mfcc`` makes them by default of the
-    16-bit samples: pre-emphasis, rectangular windows, log energies of 26 bands, an orthonormal cosine transform,
-    liftered, the first coefficient replaced by the window's log energy.
-    """
-    signal = np.clip(np.round(np.asarray(sound, np.float64) * 32768), -32768, 32767)
-    signal = np.append(signal[:1], signal[1:] - PREEMPHASIS * signal[:-1])
-    steps = 1 + max(0, -(-(len(signal) - WINDOW) // HOP))
-    signal = np.append(signal, np.zeros(max(0, (steps - 1) * HOP + WINDOW - len(signal))))
-    windows = np.lib.stride_tricks.sliding_window_view(signal, WINDOW)[: steps * HOP : HOP]
-    power = np.abs(np.fft.rfft(windows, TRANSFORM)) ** 2 / TRANSFORM
-    energy, bands = power.sum(1), power @ _triangles().T
-    logs = np.log(np.where(bands == 0, TINY, bands))
-    cepstra = np.asarray(scipy.fft.dct(logs, type=2, axis=1, norm="ortho"))[:, :CEPSTRA]
-    cepstra *= 1 + LIFTER / 2 * np.sin(np.pi * np.arange(CEPSTRA) / LIFTER)
-    cepstra[:, 0] = np.log(np.where(energy == 0, TINY, energy))
-    return cepstra
-
-
-def _triangles() -> Float[np.ndarray, "26 257"]:
-    """Bands whose corners lie on bins of the transform."""
-    highest = 2595 * np.log10(1 + RATE / 2 / 700)
-    corners = 700 * (10 ** (np.linspace(0, highest, BANDS + 2) / 2595) - 1)
-    bins = np.floor((TRANSFORM + 1) * corners / RATE)[:, None]
-    at = np.arange(TRANSFORM // 2 + 1)
-    left, middle, right = bins[:-2], bins[1:-1], bins[2:]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rising, falling = (at - left) / (middle - left), (right - at) / (right - middle)
-    return np.where((at >= left) & (at < middle), rising, np.where((at >= middle) & (at < right), falling, 0.0))
 
 
 def heard(cepstra: Float[np.ndarray, "steps 13"], first: int, count: int) -> Float[np.ndarray, "count 13 20 1"]:

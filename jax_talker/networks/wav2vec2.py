@@ -105,8 +105,7 @@ def encode(
 
 def shapes(net: Wav2Vec2) -> dict[str, tuple[int, ...]]:
     """Every array of the converted weights by its path."""
-    wave, samples = jax.ShapeDtypeStruct((1, 4 * FIELD), jnp.float32), jax.ShapeDtypeStruct((1,), jnp.int32)
-    return shapes_of(net, wave, samples)
+    return shapes_of(net, (1, 4 * FIELD), jax.ShapeDtypeStruct((1,), jnp.int32))
 
 
 def network_of(found: Shapes) -> Wav2Vec2 | None:

@@ -9,6 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import safetensors
 import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -28,11 +29,7 @@ class WeightsFile:
 
     def load(self) -> dict[str, Any]:
         """All arrays as a tree of float32, on the default device."""
-        try:
-            arrays = safetensors.numpy.load_file(self.path)
-        except (safetensors.SafetensorError, OSError) as error:
-            raise UserError(f"{self.path}: damaged ({error}); convert the weights again") from None
-        return unflatten_dict({name: jnp.asarray(array, jnp.float32) for name, array in arrays.items()}, sep="/")
+        return _tree(_arrays(self.path))
 
 
 def open_weights(given: str | Path, file: str, *, what: str, convert: str, origin: str) -> WeightsFile:
@@ -68,8 +65,28 @@ def check_shapes(file: WeightsFile, wanted: Shapes, *, what: str, convert: str) 
     )
 
 
-def shapes_of(net: nn.Module, *inputs: jax.ShapeDtypeStruct) -> dict[str, tuple[int, ...]]:
-    """Every array of a network's parameters by its path."""
-    variables = jax.eval_shape(net.init, jax.random.key(0), *inputs)
+def load(path: Path, wanted: Shapes, what: str) -> dict[str, Any]:
+    """The parameters in ``path`` as ``WeightsFile.load`` gives them. UserError when it is damaged or does not fit."""
+    arrays = _arrays(path)
+    if {name: array.shape for name, array in arrays.items()} != dict(wanted):
+        raise UserError(f"{path}: its arrays do not fit {what}; convert the weights again")
+    return _tree(arrays)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        return safetensors.numpy.load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{path}: damaged ({error}); convert the weights again") from None
+
+
+def _tree(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    return unflatten_dict({name: jnp.asarray(array, jnp.float32) for name, array in arrays.items()}, sep="/")
+
+
+def shapes_of(net: nn.Module, *inputs: tuple[int, ...] | jax.ShapeDtypeStruct) -> dict[str, tuple[int, ...]]:
+    """Every array of a network's parameters by its path, nothing computed; a shape alone is one of float32."""
+    given = (jax.ShapeDtypeStruct(x, jnp.float32) if isinstance(x, tuple) else x for x in inputs)
+    variables = jax.eval_shape(net.init, jax.random.key(0), *given)
     flat: dict[str, Any] = flatten_dict(variables["params"], sep="/")
     return {name: array.shape for name, array in flat.items()}

@@ -8,7 +8,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jax_talker.errors import UserError
@@ -50,7 +49,7 @@ def encode(net: WhisperEncoder, weights: dict[str, Any], mel: Float[Array, "B T 
 
 def shapes(net: WhisperEncoder) -> dict[str, tuple[int, ...]]:
     """Every array of the converted weights by its path."""
-    return shapes_of(net, jax.ShapeDtypeStruct((1, 2 * net.positions, net.bands), jnp.float32))
+    return shapes_of(net, (1, 2 * net.positions, net.bands))
 
 
 def open_whisper(given: str | Path) -> tuple[WhisperEncoder, WeightsFile]:

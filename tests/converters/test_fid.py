@@ -15,7 +15,7 @@ from networks.random_state import RandomState  # noqa: E402
 
 from converters import fid as converter  # noqa: E402
 from converters.errors import CheckpointError  # noqa: E402
-from jax_talker.networks import files, inception  # noqa: E402
+from jax_talker.networks import inception, weights_file  # noqa: E402
 
 pytestmark = pytest.mark.torch
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
@@ -102,7 +102,7 @@ def test_equals_torch(state, folder):
     """From 8-bit pictures to features, resize included, both up and down."""
     from converters.torch_reference import inception as reference
 
-    params = files.load(folder / inception.FILE, inception.shapes(), "FID's Inception")
+    params = weights_file.load(folder / inception.FILE, inception.shapes(), "FID's Inception")
     for size in ((64, 80), (320, 310)):
         picture = np.random.default_rng(1).integers(0, 256, (2, *size, 3)).astype(np.float32) / 255
         picture[1] = np.linspace(0, 1, size[1])[None, :, None]  # something smooth beside the noise

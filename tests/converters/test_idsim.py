@@ -15,7 +15,7 @@ from networks.random_state import RandomState  # noqa: E402
 
 from converters import idsim as converter  # noqa: E402
 from converters.errors import CheckpointError  # noqa: E402
-from jax_talker.networks import files, iresnet  # noqa: E402
+from jax_talker.networks import iresnet, weights_file  # noqa: E402
 
 pytestmark = pytest.mark.torch
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
@@ -91,7 +91,7 @@ def test_equals_torch(tmp_path, net):
     command = [sys.executable, "-m", "converters", "idsim", net, "weights.pth", "out"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
     assert done.returncode == 0, done.stderr
-    params = files.load(tmp_path / "out" / iresnet.FILES[net], iresnet.shapes(net), net)
+    params = weights_file.load(tmp_path / "out" / iresnet.FILES[net], iresnet.shapes(net), net)
     faces = np.random.default_rng(1).random((2, 112, 112, 3), np.float32) * 2 - 1
     with torch.no_grad():
         want = reference.embedding(state, torch.from_numpy(faces).permute(0, 3, 1, 2)).numpy()

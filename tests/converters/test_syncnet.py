@@ -16,7 +16,7 @@ from networks.random_state import RandomState  # noqa: E402
 from converters import syncnet as converter  # noqa: E402
 from converters.errors import CheckpointError  # noqa: E402
 from jax_talker.metrics import sync  # noqa: E402
-from jax_talker.networks import files, syncnet  # noqa: E402
+from jax_talker.networks import syncnet, weights_file  # noqa: E402
 
 pytestmark = pytest.mark.torch
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
@@ -54,7 +54,7 @@ def params(state, tmp_path_factory):
     command = [sys.executable, "-m", "converters", "syncnet", "syncnet_v2.model", "weights"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, env=ENVIRONMENT, timeout=200)
     assert done.returncode == 0, done.stderr
-    return files.load(root / "weights" / syncnet.FILE, syncnet.shapes(), "SyncNet")
+    return weights_file.load(root / "weights" / syncnet.FILE, syncnet.shapes(), "SyncNet")
 
 
 def test_equals_torch(state, params):

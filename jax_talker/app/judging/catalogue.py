@@ -16,7 +16,7 @@ from jax_talker.app.judging.weights import Weights
 from jax_talker.data.track.faces import Landmarker
 from jax_talker.data.track.landmarkers import make_landmarker
 from jax_talker.errors import UserError
-from jax_talker.networks import files, inception, iresnet, lpips, syncnet
+from jax_talker.networks import inception, iresnet, lpips, syncnet, weights_file
 
 OF_FACES = tuple(TITLES)  # one meter, one landmarker
 ALIASES = {"lpips": "lpips_alex"}
@@ -63,7 +63,7 @@ def _fid(name: str, setting: Setting, make: Make) -> Meter | Missing:
     path, where = setting.weights.file(inception.FILE, inception.ORIGIN)
     if where:
         return Missing(name, fid_meter.TITLES[name], str(path), where)
-    return fid_meter.FidMeter(name, files.load(path, inception.shapes(), "FID's Inception"))
+    return fid_meter.FidMeter(name, weights_file.load(path, inception.shapes(), "FID's Inception"))
 
 
 def _idsim(net: str, setting: Setting, make: Make) -> Meter | Missing:
@@ -73,7 +73,7 @@ def _idsim(net: str, setting: Setting, make: Make) -> Meter | Missing:
         return Missing(id_meter.name(net), id_meter.title(net), str(path), where)
     if isinstance(make, tuple):
         return Missing(id_meter.name(net), id_meter.title(net), *make)
-    return id_meter.IdentityMeter(net, files.load(path, iresnet.shapes(net), kind.title))
+    return id_meter.IdentityMeter(net, weights_file.load(path, iresnet.shapes(net), kind.title))
 
 
 def _dlib(setting: Setting, make: Make) -> Meter | Missing:
@@ -94,7 +94,7 @@ def _sync(setting: Setting, make: Make) -> Meter | list[Missing]:
         missing = (f"the sound of {setting.pred.name}", "give a file that has it with --pred-sound")
     if isinstance(missing, tuple):
         return [Missing(name, title, *missing) for name, title in sync_meter.TITLES.items()]
-    return sync_meter.SyncMeter(files.load(path, syncnet.shapes(), "SyncNet"), setting.pred)
+    return sync_meter.SyncMeter(weights_file.load(path, syncnet.shapes(), "SyncNet"), setting.pred)
 
 
 def _aue(setting: Setting, make: Make) -> Meter | Missing:

@@ -11,6 +11,7 @@ import numpy as np
 from jax_talker.app.judging.meters import BATCH, Pair
 from jax_talker.app.judging.pictures import Pictures
 from jax_talker.app.judging.score import Result, Score
+from jax_talker.audio.mfcc import mfcc
 from jax_talker.data.clip.clip import FPS, SAMPLE_RATE
 from jax_talker.data.track.faces import box_of
 from jax_talker.metrics import sync as measures
@@ -46,7 +47,8 @@ class SyncMeter:
         if not count:
             return [Score(name, title, np.nan, note="too short, or no face") for name, title in TITLES.items()]
         lips = self._embedded_lips(first, boxes, count)
-        cepstra = syncnet.mfcc(sound)
+        samples = np.clip(np.round(sound * 32768), -32768, 32767).astype(np.int16)
+        cepstra = mfcc(samples, syncnet.CEPSTRA)
         parts = [syncnet.heard(cepstra, i, min(BATCH, count - i)) for i in range(0, count, BATCH)]
         voice = np.concatenate([np.asarray(self._sound(self._params, _filled(p)))[: len(p)] for p in parts])
         found = measures.search(lips, voice)
@@ -83,11 +85,12 @@ def longest_track(boxes: list[np.ndarray | None]) -> tuple[int, np.ndarray]:
     """(first frame, boxes [T, 4]) of the longest stretch without more than ``MISSED`` missed frames in a row; gaps are
     interpolated linearly. (0, none) where there is no face at all.
     """
-    known = np.array([i for i, box in enumerate(boxes) if box is not None], int)
-    if not len(known):
+    known = {i: box for i, box in enumerate(boxes) if box is not None}
+    if not known:
         return 0, np.zeros((0, 4))
-    parts = np.split(known, np.flatnonzero(np.diff(known) > MISSED + 1) + 1)
+    seen = np.array([*known])
+    parts = np.split(seen, np.flatnonzero(np.diff(seen) > MISSED + 1) + 1)
     part = max(parts, key=lambda p: p[-1] - p[0])
     every = np.arange(part[0], part[-1] + 1)
-    values = np.stack([boxes[i] for i in part])  # type: ignore[arg-type]  # those that are known
+    values = np.stack([known[int(i)] for i in part])
     return int(part[0]), np.stack([np.interp(every, part, column) for column in values.T], 1)

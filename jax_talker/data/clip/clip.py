@@ -14,6 +14,7 @@
     SHA256SUMS           a checksum for each of the files above, as sha256sum writes them
     findings.json        what was found while it was made (data/clip/findings.py)
     contact_sheet.png, report.html   for people
+    features/            audio features, kept for the next run (audio/hearing.py): no part of the clip, may be deleted
 
 Every part is checked against its checksum when it is read, so a damaged file is named and never trained on.
 """

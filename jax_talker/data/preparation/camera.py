@@ -18,7 +18,7 @@ from jax_talker.data.cut.cutting import Heads
 from jax_talker.data.cut.matte import HeadView, lowest_chin
 from jax_talker.data.preparation.options import Options
 from jax_talker.data.track.blink import blink_from_openness, eye_openness, read_openface_blink
-from jax_talker.data.track.faces import Face, box_of, sides_of
+from jax_talker.data.track.faces import Face, FaceTrack, box_of, sides_of
 from jax_talker.data.track.following import Followed
 from jax_talker.data.track.gaze import gaze
 from jax_talker.data.track.landmarks import LandmarkScheme, scheme_of
@@ -79,13 +79,8 @@ def track_front(
         weight=track.detected,
         boundaries=boundaries,
     )
-    refined = pictures is not None and track.depth is not None
-    if pictures is not None and track.depth is not None:
-        landmarks = world_landmarks(track.points, track.depth, head, options.focal)
-        fit = Fit(head.cam_from_world[:, :3, :3], head.centre, head.side)
-        surface, smooth = spanned(np.median(landmarks, 0)[:WITHOUT_IRISES]), options.smooth
-        fit = refine_on_pixels(pictures(), surface, fit, focal=options.focal, smooth=smooth, boundaries=boundaries)
-        head = moved(head, fit, options.focal, boundaries)
+    better = _refined(track, head, options, boundaries, pictures)
+    head = better or head
     openness = eye_openness(track.points, scheme, head.side, head.euler[:, 1], up=head.cam_from_world[:, :2, 1])
     if options.blink is None:
         blink = blink_from_openness(openness, head.euler)
@@ -112,7 +107,32 @@ def track_front(
     )
     if looking is not None:
         arrays["gaze"] = looking
-    return CameraTrack(followed.first, track.points, scheme, head, _stored(arrays), followed.findings, refined)
+    return CameraTrack(
+        followed.first, track.points, scheme, head, _stored(arrays), followed.findings, better is not None
+    )
+
+
+def _refined(
+    track: FaceTrack,
+    head: HeadTrack,
+    options: Options,
+    boundaries: Sequence[int],
+    pictures: Callable[[], Iterable[UInt8[np.ndarray, "H W 3"]]] | None,
+) -> HeadTrack | None:
+    """The track refined on pixels; None without pictures, or where landmarks have no depth to span a surface."""
+    if pictures is None or track.depth is None:
+        return None
+    landmarks = np.median(world_landmarks(track.points, track.depth, head, options.focal), 0)
+    fit = Fit(head.cam_from_world[:, :3, :3], head.centre, head.side)
+    fit = refine_on_pixels(
+        pictures(),
+        spanned(landmarks[:WITHOUT_IRISES]),
+        fit,
+        focal=options.focal,
+        smooth=options.smooth,
+        boundaries=boundaries,
+    )
+    return moved(head, fit, options.focal, boundaries)
 
 
 def track_sides(
