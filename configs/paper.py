@@ -13,6 +13,7 @@ from configs import quickstart
 def get_config() -> ConfigDict:
     c = quickstart.get_config()
     c.model.deformation = "none"
+    c.model.walk = "all"
     c.personalize.detail_rate = 0.0
     c.personalize.tune_rate = 1e-3  # pivotal tuning of the generator, as in the paper
     return c

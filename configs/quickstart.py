@@ -65,6 +65,8 @@ def get_config() -> ConfigDict:
     c.model.deformation = "blendshapes"  # "blendshapes", "field" (a network on position), or "none" (the paper)
     c.model.expression_shapes = 8  # blendshapes of the upper face
     c.model.lip_shapes = 12  # and of the lower one
+    # What walks the latent space: the "face", while the anchor answers for hair and neck, or "all" (the paper).
+    c.model.walk = "face"
     # What follows the head's pose: "none", "outside" (hair and neck move), "shaded" (and the face changes colour, for
     # light does not turn with the head), or "all" (docs/method.md).
     c.model.pose = "shaded"

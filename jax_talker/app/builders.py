@@ -83,6 +83,8 @@ def talking_head(config: Any, prior: Prior, num_gaussians: int, gain: float) -> 
     }
     if m.deformation not in forms:
         raise UserError(f"config.model.deformation: no form {m.deformation!r}; choose from {sorted(forms)}")
+    if m.walk not in ("face", "all"):
+        raise UserError(f"config.model.walk: {m.walk!r} is neither face nor all")
     if m.pose not in get_args(Follows):
         raise UserError(f"config.model.pose: {m.pose!r} is none of {', '.join(get_args(Follows))}")
     return TalkingHead(

@@ -36,7 +36,7 @@ def train(
 ) -> Speaker:
     """Train the talker of a personalised run. ``begun`` is what ``personalize`` returned, if that was just now."""
     person, trainer = begun or _reopened(config, folder, log)
-    fixed = Fixed(trainer.variables, person.layout)
+    fixed = person.fixed(trainer.prior, trainer.variables)
     split = trainer.split
     log.say(f"train: {len(split.train)} frames, {len(split.test)} held out; {trainer.loss_text}")
     params = person.params
@@ -58,7 +58,7 @@ def open_speaker(config: Any, folder: RunFolder) -> Speaker:
     like = create(person.params, direction(), config.seed)
     with Checkpoints(folder.checkpoints(STAGE)) as checkpoints:
         state, _ = checkpoints.restore(like)
-    return Speaker(head, Fixed(variables, person.layout), state.params)
+    return Speaker(head, person.fixed(prior, variables), state.params)
 
 
 def _reopened(config: Any, folder: RunFolder, log: Log) -> tuple[Person, HeadTrainer]:

@@ -14,11 +14,14 @@ import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jax_talker.errors import UserError
+from jax_talker.models.deformation import Poses
 from jax_talker.models.detail import Layout
-from jax_talker.training.talking_head import Params
+from jax_talker.priors.base import Prior, Variables, draw
+from jax_talker.training.talking_head import Fixed, Params
+from jax_talker.types import Latent
 
 FILE = "person.safetensors"
-FORMAT = "1"
+FORMAT = "2"
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,21 @@ class Person:
 
     params: Params
     layout: Layout
+    poses: Poses
     gain: float
+
+    def fixed(self, prior: Prior, variables: Variables) -> Fixed:
+        """What stands still while the person speaks; ``variables`` are those of the person's own generator."""
+        all_walk = bool((self.layout.walks == 1).all())
+        rest = None if all_walk else draw(prior, variables, Latent(self.params["anchor"][None]))
+        return Fixed(variables, self.layout, self.poses, rest)
 
     def save(self, folder: Path) -> None:
         """Write ``FILE`` into the folder of the person's generator."""
-        layout = {field.name: getattr(self.layout, field.name) for field in fields(self.layout)}
-        flat = flatten_dict({"params": self.params, "layout": layout, "gain": np.float32(self.gain)}, sep="/")
+        layout, poses = ({f.name: getattr(x, f.name) for f in fields(x)} for x in (self.layout, self.poses))
+        flat = flatten_dict(
+            {"params": self.params, "layout": layout, "poses": poses, "gain": np.float32(self.gain)}, sep="/"
+        )
         arrays = {name: np.array(array, order="C") for name, array in flat.items()}
         safetensors.numpy.save_file(arrays, folder / FILE, metadata={"format": FORMAT})
 
@@ -47,7 +59,7 @@ def load_person(folder: Path) -> Person:
         if version != FORMAT:
             raise UserError(f"{path}: format {version!r}, this version reads {FORMAT}; personalise again")
         tree = unflatten_dict(flat, sep="/")
-        return Person(tree["params"], Layout(**tree["layout"]), float(tree["gain"]))
+        return Person(tree["params"], Layout(**tree["layout"]), Poses(**tree["poses"]), float(tree["gain"]))
     except FileNotFoundError:
         raise UserError(
             f"{path}: missing, so this run is not personalised, or an earlier version did it; train in a new --workdir"

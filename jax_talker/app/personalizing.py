@@ -5,6 +5,8 @@ directions of W+ that this motion follows. ``tune`` adds the person's own detail
 the generator's weights where ``config.personalize.tune_rate`` says so.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -22,14 +24,16 @@ from jax_talker.data.batches.dataset import ClipFrames
 from jax_talker.errors import check_writable
 from jax_talker.metrics import psnr
 from jax_talker.models import detail
+from jax_talker.models.deformation import poses_of
 from jax_talker.models.detail import Layout
 from jax_talker.priors.base import Prior, Variables, draw
 from jax_talker.training.cameras import move_labels
+from jax_talker.training.drawn import DrawnFrames
 from jax_talker.training.head_step import latent_spread
 from jax_talker.training.log import Log
 from jax_talker.training.talking_head import Fixed
 from jax_talker.training.visibility import layout_seen
-from jax_talker.types import Latent
+from jax_talker.types import FrameBatch, Gaussians, Latent
 
 STAGES = ["invert", "tune"]
 LOOKED_AT = 32  # training frames, evenly spread, that say what is seen
@@ -73,13 +77,20 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
     params = trainer.init(anchor, layout)
     tuned = {"generator": original["params"]} if c.tune_rate else {}
     invert, tune = stages(config, spread)
-    params = trainer.run(invert, params, Fixed(original, layout), resume=resume)
-    layout = _seen_layout(config, folder, prior, original, params["anchor"], layout, frames, split.train)
-    params = trainer.run(tune, params | tuned, Fixed(original, layout), resume=resume)
+    poses = poses_of(jnp.asarray(clip.arrays["label"][split.train]))
+    held = config.model.walk == "face"  # whether the anchor answers for all that is not face
+    rest = draw(prior, original, Latent(anchor[None])) if held else None  # where all walk still, so one program serves
+    params = trainer.run(invert, params, Fixed(original, layout, poses, rest), resume=resume)
+    shown = DrawnFrames(trainer.head, params, Fixed(original, layout, poses))
+    layout = _seen_layout(config, folder, prior, shown, layout, frames, split.train)
+    if held:
+        layout = replace(layout, walks=detail.of_the_face(layout))
+    fixed = Person(params, layout, poses, trainer.gain).fixed(prior, original)
+    params = trainer.run(tune, params | tuned, fixed, resume=resume)
 
     variables = {**original, "params": params.pop("generator", original["params"])}
-    person = Person(params, layout, trainer.gain)
-    speaker = Speaker(trainer.drawing_head, Fixed(variables, layout), params)
+    person = Person(params, layout, poses, trainer.gain)
+    speaker = Speaker(trainer.drawing_head, person.fixed(prior, variables), params)
     shown = split.train[np.linspace(0, len(split.train) - 1, min(LOOKED_AT, len(split.train))).astype(int)]
     score = _score(speaker, frames, shown)
     card = CARD.format(
@@ -127,18 +138,17 @@ def _first_layout(
     layout = detail.as_they_are(prior.num_gaussians)
     if not config.personalize.divide:
         return layout
-    layout = _seen_layout(config, folder, prior, variables, anchor, layout, frames, train)
-    scale = draw(prior, variables, Latent(anchor[None])).scale[0]
+    mean = draw(prior, variables, Latent(anchor[None]))
+    layout = _seen_layout(config, folder, prior, lambda batch: mean, layout, frames, train)
     of_the_face = (layout.seen > 0.5) & (jnp.maximum(layout.upper, layout.lower) > FACE)
-    return detail.divided(layout, scale, jnp.flatnonzero(of_the_face))
+    return detail.divided(layout, mean.scale[0], jnp.flatnonzero(of_the_face))
 
 
 def _seen_layout(
     config: Any,
     folder: RunFolder,
     prior: Prior,
-    variables: Variables,
-    anchor: Array,
+    drawn: Callable[[FrameBatch], Gaussians],
     layout: Layout,
     frames: ClipFrames,
     train: np.ndarray,
@@ -146,7 +156,7 @@ def _seen_layout(
     shown = train[np.linspace(0, len(train) - 1, LOOKED_AT).astype(int)]
     batches = (frames.frames(part) for part in np.split(shown, LOOKED_AT // 4))
     rasteriser = builders.rasteriser(config, folder.capacity())
-    layout, used = layout_seen(prior, variables, anchor, layout, batches, rasteriser)
+    layout, used = layout_seen(prior, drawn, layout, batches, rasteriser)
     if used != rasteriser:
         folder.save_capacity(used.capacity or 0)
     return layout

@@ -12,14 +12,17 @@ from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
+from flax import struct
 from jaxtyping import Array, Float
 
-from jax_talker.models.detail import SIZES, Layout, change
+from jax_talker.geometry import split_label
+from jax_talker.models.detail import SIZES, Layout, change, of_the_face
 from jax_talker.types import Gaussians
 
 CHANNELS = sum(SIZES.values())
 Follows = Literal["none", "outside", "shaded", "all"]
-POSE_RANGE = 0.4  # about 24°: beyond it the pose's influence no longer grows, for nothing was learnt there
+POSE_RANGE = 2.5  # deviations; beyond them the pose's influence no longer grows, for little was learnt there
+LEAST_DEVIATION = 0.02  # sines, 1.1°: what a head turns by less is mostly the tracker's noise
 
 
 class Motion(NamedTuple):
@@ -27,14 +30,35 @@ class Motion(NamedTuple):
 
     expression: Float[Array, "B E"]
     lips: Float[Array, "B P"]
-    held: Float[Array, "B 3 3"]  # rotation part of the EG3D label under which the head is held
+    pose: Float[Array, "B 5"]  # pose_of
 
 
-def pose_of(held: Float[Array, "B 3 3"]) -> Float[Array, "B 5"]:
-    """Sines of yaw, pitch and roll and two squares, bounded; zero for the frontal camera."""
-    yaw, pitch, roll = held[:, 0, 2], held[:, 1, 2], held[:, 0, 1]
-    linear = jnp.clip(jnp.stack([yaw, pitch, roll], -1) / POSE_RANGE, -1, 1)
-    return jnp.concatenate([linear, linear[:, :2] ** 2], -1)
+@struct.dataclass
+class Poses:
+    """How a person holds the head while being filmed, in sines of yaw, pitch, roll: the unit of what follows them."""
+
+    mean: Float[Array, "3"]
+    deviation: Float[Array, "3"]
+
+
+def _sines(held: Float[Array, "B 25"]) -> Float[Array, "B 3"]:
+    rotation = split_label(held)[0][:, :3, :3]
+    return jnp.stack([rotation[:, 0, 2], rotation[:, 1, 2], rotation[:, 0, 1]], -1)
+
+
+def poses_of(held: Float[Array, "T 25"]) -> Poses:
+    """Those of frames, by their EG3D labels."""
+    sines = _sines(held)
+    return Poses(sines.mean(0), jnp.maximum(sines.std(0), LEAST_DEVIATION))
+
+
+def pose_of(held: Float[Array, "B 25"], poses: Poses) -> Float[Array, "B 5"]:
+    """Yaw, pitch and roll in the person's deviations and two squares, bounded; zero for their mean pose.
+
+    In units of the person's own turns, or shapes of a head that hardly turns would learn as many times more slowly.
+    """
+    linear = jnp.clip((_sines(held) - poses.mean[None]) / poses.deviation[None], -POSE_RANGE, POSE_RANGE)
+    return jnp.concatenate([linear, linear[:, :2] ** 2 / 2], -1)
 
 
 def _split(changes: Float[Array, "*b C"]) -> dict[str, Array]:
@@ -75,14 +99,12 @@ class Blendshapes(nn.Module):
         lower = answer(mixed("mix_lips", motion.lips, self.lips), shapes("lips", self.lips))
         face = (layout.upper + layout.lower)[:, None]
         free = (1 - layout.lower)[None, :, None] * upper + (1 - layout.upper)[None, :, None] * lower
-        # Hair and neck are not moved by what is said: what few frames teach there is chance (docs/method.md).
-        free = jnp.clip(6 * face, 0, 1)[None] * free  # a soft edge: what is a sixth of a face moves with it
+        free = of_the_face(layout)[None, :, None] * free
         if self.pose != "none":
-            pose = pose_of(motion.held)
             outside = 1 - jnp.clip(face, 0, 1)
             colour = jnp.concatenate([jnp.full(n, float(name == "rgb")) for name, n in SIZES.items()])[None]
             follows = {"outside": outside, "shaded": jnp.maximum(outside, colour), "all": jnp.ones_like(outside)}
-            free = free + follows[self.pose][None] * answer(pose, shapes("pose", pose.shape[-1]))
+            free = free + follows[self.pose][None] * answer(motion.pose, shapes("pose", motion.pose.shape[-1]))
         return change(gaussians, _split(layout.seen[None, :, None] * free))
 
 
@@ -104,11 +126,10 @@ class DeformationField(nn.Module):
     @nn.compact
     def __call__(self, gaussians: Gaussians, motion: Motion, layout: Layout) -> Gaussians:
         place = positional_encoding(gaussians.mean, self.octaves)
-        pose = pose_of(motion.held)
 
         def answer(given: Array) -> Array:
             # The condition enters through the first layer's bias, so that it costs nothing per Gaussian.
-            condition = jnp.concatenate([given, pose], -1)
+            condition = jnp.concatenate([given, motion.pose], -1)
             x = nn.relu(nn.Dense(self.hidden[0])(place) + nn.Dense(self.hidden[0])(condition)[:, None])
             for width in self.hidden[1:]:
                 x = nn.relu(nn.Dense(width)(x))

@@ -34,6 +34,7 @@ class Layout:
     seen: Float[Array, " M"]  # 0 where no training frame looks … 1
     upper: Float[Array, " M"]  # 1: only expression may move it
     lower: Float[Array, " M"]  # 1: only lips may move it
+    walks: Float[Array, " M"]  # 0: looks as the anchor draws it, wherever the latent is … 1: as the latent draws it
 
 
 Residual = dict[str, Array]
@@ -43,7 +44,8 @@ Residual = dict[str, Array]
 def as_they_are(count: int) -> Layout:
     """The prior's Gaussians, undivided, all of them seen and free."""
     zeros = jnp.zeros((count, 3))
-    return Layout(jnp.arange(count), zeros, zeros, jnp.ones(count), jnp.zeros(count), jnp.zeros(count))
+    ones, none = jnp.ones(count), jnp.zeros(count)
+    return Layout(jnp.arange(count), zeros, zeros, ones, none, none, ones)
 
 
 def divided(layout: Layout, scale: Float[Array, "M 3"], chosen: Array) -> Layout:
@@ -59,14 +61,27 @@ def divided(layout: Layout, scale: Float[Array, "M 3"], chosen: Array) -> Layout
     return jax.tree.map(lambda a, b: jnp.concatenate([a[kept], b]), layout, four)
 
 
+def of_the_face(layout: Layout) -> Float[Array, " M"]:
+    """1 where speech may move a Gaussian, 0 for hair and neck: what few frames teach there is chance (docs/method.md).
+
+    With a soft edge: what is a sixth of a face (chin, cheeks) moves with it.
+    """
+    return jnp.clip(6 * (layout.upper + layout.lower), 0, 1)
+
+
 def nothing(count: int) -> Residual:
     """A residual that changes nothing."""
     return {name: jnp.zeros((count, size)) for name, size in SIZES.items()}
 
 
-def add_detail(gaussians: Gaussians, layout: Layout, residual: Residual) -> Gaussians:
-    """The person's Gaussians [B, M] from the prior's [B, N]; colours must be ``rgb``."""
+def add_detail(gaussians: Gaussians, layout: Layout, residual: Residual, rest: Gaussians | None = None) -> Gaussians:
+    """The person's Gaussians [B, M] from the prior's [B, N]; colours must be ``rgb``.
+
+    What does not walk is taken from ``rest`` [1, N], the anchor's Gaussians; without them all walk.
+    """
     parents = jax.tree.map(lambda x: x[:, layout.parent], gaussians)
+    if rest is not None:
+        parents = _walked(jax.tree.map(lambda x: x[:, layout.parent], rest), parents, layout.walks)
     away = parents.scale * layout.offset[None]
     axes = rotation_from_quat(parents.quat)
     parents = replace(
@@ -75,6 +90,15 @@ def add_detail(gaussians: Gaussians, layout: Layout, residual: Residual) -> Gaus
         scale=parents.scale * jnp.exp(layout.shrink)[None],
     )
     return change(parents, {name: (layout.seen[:, None] * value)[None] for name, value in residual.items()})
+
+
+def _walked(rest: Gaussians, there: Gaussians, walks: Float[Array, " M"]) -> Gaussians:
+    """Each Gaussian as far on its way from ``rest`` as it walks."""
+    turned = jnp.where(
+        (rest.quat * there.quat).sum(-1, keepdims=True) < 0, -there.quat, there.quat
+    )  # the same rotation
+    between = lambda a, b: a + walks.reshape(1, -1, *(1,) * (a.ndim - 2)) * (b - a)  # noqa: E731
+    return jax.tree.map(between, rest, replace(there, quat=turned))
 
 
 def change(gaussians: Gaussians, by: dict[str, Float[Array, "#b M _"]]) -> Gaussians:

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from jax_talker.geometry import split_label
-from jax_talker.models.deformation import Blendshapes, DeformationField, Motion
+from jax_talker.models.deformation import Blendshapes, DeformationField, Motion, Poses, pose_of
 from jax_talker.models.detail import Layout, add_detail, nothing
 from jax_talker.models.navigator import Coefficients
 from jax_talker.models.talker import Talker
@@ -28,6 +27,8 @@ class Fixed:
 
     variables: Variables  # the prior's
     layout: Layout
+    poses: Poses
+    rest: Gaussians | None = None  # [1, N] what the anchor draws, for Gaussians that do not walk; None: all of them do
     perceptual: Any = None  # weights of the loss's LPIPS network
 
 
@@ -55,7 +56,7 @@ class TalkingHead:
             one = jnp.zeros((1, count, 3))
             gaussians = Gaussians(one, jnp.ones((1, count, 4)), one + 1, one[..., 0] + 0.5, rgb=one)
             rest = Coefficients(jnp.zeros((1, self.talker.expressions)), jnp.zeros((1, self.talker.lips)))
-            motion = self._motion(rest, jnp.zeros((1, 25)))
+            motion = Motion(*rest, jnp.zeros((1, 5)))
             params["deformation"] = self.deformation.init(move_key, gaussians, motion, layout)["params"]
         return params
 
@@ -112,19 +113,19 @@ class TalkingHead:
         faces are made once and looked at by two cameras each (V = B + twice, the second ones at the end).
         """
         drawn = self.drawn(params, fixed, coefficients) if drawn is None else drawn
-        gaussians = add_detail(drawn, fixed.layout, params["detail"])
+        rest = fixed.rest
+        if rest is not None and "generator" in params:
+            rest = self.prior.gaussians(self.variables(params, fixed), Latent(params["anchor"][None]))
+        gaussians = add_detail(drawn, fixed.layout, params["detail"], rest)
         if twice:  # not by an index, whose gradient is a scatter
             gaussians, coefficients = jax.tree.map(
                 lambda x: jnp.concatenate([x, x[-twice:]]), (gaussians, coefficients)
             )
         if self.deformation is not None:
-            moved: Any = self.deformation.apply(
-                {"params": params["deformation"]}, gaussians, self._motion(coefficients, held), fixed.layout
-            )
+            gain = self.talker.gain
+            pose = pose_of(held, fixed.poses)
+            motion = Motion(coefficients.expression / gain, coefficients.lips / gain, pose)
+            moved: Any = self.deformation.apply({"params": params["deformation"]}, gaussians, motion, fixed.layout)
             gaussians = moved
         camera = self.prior.camera(label, size)
         return render(gaussians, camera, size=size, background=self.prior.background, rasteriser=self.rasteriser)
-
-    def _motion(self, coefficients: Coefficients, held: Float[Array, "V 25"]) -> Motion:
-        gain = self.talker.gain
-        return Motion(coefficients.expression / gain, coefficients.lips / gain, split_label(held)[0][:, :3, :3])

@@ -1,7 +1,7 @@
 """Which Gaussians a clip's training frames see, and which part of the face they belong to."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import jax
@@ -9,30 +9,29 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jax_talker.models.detail import Layout, add_detail, nothing
-from jax_talker.priors.base import Prior, Variables, draw
+from jax_talker.priors.base import Prior
 from jax_talker.rendering import FASTEST, Rasteriser, render
-from jax_talker.types import FrameBatch, Gaussians, Latent
+from jax_talker.types import FrameBatch, Gaussians
 
 FAINT = 0.01  # weighted pixels of a 128² picture, in the mean over frames: a Gaussian with so few is half unseen
 
 
 def layout_seen(
     prior: Prior,
-    variables: Variables,
-    anchor: Float[Array, "L D"],
+    drawn: Callable[[FrameBatch], Gaussians],
     layout: Layout,
     batches: Iterable[FrameBatch],
     rasteriser: Rasteriser = FASTEST,
 ) -> tuple[Layout, Rasteriser]:
-    """``layout`` with who is seen and which part of the face is whose, as the frames show the anchor's Gaussians.
+    """``layout`` with who is seen and which part of the face is whose, as the frames show what is ``drawn`` of them.
 
     Nobody counts as unseen for want of room: also returned is the rasteriser with what room was needed.
     """
-
-    bare = draw(prior, variables, Latent(anchor[None]))
-    gaussians = jax.jit(add_detail)(bare, layout, nothing(len(layout.parent)))
-    total, frames, size = jnp.zeros_like(gaussians.mean[0]), 0, 1
+    count = len(layout.parent)
+    person = jax.jit(lambda bare: add_detail(bare, layout, nothing(count)))
+    total, frames, size = jnp.zeros((count, 3)), 0, 1
     for batch in batches:
+        gaussians = person(drawn(batch))
         weights, rasteriser = _weights(prior, gaussians, batch, rasteriser)
         total = total + weights
         frames, size = frames + len(batch.index), batch.image.shape[1]
@@ -72,4 +71,4 @@ def _weights_of(
         return (shown.image * masks).sum(), shown.overflow
 
     slope, overflow = jax.grad(total, has_aux=True)(gaussians.rgb)
-    return slope[0], overflow
+    return slope.sum(0), overflow

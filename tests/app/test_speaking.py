@@ -14,6 +14,7 @@ from jax_talker.app.head_trainer import HeadTrainer
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.errors import UserError
 from jax_talker.models import detail
+from jax_talker.models.deformation import Poses
 from jax_talker.models.navigator import Coefficients
 from jax_talker.models.talker import Talker
 from jax_talker.priors import make_gghead
@@ -23,6 +24,8 @@ from jax_talker.training.objective import ImageLoss
 from jax_talker.training.state import create, direction
 from jax_talker.training.talking_head import Fixed, TalkingHead
 
+POSES = Poses(jnp.zeros(3), jnp.full(3, 0.4))
+
 SIZE = 24
 LABEL = jnp.asarray(np.tile(geometry.make_label(geometry.orbit(10, 0)), (speaking.Speaker.batch, 1)), jnp.float32)
 
@@ -31,7 +34,7 @@ LABEL = jnp.asarray(np.tile(geometry.make_label(geometry.orbit(10, 0)), (speakin
 def speaker(small_prior, make_frames):
     prior, variables = small_prior
     talker = Talker(prior.num_ws, prior.w_dim, expressions=3, lips=4, audio_features=6, hidden=(8,))
-    head, fixed = TalkingHead(prior, talker), Fixed(variables, detail.as_they_are(prior.num_gaussians))
+    head, fixed = TalkingHead(prior, talker), Fixed(variables, detail.as_they_are(prior.num_gaussians), POSES)
     some = make_frames([4, 5], talker.reach)
     params = head.init(jax.random.key(0), prior.mean_latent(variables), fixed.layout, some)
     return speaking.Speaker(head, fixed, params)
@@ -72,7 +75,7 @@ def test_another_persons_weights_are_no_other_program(speaker, small_prior, make
     prior, variables = small_prior
     other_prior = make_gghead(prior.config)
     other = jax.tree.map(lambda x: x + 1 if x.dtype.kind == "f" else x, (variables, speaker.params))
-    others = Fixed(other[0], speaker.fixed.layout)
+    others = Fixed(other[0], speaker.fixed.layout, POSES)
 
     def text(program, head, *given):
         leaves, tree = jax.tree.flatten(given)

@@ -14,8 +14,11 @@ from jax_talker.audio.level import block_power, gain_db
 from jax_talker.audio.logmel import LogMel
 from jax_talker.data.read.live import Tape
 from jax_talker.models import detail
+from jax_talker.models.deformation import Poses
 from jax_talker.models.talker import Talker
 from jax_talker.training.talking_head import Fixed, TalkingHead
+
+POSES = Poses(jnp.zeros(3), jnp.full(3, 0.4))
 
 SIZE = 24
 
@@ -25,7 +28,7 @@ def speaker(small_prior, make_frames):
     """A head whose mouth follows log-mel, by chance."""
     prior, variables = small_prior
     talker = Talker(prior.num_ws, prior.w_dim, expressions=3, lips=4, audio_features=6, hidden=(8,))
-    head, fixed = TalkingHead(prior, talker), Fixed(variables, detail.as_they_are(prior.num_gaussians))
+    head, fixed = TalkingHead(prior, talker), Fixed(variables, detail.as_they_are(prior.num_gaussians), POSES)
     some = make_frames([4, 5], talker.reach)
     some = replace(some, audio=jax.numpy.zeros((*some.audio.shape[:3], LogMel.num_features)))
     params = head.init(jax.random.key(0), prior.mean_latent(variables), fixed.layout, some)

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jax_talker.geometry import rotation_from_quat
+from jax_talker.geometry import make_label, orbit, rotation_from_quat
 from jax_talker.models import detail
-from jax_talker.models.deformation import POSE_RANGE, Blendshapes, DeformationField, Motion, pose_of
+from jax_talker.models.deformation import POSE_RANGE, Blendshapes, DeformationField, Motion, pose_of, poses_of
 from jax_talker.types import Gaussians
 
 N = 7
@@ -42,6 +42,19 @@ def same(a, b, **tolerance):
 def test_nothing_changes_nothing(gaussians):
     found = detail.add_detail(gaussians, detail.as_they_are(N), detail.nothing(N))
     same(found, gaussians, atol=1e-6)  # float32: opacities through logits and back
+
+
+def test_what_does_not_walk_rests(gaussians):
+    """By degrees; and a quaternion and its negative are one rotation."""
+    rest = jax.tree.map(lambda x: x[:1] + 0.01, gaussians)
+    layout = replace(detail.as_they_are(N), walks=jnp.zeros(N).at[2].set(1).at[3].set(0.5))
+    turned = replace(gaussians, quat=gaussians.quat * jnp.array([1.0, -1.0])[:, None, None])
+    found = detail.add_detail(turned, layout, detail.nothing(N), rest)
+    same(found.mean[:, 0], jnp.broadcast_to(rest.mean[:, 0], (2, 3)), atol=1e-6)
+    same(found.mean[:, 2], gaussians.mean[:, 2], atol=1e-6)
+    same(found.mean[:, 3], (gaussians.mean[:, 3] + rest.mean[:, 3]) / 2, atol=1e-6)
+    straight = detail.add_detail(gaussians, layout, detail.nothing(N), rest)
+    same(rotation_from_quat(found.quat), rotation_from_quat(straight.quat), atol=1e-5)
 
 
 def test_what_is_unseen_neither_changes_nor_learns(gaussians):
@@ -91,7 +104,7 @@ def test_size_is_in_usual_units():
 
 
 FORMS = {"blendshapes": Blendshapes(N, 2, 3, pose="all"), "field": DeformationField(hidden=(8,))}
-HELD = jnp.broadcast_to(jnp.diag(jnp.array([1.0, -1.0, -1.0])), (2, 3, 3))
+STRAIGHT = jnp.zeros((2, 5))
 
 
 @pytest.fixture(params=FORMS)
@@ -99,14 +112,14 @@ def field(request, gaussians):
     """(a form, its fresh parameters, perturbed ones)"""
     form = FORMS[request.param]
     params = form.init(
-        jax.random.key(0), gaussians, Motion(normal(5, 2, 4), normal(6, 2, 5), HELD), detail.as_they_are(N)
+        jax.random.key(0), gaussians, Motion(normal(5, 2, 4), normal(6, 2, 5), STRAIGHT), detail.as_they_are(N)
     )
     return form, params, jax.tree.map(lambda x: x + 0.3 * normal(8, *x.shape), params)
 
 
 def test_a_field_starts_as_the_identity(field, gaussians):
     form, fresh, alive = field
-    motion = Motion(normal(5, 2, 4), normal(6, 2, 5), HELD)
+    motion = Motion(normal(5, 2, 4), normal(6, 2, 5), STRAIGHT)
     layout = replace(detail.as_they_are(N), upper=jnp.full(N, 0.5), lower=jnp.full(N, 0.5))  # all of it is face
     same(form.apply(fresh, gaussians, motion, layout), gaussians, atol=1e-6)
     moved = form.apply(alive, gaussians, motion, layout)
@@ -120,7 +133,7 @@ def test_a_field_obeys_the_masks(field, gaussians):
     layout = detail.as_they_are(N)
     upper, lower = layout.upper.at[0].set(1).at[2:].set(0.5), layout.lower.at[1].set(1).at[2:].set(0.5)
     layout = replace(layout, upper=upper, lower=lower, seen=layout.seen.at[2].set(0))
-    show = lambda e, p: form.apply(alive, gaussians, Motion(e, p, HELD), layout)  # noqa: E731
+    show = lambda e, p: form.apply(alive, gaussians, Motion(e, p, STRAIGHT), layout)  # noqa: E731
     expression, lips = normal(5, 2, 4), normal(6, 2, 5)
     base, spoken, frowned = show(expression, lips), show(expression, -lips), show(-expression, lips)
     changed = lambda a, b: np.asarray(jnp.abs(a.mean - b.mean).max((0, 2)) > 1e-7)  # noqa: E731
@@ -132,11 +145,11 @@ def test_a_field_obeys_the_masks(field, gaussians):
 def test_speech_moves_the_face_alone(gaussians):
     """Blendshapes leave hair and neck alone, and fade in over the face's edge."""
     form = FORMS["blendshapes"]
-    motion = Motion(normal(5, 2, 4), normal(6, 2, 5), HELD)
+    motion = Motion(normal(5, 2, 4), normal(6, 2, 5), STRAIGHT)
     layout = detail.as_they_are(N)
     layout = replace(layout, lower=layout.lower.at[:].set(0).at[1].set(1 / 12).at[2].set(1 / 6), upper=0 * layout.upper)
     alive = jax.tree.map(lambda x: x + 0.3, form.init(jax.random.key(0), gaussians, motion, layout))
-    still = jax.tree.map(jnp.zeros_like, motion)._replace(held=HELD)
+    still = jax.tree.map(jnp.zeros_like, motion)._replace(pose=STRAIGHT)
     moved = form.apply(alive, gaussians, motion, layout).mean - form.apply(alive, gaussians, still, layout).mean
     size = np.linalg.norm(moved, axis=-1)
     assert size[:, 2].min() > 1e-3
@@ -144,26 +157,36 @@ def test_speech_moves_the_face_alone(gaussians):
     np.testing.assert_allclose(np.delete(size, [1, 2], axis=1), 0, atol=1e-7)
 
 
-def test_the_pose_counts_and_is_bounded(field, gaussians):
+def test_the_pose_counts(field, gaussians):
     form, _, alive = field
-    turned = lambda yaw: HELD.at[:, 0, 2].set(yaw)  # noqa: E731
-    show = lambda held: form.apply(  # noqa: E731
-        alive, gaussians, Motion(normal(5, 2, 4), normal(6, 2, 5), held), detail.as_they_are(N)
+    show = lambda pose: form.apply(  # noqa: E731
+        alive, gaussians, Motion(normal(5, 2, 4), normal(6, 2, 5), pose), detail.as_they_are(N)
     )
-    assert jnp.abs(show(turned(0.2)).mean - show(HELD).mean).max() > 1e-5
-    same(show(turned(POSE_RANGE)), show(turned(0.9)), atol=1e-7)
-    assert not pose_of(HELD).any()
+    assert jnp.abs(show(STRAIGHT + 0.5).mean - show(STRAIGHT).mean).max() > 1e-5
+
+
+def test_the_pose_is_in_units_of_the_persons_turns():
+    """Zero at their mean pose, bounded far from it, and the tracker's noise is no turn."""
+    yaws = [0.0, 5.0, 10.0, 15.0]
+    label = lambda yaw: jnp.asarray(make_label(orbit(yaw, 0)), jnp.float32)[None]  # noqa: E731
+    poses = poses_of(jnp.concatenate([label(yaw) for yaw in yaws]))
+    found = np.array([pose_of(label(yaw), poses)[0] for yaw in (7.5, 7.5 + np.std(yaws), 60, 90)])
+    np.testing.assert_allclose(found[0], 0, atol=0.02)
+    np.testing.assert_allclose(np.abs(found[1, [0, 3]]), [1, 0.5], atol=0.03)  # sines of angles this small
+    np.testing.assert_allclose(np.abs(found[2:, 0]), POSE_RANGE)
+    still = poses_of(jnp.concatenate([label(yaw) for yaw in (0, 0.01)]))
+    np.testing.assert_allclose(still.deviation, 0.02)
 
 
 @pytest.mark.parametrize(("pose", "recoloured"), [("outside", False), ("shaded", True)])
 def test_the_pose_may_be_kept_out_of_the_face(gaussians, pose, recoloured):
     """Only what lies outside the face moves; light that turns with the head may change colours everywhere."""
     form = Blendshapes(N, 2, 3, pose=pose)
-    still = Motion(jnp.zeros((2, 4)), jnp.zeros((2, 5)), HELD)
+    still = Motion(jnp.zeros((2, 4)), jnp.zeros((2, 5)), STRAIGHT)
     layout = detail.as_they_are(N)
     alive = jax.tree.map(lambda x: x + 0.3, form.init(jax.random.key(0), gaussians, still, layout))
     layout = replace(layout, upper=layout.upper.at[0].set(1), lower=layout.lower.at[1].set(1))
-    turned = form.apply(alive, gaussians, still._replace(held=HELD.at[:, 0, 2].set(0.2)), layout)
+    turned = form.apply(alive, gaussians, still._replace(pose=STRAIGHT.at[:, 0].set(0.5)), layout)
 
     def changed(name):
         amount = np.abs(getattr(turned, name) - getattr(gaussians, name))

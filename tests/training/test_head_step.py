@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jax_talker.models import detail
-from jax_talker.models.deformation import Blendshapes, DeformationField
+from jax_talker.models.deformation import Blendshapes, DeformationField, Poses
 from jax_talker.models.talker import Talker
 from jax_talker.training import cameras, head_step
 from jax_talker.training.drawn import DrawnFrames
@@ -18,6 +18,8 @@ from jax_talker.training.objective import ImageLoss
 from jax_talker.training.state import cosine, create, direction
 from jax_talker.training.talking_head import Fixed, TalkingHead
 from jax_talker.types import Latent
+
+POSES = Poses(jnp.zeros(3), jnp.full(3, 0.4))
 
 OPTIMISER = direction()
 LOSS = ImageLoss(1.0, 0.2)
@@ -35,7 +37,7 @@ def head(small_prior):
 @pytest.fixture(scope="module")
 def fixed(small_prior):
     prior, variables = small_prior
-    return Fixed(variables, detail.as_they_are(prior.num_gaussians))
+    return Fixed(variables, detail.as_they_are(prior.num_gaussians), POSES)
 
 
 def perturbed(params, seed=5):
@@ -215,6 +217,28 @@ def test_gradients_find_labels_that_are_off(head, fixed, started, make_frames, o
     units = jnp.array([cameras.TURN_UNIT] * 3 + [cameras.SHIFT_UNIT] * 3)
     left = jnp.linalg.norm((state.params["camera"] - offset) / units) / jnp.linalg.norm(offset / units)
     assert left < 0.4, left  # 1 where nothing is found
+
+
+def test_what_does_not_walk_is_drawn_by_the_anchor(small_prior, fixed, started, make_frames):
+    """Wherever coefficients lead; by the generator that is being tuned, where one is."""
+    prior, variables = small_prior
+    head = TalkingHead(prior, Talker(prior.num_ws, prior.w_dim, 3, 4, audio_features=6, hidden=(8,)))
+    i = make_frames([4, 5], head.talker.reach)
+    params = {name: perturbed(value) if name == "talker" else value for name, value in started.items()}
+    rest = prior.gaussians(variables, Latent(started["anchor"][None]))
+    still = replace(fixed, layout=replace(fixed.layout, walks=0 * fixed.layout.walks), rest=rest)
+    far = jax.tree.map(lambda x: 5 + x, head.seen(params, i.expression, i.lips))
+    zero = jax.tree.map(jnp.zeros_like, far)
+
+    def image(params, fixed, coefficients):
+        return head.show(params, fixed, coefficients, i.label, i.label, 24).image
+
+    image = jax.jit(image)
+    assert jnp.abs(image(params, fixed, far) - image(params, fixed, zero)).max() > 0.05  # all of it walks
+    np.testing.assert_allclose(image(params, still, far), image(params, fixed, zero), atol=1e-6)
+    tuned = params | {"generator": jax.tree.map(lambda x: 1.05 * x, variables["params"])}
+    np.testing.assert_allclose(image(tuned, still, far), image(tuned, fixed, zero), atol=1e-6)
+    assert jnp.abs(image(tuned, still, far) - image(params, still, far)).max() > 0.01
 
 
 def test_encoders_learn_from_what_landmarks_show(head, started, make_frames):

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jax_talker.models import detail
 from jax_talker.rendering import FASTEST, Rasteriser
 from jax_talker.training import visibility
-from jax_talker.types import Gaussians
+from jax_talker.types import Gaussians, Latent
 
 BELOW, ABOVE, WALL, BEHIND, OUTSIDE = range(5)
 
@@ -59,11 +60,25 @@ def test_want_of_room_hides_nobody(small_prior, make_frames):
     np.testing.assert_allclose(found, weights(small_prior, [frames]), rtol=1e-3, atol=1e-3)
 
 
+def test_each_frame_shows_its_own_gaussians(small_prior, make_frames):
+    """What is hidden in one frame and seen in another (teeth) counts as seen."""
+    frames = make_frames([0, 1])
+    shown, layout = scene(), detail.as_they_are(7)
+    hidden = replace(shown, mean=shown.mean.at[:, BELOW, 2].set(-0.3))
+    pair = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), shown, hidden)
+    once, never, always = (
+        visibility.layout_seen(small_prior[0], lambda batch, x=x: x, layout, [frames])[0].seen[BELOW]
+        for x in (pair, hidden, shown)
+    )
+    assert never < 0.1 < 0.5 < once < always
+
+
 def test_a_layout_is_between_zero_and_one(small_prior, make_frames):
     prior, variables = small_prior
     layout = detail.as_they_are(prior.num_gaussians)
     frames = halves(make_frames([0, 1]))
-    found, used = visibility.layout_seen(prior, variables, prior.mean_latent(variables), layout, [frames, frames])
+    mean = prior.gaussians(variables, Latent(prior.mean_latent(variables)[None]))
+    found, used = visibility.layout_seen(prior, lambda batch: mean, layout, [frames, frames])
     assert used == FASTEST  # there was room
     for name in ("seen", "upper", "lower"):
         assert 0 <= getattr(found, name).min() <= getattr(found, name).max() <= 1 + 1e-5, name
