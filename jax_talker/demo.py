@@ -55,7 +55,7 @@ def main() -> None:
 
         words = speech.speak(SPEECH.value, np.random.default_rng([SEED.value, 1]), scene.voice)
         for camera in ("front", "spiral"):
-            script = talking.script_for(words.sound, camera, clip=clip, seed=SEED.value)
+            script = talking.script_for(words.sound, camera, held=speaker.usual, clip=clip, seed=SEED.value)
             made = talking.frames(config, speaker, script, clip.size)
             shown = progress(made, total=len(script.label), desc=camera)
             write_video(folder.root / f"{camera}.mp4", shown, sound=script.sound)

@@ -77,7 +77,7 @@ def _render(audio: Path) -> None:
         sound = script.sound
     else:
         given = open_sound(audio)
-        script = talking.script_for(speech_of(given), CAMERA.value, clip=clip, seed=SEED.value)
+        script = talking.script_for(speech_of(given), CAMERA.value, held=speaker.usual, clip=clip, seed=SEED.value)
         sound = replace(given, seconds=len(script.label) / FPS)  # as it was given; the script's is for the model
     size = SIZE.value or (clip.size if clip is not None else folder.clip_size)
     made = talking.frames(config, speaker, script, size)
@@ -99,13 +99,13 @@ def _stream() -> None:
     size = SIZE.value or folder.clip_size
     if not size or CAMERA.value in ("clip", "spiral"):
         raise UserError("--stream needs a camera that stands still, and --size in runs of earlier versions")
-    label, held = (talking.camera_path(camera, 1)[0].astype(np.float32) for camera in (CAMERA.value, "front"))
+    label = talking.camera_path(CAMERA.value, 1)[0].astype(np.float32)
     stream = streaming.Stream(
         speaker,
         builders.extractor(config),
         label,
         size,
-        held=held,
+        held=speaker.usual,
         smoothing=config.render.smoothing,
         gain=GAIN.value,
         at_once=AT_ONCE.value,

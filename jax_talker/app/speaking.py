@@ -57,6 +57,11 @@ class Speaker:
         return self.head.talker.reach
 
     @property
+    def usual(self) -> np.ndarray:
+        """The EG3D label [25] under which the person holds the head mostly."""
+        return np.asarray(self.fixed.poses.usual)
+
+    @property
     def rest(self) -> Coefficients:
         """The canonical face [batch]: eyes open, mouth at rest."""
         talker = self.head.talker

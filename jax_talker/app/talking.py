@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float32
 
 from jax_talker import geometry
 from jax_talker.app import builders
@@ -30,7 +31,7 @@ class Script:
 
     sound: np.ndarray  # [samples] 16 kHz
     label: np.ndarray  # [T, 25] of the camera that looks
-    held: np.ndarray  # [T, 25] under which the head is held: the filming camera's, or the frontal one's
+    held: np.ndarray  # [T, 25] under which the head is held: the filming camera's, or the person's usual one
     blink: np.ndarray  # [T]
     boundaries: Sequence[int] = ()  # frames with which another recording begins, where it is a piece of a joined clip
     truth: np.ndarray | None = None  # frame numbers [T] of the clip to show beside, where there is one
@@ -58,14 +59,19 @@ def camera_path(spec: str, frames: int, clip: Clip | None = None) -> np.ndarray:
     return np.tile(geometry.make_label(geometry.orbit(yaw, pitch)), (frames, 1))
 
 
-def script_for(sound: np.ndarray, camera: str, *, clip: Clip | None, seed: int) -> Script:
-    """Speech of anyone: a camera path and natural blinks, which do not depend on the sound."""
+def script_for(
+    sound: np.ndarray, camera: str, *, held: Float32[np.ndarray, "25"], clip: Clip | None, seed: int
+) -> Script:
+    """Speech of anyone: a camera path and natural blinks, which do not depend on the sound.
+
+    The head is held as under the label ``held`` (Speaker.usual), with ``camera='clip'`` as in the clip.
+    """
     frames = num_video_frames(len(sound))
     label = camera_path(camera, frames, clip).astype(np.float32)
     return Script(
         sound=sound,
         label=label,
-        held=label if camera == "clip" else camera_path("front", frames).astype(np.float32),
+        held=label if camera == "clip" else np.resize(held, label.shape),
         blink=blinks(frames, np.random.default_rng(seed)).astype(np.float32),
     )
 

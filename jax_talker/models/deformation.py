@@ -37,7 +37,7 @@ class Motion(NamedTuple):
 class Poses:
     """How a person holds the head while being filmed, in sines of yaw, pitch, roll: the unit of what follows them."""
 
-    mean: Float[Array, "3"]
+    usual: Float[Array, "25"]  # the EG3D label under which they hold it most as they do on average
     deviation: Float[Array, "3"]
 
 
@@ -49,15 +49,17 @@ def _sines(held: Float[Array, "B 25"]) -> Float[Array, "B 3"]:
 def poses_of(held: Float[Array, "T 25"]) -> Poses:
     """Those of frames, by their EG3D labels."""
     sines = _sines(held)
-    return Poses(sines.mean(0), jnp.maximum(sines.std(0), LEAST_DEVIATION))
+    deviation = jnp.maximum(sines.std(0), LEAST_DEVIATION)
+    away = ((sines - sines.mean(0)) / deviation) ** 2
+    return Poses(held[away.sum(-1).argmin()], deviation)
 
 
 def pose_of(held: Float[Array, "B 25"], poses: Poses) -> Float[Array, "B 5"]:
-    """Yaw, pitch and roll in the person's deviations and two squares, bounded; zero for their mean pose.
+    """Yaw, pitch and roll in the person's deviations and two squares, bounded; zero for their usual pose.
 
     In units of the person's own turns, or shapes of a head that hardly turns would learn as many times more slowly.
     """
-    linear = jnp.clip((_sines(held) - poses.mean[None]) / poses.deviation[None], -POSE_RANGE, POSE_RANGE)
+    linear = jnp.clip((_sines(held) - _sines(poses.usual[None])) / poses.deviation[None], -POSE_RANGE, POSE_RANGE)
     return jnp.concatenate([linear, linear[:, :2] ** 2 / 2], -1)
 
 

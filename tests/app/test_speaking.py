@@ -24,7 +24,7 @@ from jax_talker.training.objective import ImageLoss
 from jax_talker.training.state import create, direction
 from jax_talker.training.talking_head import Fixed, TalkingHead
 
-POSES = Poses(jnp.zeros(3), jnp.full(3, 0.4))
+POSES = Poses(jnp.asarray(geometry.make_label(geometry.orbit(0, 0)), jnp.float32), jnp.full(3, 0.4))
 
 SIZE = 24
 LABEL = jnp.asarray(np.tile(geometry.make_label(geometry.orbit(10, 0)), (speaking.Speaker.batch, 1)), jnp.float32)

@@ -19,7 +19,7 @@ from jax_talker.training.state import cosine, create, direction
 from jax_talker.training.talking_head import Fixed, TalkingHead
 from jax_talker.types import Latent
 
-POSES = Poses(jnp.zeros(3), jnp.full(3, 0.4))
+POSES = Poses(jnp.asarray(geometry.make_label(geometry.orbit(0, 0)), jnp.float32), jnp.full(3, 0.4))
 
 OPTIMISER = direction()
 LOSS = ImageLoss(1.0, 0.2)

@@ -149,7 +149,7 @@ def _generalization(heads: Sequence[Head], names: Sequence[str], audio: Sequence
     for head in heads:
         found = {}
         for name, sound in sounds.items():
-            script = talking.script_for(sound, "spiral", clip=head.clip, seed=0)
+            script = talking.script_for(sound, "spiral", held=head.speaker.usual, clip=head.clip, seed=0)
             shown = head.shown(name, script)
             found[name] = judge(head.setting(shown, shown), names, bar)
         out.append(Row(head.name, found))
