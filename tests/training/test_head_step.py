@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jax_talker import geometry
 from jax_talker.models import detail
 from jax_talker.models.deformation import Blendshapes, DeformationField, Poses
 from jax_talker.models.talker import Talker
