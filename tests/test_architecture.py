@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 OURS = ("jax_talker", "kernels", "configs", "converters")
 EVERYONE = {"jax_talker", "jax_talker.types", "jax_talker.geometry", "jax_talker.errors"}
-PROGRAMS = {"prepare", "personalize", "train", "render", "evaluate", "demo"}
+PROGRAMS = {"__main__", "talk", "prepare", "personalize", "train", "render", "export", "evaluate", "demo"}
 
 # The rooms of data: each imports only those before it.
 ORDER = ("clip", "read", "track", "camera", "cut", "check", "preparation")
@@ -61,7 +61,9 @@ FILMING = {
     *("jax_talker.app.prior_training", "jax_talker.app.people_training"),
 }
 MADE_UP = {"jax_talker.procedural", "jax_talker.people"}  # the rooms of people who were never born
-INFERENCE = ("jax_talker.render", "jax_talker.evaluate", "jax_talker.app.talking", "jax_talker.app.evaluating")
+INFERENCE = tuple(
+    f"jax_talker.{name}" for name in ("talk", "render", "export", "evaluate", "app.talking", "app.evaluating")
+)
 
 # third-party package → the only places that may import it
 ONE_IMPORTER = {
