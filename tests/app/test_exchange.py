@@ -1,6 +1,7 @@
 """What goes to other tools and comes back: camera paths, coefficients, backgrounds."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -13,6 +14,7 @@ from jax_talker.app import camera_files, compositing, exporting, scripting, talk
 from jax_talker.app.coefficient_files import Motion, load_motion, save_motion
 from jax_talker.app.person import FILE as PERSON
 from jax_talker.app.run_folder import RunFolder
+from jax_talker.app.speaking import Speaker
 from jax_talker.app.talking import Script
 from jax_talker.errors import UserError
 from jax_talker.models.navigator import Coefficients
@@ -101,14 +103,14 @@ def test_a_motion_is_as_long_as_its_sound():
     held = geometry.make_label(geometry.spiral(25)).astype(np.float32)
     motion = Motion(Coefficients(jnp.zeros((25, 3)), jnp.ones((25, 4))), held)
     script = Script(np.zeros(16_000), held[:25], held[:25], np.zeros(25))
-    asked = scripting.Asked(audio="a.wav", camera="yaw=10", coefficients="m.npz")
+    asked = scripting.Asked(audio=Path("a.wav"), camera="yaw=10", coefficients="m.npz")
     moved = scripting._moved(script, motion, asked, None)
     np.testing.assert_array_equal(moved.held, held)
     assert moved.coefficients is motion.coefficients
     assert moved.label.shape == (25, 25)
     with pytest.raises(UserError, match=r"lasts 1\.00 s, the sound 2\.00 s"):
         scripting._moved(Script(np.zeros(32_000), held, held, np.zeros(50)), motion, asked, None)
-    speaker = SimpleNamespace()
+    speaker = object.__new__(Speaker)
     assert talking.moving(None, speaker, moved) is motion.coefficients  # nothing is heard
 
 
@@ -150,8 +152,11 @@ def test_layers_are_what_stands_before_the_background(monkeypatch):
     image = colour + (1 - alpha[..., None]) * behind + 0.001
     shown = SimpleNamespace(image=np.stack([image, image]), alpha=np.stack([alpha, alpha]))
     monkeypatch.setattr(talking, "rendered", lambda *_: iter([(shown, 1)]))
-    speaker = SimpleNamespace(head=SimpleNamespace(prior=SimpleNamespace(background=tuple(behind.tolist()))))
-    ((found, covered),) = talking.layers(speaker, None, None, 16)
+    speaker = object.__new__(Speaker)
+    speaker.head = SimpleNamespace(prior=SimpleNamespace(background=tuple(behind.tolist())))
+    nothing = np.zeros(0)
+    motion, script = Coefficients(jnp.zeros((1, 1)), jnp.zeros((1, 1))), Script(nothing, nothing, nothing, nothing)
+    ((found, covered),) = talking.layers(speaker, motion, script, 16)
     np.testing.assert_allclose(found, np.minimum(colour + 0.001 * (alpha > 0)[..., None], alpha[..., None]), atol=1e-6)
     np.testing.assert_array_equal(covered, alpha)
 

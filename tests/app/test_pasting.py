@@ -6,6 +6,7 @@ import pytest
 
 from jax_talker.app import pasting
 from jax_talker.data.camera.crop import Crop
+from jax_talker.data.clip.clip import Clip
 from jax_talker.data.read.video import read_frames, write_video
 from jax_talker.errors import UserError
 
@@ -13,30 +14,31 @@ SIZE, WIDTH, HEIGHT, FRAMES, FIRST = 64, 160, 120, 60, 5
 SKIN, COAT = np.float32([210, 160, 130]), np.float32([40, 40, 90])
 
 
-class FilmedClip:
-    """What pasting wants to know of a clip: a head that moves before a wall with a pattern, above a body."""
-
-    root, frames, size = "clip", FRAMES - FIRST, SIZE
+class FilmedClip(Clip):
+    """A head that moves before a wall with a pattern, above a body; nothing of it lies on disk but the film."""
 
     def __init__(self, folder):
+        self.__dict__.update(root=folder, frames=FRAMES - FIRST, size=SIZE, view_names=(), folder="", job="")
+        self.__dict__.update(self.filmed(folder))
+
+    def filmed(self, folder):
         y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
-        self.wall = np.dstack([120 + 60 * np.sin(x / 9), 120 + 60 * np.sin(y / 7), 140 + 0 * x])
-        self.centres = [np.array([80 + 18 * np.sin(t / 9), 50 + 5 * np.cos(t / 7)]) for t in range(FRAMES)]
-        self.pictures, self.heads = [], []
-        for cx, cy in self.centres:
+        wall = np.dstack([120 + 60 * np.sin(x / 9), 120 + 60 * np.sin(y / 7), 140 + 0 * x])
+        centres = [np.array([80 + 18 * np.sin(t / 9), 50 + 5 * np.cos(t / 7)]) for t in range(FRAMES)]
+        pictures, heads = [], []
+        for cx, cy in centres:
             head = np.clip(26.5 - np.hypot(x - cx, (y - cy) * 0.8), 0, 1)
             neck = np.clip(10.5 - np.abs(x - cx), 0, 1) * (y > cy)
             body = np.clip(40.5 - np.abs(x - cx), 0, 1) * (y > cy + 40)
-            picture = self.wall * (1 - body[..., None]) + COAT * body[..., None]
+            picture = wall * (1 - body[..., None]) + COAT * body[..., None]
             own = np.maximum(head, neck * (1 - body))
-            self.pictures.append(picture * (1 - own[..., None]) + SKIN * own[..., None])
-            self.heads.append(np.maximum(own, body))
-        self.video = folder / "film.mp4"
-        write_video(self.video, [p.astype(np.uint8) for p in self.pictures], crf=4)
-        self.crops = [Crop(c, 90.0) for c in self.centres[FIRST:]]
-        crop = np.array([[*c.centre, c.side] for c in self.crops], np.float32)
-        self.arrays = {"crop": crop}
-        self.source = {"start": FIRST / 25, "size": [WIDTH, HEIGHT]}
+            pictures.append(picture * (1 - own[..., None]) + SKIN * own[..., None])
+            heads.append(np.maximum(own, body))
+        video = write_video(folder / "film.mp4", [p.astype(np.uint8) for p in pictures], crf=4)
+        crops = [Crop(c, 90.0) for c in centres[FIRST:]]
+        arrays = {"crop": np.array([[*c.centre, c.side] for c in crops], np.float32)}
+        film = {"wall": wall, "centres": centres, "pictures": pictures, "heads": heads, "video": video, "crops": crops}
+        return {**film, "arrays": arrays, "source": {"start": FIRST / 25, "size": [WIDTH, HEIGHT]}}
 
     def masks(self, index):
         alpha = self.crops[index].cut((self.heads[index + FIRST][..., None] * 255).astype(np.uint8), SIZE)

@@ -42,7 +42,7 @@ def test_turned_over_it_looks_the_same_from_the_turned_camera(tmp_path, degree):
     own = head(degree)
     save_splats(tmp_path / "head.ply", own)
     read = read_ply(tmp_path / "head.ply")
-    turned = Gaussians(*(jnp.asarray(x) for x in (read.means, read.quats, read.scales, read.opacities)), sh=read.sh)
+    turned = Gaussians(*map(jnp.asarray, read[:4]), sh=jnp.asarray(read.sh))
     np.testing.assert_allclose(seen(turned, HALF_TURN), seen(own, np.eye(4)), atol=2e-5)
     assert np.abs(seen(turned, np.eye(4)) - seen(own, np.eye(4))).max() > 0.1
     save_splats(tmp_path / "head.ply", own, y_down=False)

@@ -21,7 +21,7 @@ def discs(count=10):
     return [np.dstack([rgb, 255 * (np.hypot(x - 40 - t, y - 45) < 30)]).astype(np.uint8) for t in range(count)]
 
 
-@pytest.mark.parametrize(("suffix", "colour", "alpha"), [(".webm", 2.5, 0.2), (".mov", 0.1, 0.01)])
+@pytest.mark.parametrize(("suffix", "colour", "alpha"), [(".webm", 2.5, 1.0), (".mov", 0.1, 0.01)])
 def test_what_is_transparent_comes_back(tmp_path, suffix, colour, alpha):
     """ProRes 4444 within rounding; VP9 at half the resolution of colour."""
     frames = discs()
