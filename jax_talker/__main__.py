@@ -7,6 +7,7 @@ train         a talking head from a clip folder
 render        any sound → a video of a trained head
 export        a speaking head's frames as .ply files of Gaussians
 evaluate      scores of a trained head, or of a video
+detect        was a video made by this program
 demo          all of it on a made-up person
 convert       checkpoints of others → priors and weights (python -m converters)
 """
@@ -17,7 +18,7 @@ import sys
 PROGRAMS = {
     **{
         name: f"jax_talker.{name}"
-        for name in ("talk", "prepare", "personalize", "train", "render", "export", "evaluate", "demo")
+        for name in ("talk", "prepare", "personalize", "train", "render", "export", "evaluate", "detect", "demo")
     },
     "convert": "converters",
 }

@@ -22,16 +22,18 @@ from jax_talker.app import (
     camera_files,
     compositing,
     navigating,
+    publishing,
     scripting,
     showing,
     streaming,
     talking,
 )
+from jax_talker.app.publishing import Provenance
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.data.clip.clip import FPS
 from jax_talker.data.read import stdin
 from jax_talker.data.read.live import Tape, live_sound
-from jax_talker.data.read.video import check_video_path, write_video
+from jax_talker.data.read.video import check_video_path
 from jax_talker.errors import UserError, check_writable
 from jax_talker.training.log import progress
 
@@ -69,6 +71,10 @@ STREAM = flags.DEFINE_bool(
 )
 GAIN = flags.DEFINE_float("gain", None, "dB that bring streamed speech to -26 dBFS; unset: found while listening.")
 AT_ONCE = flags.DEFINE_integer("at_once", 2, "Frames drawn at once while streaming.", lower_bound=1)
+PROVENANCE = flags.DEFINE_enum(
+    "provenance", "on", ["on", "off"], "off: no invisible mark and no content credentials; it is written down."
+)
+CERTIFICATE = flags.DEFINE_list("certificate", None, "chain.pem,key.pem to sign with (default: a self-made one).")
 SEED = flags.DEFINE_integer("seed", 0, "Of the blinks that new speech gets.")
 
 
@@ -83,14 +89,15 @@ def main() -> None:
         raise UserError("--paste-back has its own camera and background: those of the video")
     for path in filter(None, (CAMERA_OUT.value, COEFFICIENTS_OUT.value)):
         check_writable(Path(path).resolve().parent, path)
+    provenance = publishing.asked_for(PROVENANCE.value, CERTIFICATE.value)
     if AUDIO.value is None:
-        _render(None)
+        _render(None, provenance)
         return
     with stdin.as_file(AUDIO.value) as audio:
-        _render(audio)
+        _render(audio, provenance)
 
 
-def _render(audio: Path | None) -> None:
+def _render(audio: Path | None, provenance: Provenance) -> None:
     folder = RunFolder(Path(RUN.value))
     config: Any = ConfigDict(folder.config(quickstart.get_config().to_dict()))
     config.data.features_weights = folder.find_features(WEIGHTS.value)
@@ -109,7 +116,7 @@ def _render(audio: Path | None) -> None:
     if COEFFICIENTS_OUT.value:
         opened = opened.keep_motion(Path(COEFFICIENTS_OUT.value))
     shown = progress(showing.frames(opened, BACKGROUND.value, PASTE_BACK.value), total=count, desc="render")
-    write_video(OUT.value, shown, sound=opened.sound)
+    publishing.publish(OUT.value, shown, sound=opened.sound, folder=folder, provenance=provenance)
     print(f"wrote {OUT.value}: {count} frames, {count / FPS:.2f} s")
 
 
@@ -145,11 +152,12 @@ def _stream() -> None:
     say(f"listening to {AUDIO.value}; frames of {size}² at {FPS} fps follow {stream.latency:.3f} s behind")
     tape = Tape()
     frames = streaming.listen(stream, live_sound(AUDIO.value), tape, say)
+    provenance = publishing.asked_for(PROVENANCE.value, CERTIFICATE.value)
     if not raw:
-        write_video(OUT.value, frames, sound=tape)
+        publishing.publish(OUT.value, frames, sound=tape, folder=folder, provenance=provenance)
         print(f"wrote {OUT.value}")
         return
-    for frame in frames:
+    for frame in publishing.marked(frames, folder, provenance):
         sys.stdout.buffer.write(frame.tobytes())
         sys.stdout.buffer.flush()
 

@@ -21,6 +21,7 @@ from jax_talker import cli
 from jax_talker.app.compositing import TRANSPARENT
 from jax_talker.app.in_one_go.making import Wish, make
 from jax_talker.app.in_one_go.times import Times
+from jax_talker.app.publishing import asked_for
 from jax_talker.data.preparation.options import Options
 from jax_talker.data.read import model_files, stdin
 from jax_talker.data.read.video import check_video_path
@@ -42,6 +43,10 @@ LANDMARK_MODEL = flags.DEFINE_string("landmark_model", None, "MediaPipe's face_l
 MATTE_MODEL = flags.DEFINE_string("matte_model", None, "MediaPipe's selfie segmenter, where it is not found.")
 FETCH = flags.DEFINE_bool("fetch", False, "Fetch MediaPipe's models from Google where they are missing.")
 ANYWAY = flags.DEFINE_bool("anyway", False, "Train although the doctor says that the video will not do.")
+PROVENANCE = flags.DEFINE_enum(
+    "provenance", "on", ["on", "off"], "off: no invisible mark and no content credentials; it is written down."
+)
+CERTIFICATE = flags.DEFINE_list("certificate", None, "chain.pem,key.pem to sign with (default: a self-made one).")
 SEED = flags.DEFINE_integer("seed", 0, "Of the blinks.")
 GIVEN = ("video", "speech")  # flags that may be given without their names, in this order
 
@@ -67,6 +72,7 @@ def main() -> None:
                 anyway=ANYWAY.value,
                 background=BACKGROUND.value,
                 paste_back=PASTE_BACK.value,
+                provenance=asked_for(PROVENANCE.value, CERTIFICATE.value),
             )
             make(wish, config(), options, tqdm.write, Times(model_files.own_folder().parent))
     except KeyboardInterrupt:

@@ -10,6 +10,7 @@ from jax_talker.app.in_one_go import person_folder
 from jax_talker.app.in_one_go.display import Display, QuietLog
 from jax_talker.app.in_one_go.times import Part, Times, in_words
 from jax_talker.app.in_one_go.verdict import hopeless, verdict
+from jax_talker.app.publishing import ON, Provenance, publish
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.app.scripting import Opened
 from jax_talker.data.clip.clip import FPS
@@ -19,7 +20,6 @@ from jax_talker.data.preparation.preparation import check_clip, prepare_clip
 from jax_talker.data.read.audio import num_video_frames, speech_of
 from jax_talker.data.read.footage import VideoFootage
 from jax_talker.data.read.sound import open_sound
-from jax_talker.data.read.video import write_video
 from jax_talker.errors import UserError
 
 PREPARING = ("finding the face", "refining poses", "learning colours", "cutting it out")
@@ -43,6 +43,7 @@ class Wish:
     anyway: bool = False  # train on a video that the doctor gives up
     background: str | None = None  # compositing.composer; None: white
     paste_back: bool = False  # the head back in the video, under its own cameras
+    provenance: Provenance = ON
 
 
 def make(
@@ -87,7 +88,8 @@ def make(
             given = replace(sound, seconds=count / FPS)  # as it was given
             opened = Opened(config, folder, speaker, seen, script, given, config.prepare.size)
             frames = showing.frames(opened, wish.background, str(wish.video) if wish.paste_back else None)
-            write_video(wish.out, display.things(frames, SPEAKING, count, 0), sound=given)
+            shown = display.things(frames, SPEAKING, count, 0)
+            publish(wish.out, shown, sound=given, folder=folder, provenance=wish.provenance)
     tell(f"wrote {wish.out}: {count} frames, {count / FPS:.2f} s")
     return folder
 

@@ -49,22 +49,22 @@ def test_what_took_how_long_is_expected_the_next_time(tmp_path, clock):
 
 def test_the_time_left_is_what_the_pace_says(tmp_path, clock):
     kept = Times(tmp_path)
-    kept.measured(Part("tune", 10, 64), 4.0, 9 * 1.0, 10)
+    kept.measured(Part("tune", 10, 64), 4.0, 9 * 3.0, 10)
     kept.measured(Part("hear", 10, 64), 1.0, 9 * 1.0, 10)
     with Display([Part("invert", 0, 64), Part("tune", 10, 64), Part("hear", 10, 64)], kept) as display:
-        assert display.left() == pytest.approx(13 + 10)
+        assert display.left() == pytest.approx(31 + 10)
         display.begin("tune", 10, 0)
         clock.now += 8
         display.update()
         for _ in range(4):
-            clock.now += 3
+            clock.now += 9
             display.update()
-        assert display.left() == pytest.approx(5 * 3 + 10)  # its own pace, and the other as expected
+        assert display.left() == pytest.approx(5 * 9 + 10)  # its own pace, and the other as expected
         for _ in range(5):
-            clock.now += 3
+            clock.now += 9
             display.update()
         display.end()
-        assert display.left() == pytest.approx(10 * 35 / 13, rel=1e-6)  # all of it is slower than it was
+        assert display.left() == pytest.approx(10 * 89 / 31)  # all of it is slower than it was
         display.begin("hear", 10, 6)  # gone on with at its seventh step
         display.update()
         display.end()
