@@ -23,10 +23,10 @@ WORTH_KEEPING = 1.0  # s of compilation
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
-def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
+def run(main: Callable[[], None], argv: Sequence[str] | None = None, *, given: Sequence[str] = ()) -> None:
     """Parse flags and call ``main()``. What the user can put right is printed as one line, with exit code 2.
 
-    Anything else is our bug and keeps its traceback.
+    Anything else is our bug and keeps its traceback. Arguments without a name are the flags ``given``, in their order.
     """
     argv = list(sys.argv if argv is None else argv)
     _print_anything()
@@ -34,9 +34,13 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
     for noisy in ("absl", "orbax", "jax", "matplotlib", "numba"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        rest = _parse(argv)
-        if len(rest) > 1:
-            raise UserError(f"unexpected argument {rest[1]!r}; flags look like --name=value (see --help)")
+        rest = _parse(argv)[1:]
+        if len(rest) > len(given):
+            raise UserError(f"unexpected argument {rest[len(given)]!r}; flags look like --name=value (see --help)")
+        for name, value in zip(given, rest, strict=False):  # fewer may be given
+            if flags.FLAGS[name].present:
+                raise UserError(f"--{name}={flags.FLAGS[name].value} and {value!r}: give one of them (see --help)")
+            flags.FLAGS[name].value = value
         _keep_compiled_programs()
         _keep_freed_memory()
         main()
@@ -63,6 +67,7 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
 
 def _parse(argv: list[str]) -> list[str]:
     app.define_help_flags()
+    flags.FLAGS.set_gnu_getopt(True)  # arguments without a name may stand before flags
     try:
         return flags.FLAGS([argv[0], *map(_underscored, argv[1:])])
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:

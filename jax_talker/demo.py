@@ -14,8 +14,8 @@ from ml_collections import config_flags
 
 from jax_talker import cli
 from jax_talker.app import evaluating, navigating, personalizing, run_inputs, talking
+from jax_talker.app.publishing import ON, publish
 from jax_talker.app.run_folder import RunFolder
-from jax_talker.data.read.video import write_video
 from jax_talker.procedural import filming, speech
 from jax_talker.procedural.sheet import film_clip
 from jax_talker.training.devices import describe
@@ -58,7 +58,8 @@ def main() -> None:
             script = talking.script_for(words.sound, camera, held=speaker.usual, clip=clip, seed=SEED.value)
             made = talking.frames(config, speaker, script, clip.size)
             shown = progress(made, total=len(script.label), desc=camera)
-            write_video(folder.root / f"{camera}.mp4", shown, sound=script.sound)
+            out = folder.root / f"{camera}.mp4"
+            publish(out, shown, sound=script.sound, folder=folder, provenance=ON)
 
         scores = evaluating.evaluate(config, speaker, clip)
         evaluating.write_metrics(folder.root / "metrics.json", scores)

@@ -37,6 +37,7 @@ from jax_talker.data.clip.findings import Finding, Severity
 from jax_talker.data.cut.cutting import Parser
 from jax_talker.data.preparation.options import Options
 from jax_talker.data.preparation.preparation import Prepared, check_clip, prepare_clip
+from jax_talker.data.read import model_files
 from jax_talker.data.read.footage import VideoFootage
 from jax_talker.data.read.mead import open_mead
 from jax_talker.errors import UserError
@@ -58,6 +59,7 @@ LANDMARKS = flags.DEFINE_string(
 LANDMARK_MODEL = flags.DEFINE_string(
     "landmark_model", None, "MediaPipe's face_landmarker.task, or the folder of face-alignment's weights"
 )
+FETCH = flags.DEFINE_bool("fetch", False, "Fetch face_landmarker.task from Google where it is missing.")
 SIZE = flags.DEFINE_integer("size", DEFAULT.size, "width and height of the frames, pixels")
 START = flags.DEFINE_float("start", 0.0, "where the clip begins, seconds")
 DURATION = flags.DEFINE_float("duration", None, "how long it is at most, seconds (default: to the end)")
@@ -101,7 +103,7 @@ GOES_WITH = {
     **dict.fromkeys(("identity", "views", "emotions", "levels", "leave_out"), ("--mead",)),
     "camera": ("--procedural", "--people"),
     "pack": ("--people",),
-    **dict.fromkeys(("duration", "landmarks", "landmark_model", "focal", "smooth", "pose", "refine"), FILMED),
+    **dict.fromkeys(("duration", "landmarks", "landmark_model", "fetch", "focal", "smooth", "pose", "refine"), FILMED),
     **dict.fromkeys(("matte", "matte_model", "parsing", "blink", "workers"), FILMED),
     **dict.fromkeys(("size", "overwrite"), (*FILMED, "--procedural", "--people")),
 }
@@ -209,9 +211,12 @@ def check(root: str, _: str) -> None:
 
 
 def options() -> Options:
+    model = LANDMARK_MODEL.value
+    if model is None and LANDMARKS.value in ("auto", "mediapipe"):
+        model = model_files.wanted(model_files.FACE_LANDMARKER, FETCH.value)
     return Options(
         landmarks=LANDMARKS.value,
-        landmark_model=LANDMARK_MODEL.value,
+        landmark_model=model,
         size=SIZE.value,
         focal=FOCAL.value,
         smooth=SMOOTH.value,

@@ -11,10 +11,9 @@ from absl import flags
 from ml_collections import config_flags
 
 from jax_talker import cli
-from jax_talker.app import builders, navigating, people_training, personalizing, prior_training, run_inputs
+from jax_talker.app import learning, people_training, prior_training
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.errors import UserError
-from jax_talker.training.devices import describe
 from jax_talker.training.log import Log
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; --config.x.y=z changes a field.")
@@ -41,23 +40,10 @@ def main() -> None:
         return
     if config.task != "talker":
         raise UserError(f"config.task: {config.task!r} is neither 'talker' nor one of {sorted(PRIORS)}")
-    clip = builders.clip(config)
-    run_inputs.check_trainable(config.train.batch, clip, builders.clip_split(config, clip))
-    features = run_inputs.features_input(config.data.features, config.data.features_weights)
-    with folder.alone():
-        personalised = folder.personalised
-        inputs = [run_inputs.clip_input(clip), features]
-        if not personalised:  # afterwards the prior itself is needed no more
-            inputs.append(run_inputs.prior_input(config.prior.path))
-        behind, ahead = (personalizing.STAGES, []) if personalised else ([], personalizing.STAGES)
-        stages = [*ahead, *navigating.STAGES]
-        begun = folder.begun(config.to_dict(), inputs, stages, resume=RESUME.value, behind=behind)
-        with begun as warnings, Log(folder.root) as log:
-            for line in [*warnings, f"computing on {describe()}"]:
-                log.say(line)
-            begun = None if personalised else personalizing.personalize(config, folder, log, resume=RESUME.value)
-            navigating.train(config, folder, log, resume=RESUME.value, begun=begun)
-            log.say(f"trained; next: python -m jax_talker.render --run {folder.root} --audio speech.wav --out out.mp4")
+    inputs = learning.checked(config)
+    with folder.alone(), Log(folder.root) as log:
+        learning.learn(config, folder, log, inputs, resume=RESUME.value)
+        log.say(f"trained; next: python -m jax_talker.render --run {folder.root} --audio speech.wav --out out.mp4")
 
 
 if __name__ == "__main__":

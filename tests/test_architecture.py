@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 OURS = ("jax_talker", "kernels", "configs", "converters")
 EVERYONE = {"jax_talker", "jax_talker.types", "jax_talker.geometry", "jax_talker.errors"}
-PROGRAMS = {"prepare", "personalize", "train", "render", "evaluate", "demo"}
+PROGRAMS = {"__main__", "talk", "prepare", "personalize", "train", "render", "export", "detect", "evaluate", "demo"}
 
 # The rooms of data: each imports only those before it.
 ORDER = ("clip", "read", "track", "camera", "cut", "check", "preparation")
@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "jax_talker.networks": set(),
     "jax_talker.rendering": {"kernels"},
     "jax_talker.losses": set(),
+    "jax_talker.provenance": set(),
     "jax_talker.metrics": {"jax_talker.losses"},  # SSIM is both
     "jax_talker.training": {
         f"jax_talker.{room}" for room in ("models", "priors", "rendering", "losses", "metrics", "networks")
@@ -50,7 +51,7 @@ MAY_IMPORT = {
         for room in (
             *(f"data.{room}" for room in DATA),
             *("audio", "models", "priors", "networks", "rendering", "losses", "metrics", "training"),
-            *("procedural", "people", "blinking"),
+            *("procedural", "people", "blinking", "provenance"),
         )
     },
     "converters": {"jax_talker.priors", "jax_talker.networks"},
@@ -61,7 +62,9 @@ FILMING = {
     *("jax_talker.app.prior_training", "jax_talker.app.people_training"),
 }
 MADE_UP = {"jax_talker.procedural", "jax_talker.people"}  # the rooms of people who were never born
-INFERENCE = ("jax_talker.render", "jax_talker.evaluate", "jax_talker.app.talking", "jax_talker.app.evaluating")
+INFERENCE = tuple(
+    f"jax_talker.{name}" for name in ("talk", "render", "export", "evaluate", "app.talking", "app.evaluating")
+)
 
 # third-party package → the only places that may import it
 ONE_IMPORTER = {
@@ -72,6 +75,7 @@ ONE_IMPORTER = {
     # face-alignment's networks are torch's; benchmarks/ measures gsplat and the ports, and is no room
     "torch": ("converters/", "jax_talker/data/track/landmarkers/face_alignment.py"),
     "dlib": ("jax_talker/app/judging/dlib_meter.py",),
+    "c2pa": ("jax_talker/provenance/credentials.py",),
     "jax.experimental.pallas.triton": ("kernels/pallas_triton.py",),
     "numba": ("kernels/", "jax_talker/procedural"),
     "librosa": (),  # its import fails where nothing can be cached: read-only packages, no home

@@ -21,9 +21,11 @@ from jax_talker import priors
 from jax_talker.app import evaluating
 from jax_talker.data.clip.clip import open_clip
 from jax_talker.data.read.mead.session import open_mead
+from jax_talker.data.read.video import read_alpha, read_frames
 from jax_talker.priors import GGHeadConfig
 from jax_talker.priors import template as templates
 from jax_talker.procedural import filming
+from kernels.ply import read_ply
 
 __all__ = ["tiny_whisper"]
 ROOT = Path(__file__).resolve().parents[1]
@@ -151,6 +153,29 @@ def test_render_any_sound_from_any_camera(run, tmp_path, camera):
     assert frames[0].shape == (SIZE, SIZE, 3)
     assert np.abs(sound).max() > 0.05
     assert np.std(frames[0]) > 5
+
+
+def test_motion_and_cameras_go_out_and_come_back(run, tmp_path):
+    """Rendered again from what was written, before nothing; and the same motion as splats."""
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "speech.wav", 0.1 * rng.standard_normal((28_800, 2)), 48_000)  # 15 frames
+    motion, cameras = tmp_path / "motion.npz", tmp_path / "path.json"
+    flags = ["--run", run, "--size", SIZE, "--camera", "spiral", "--out", tmp_path / "a.mp4"]
+    succeeds(
+        "render", *flags, "--audio", tmp_path / "speech.wav", "--coefficients-out", motion, "--camera-out", cameras
+    )
+    flags = ["--run", run, "--size", SIZE, "--camera", cameras, "--background", "transparent"]
+    succeeds("render", *flags, "--coefficients", motion, "--out", tmp_path / "b.mov")
+    alphas, again = list(read_alpha(tmp_path / "b.mov")), list(read_frames(tmp_path / "b.mov"))  # on white
+    first, _ = decoded(tmp_path / "a.mp4")
+    assert len(first) == len(again) == len(alphas) == 15
+    assert 0 < np.mean(alphas[0] > 128) < 1
+    assert np.abs(np.stack(first).astype(int) - np.stack(again)).mean() < 3  # H.264's loss
+    succeeds("export", "--run", run, "--coefficients", motion, "--frame", 13, "--sequence", "--out", tmp_path / "h.ply")
+    heads = [read_ply(path) for path in sorted(tmp_path.glob("h_*.ply"))]
+    assert [p.name for p in sorted(tmp_path.glob("*.ply"))] == ["h_0013.ply", "h_0014.ply"]
+    assert np.abs(heads[0].means - heads[1].means).max() > 0
+    refuses("there are 15 frames", "export", "--run", run, "--coefficients", motion, "--frame", 15, "--out", "h.ply")
 
 
 def test_protocols(run, tmp_path):

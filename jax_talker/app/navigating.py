@@ -49,6 +49,11 @@ def train(
     return Speaker(trainer.drawing_head, fixed, params)
 
 
+def trained(config: Any, folder: RunFolder) -> bool:
+    """Whether there is nothing left to do for ``train``."""
+    return folder.personalised and (folder.checkpoints(STAGE) / str(config.train.steps)).is_dir()
+
+
 def open_speaker(config: Any, folder: RunFolder) -> Speaker:
     """The trained talking head of a run."""
     prior, variables = priors.load(folder.personal, compute=config.prior.compute)

@@ -16,7 +16,7 @@ from jax_talker.errors import UserError
 from jax_talker.models.navigator import Coefficients
 from jax_talker.training.cameras import move_labels
 from jax_talker.training.talking_head import Fixed, Params, TalkingHead
-from jax_talker.types import RenderOutput
+from jax_talker.types import Gaussians, RenderOutput
 
 GROWTHS = 8  # times the rasteriser may get more room for one picture
 
@@ -36,6 +36,11 @@ def _shown(
     head: TalkingHead, params: Params, fixed: Fixed, coefficients: Coefficients, held: Array, label: Array, size: int
 ) -> RenderOutput:
     return head.show(params, fixed, coefficients, held, label, size)
+
+
+@functools.partial(jax.jit, static_argnames="head")
+def _formed(head: TalkingHead, params: Params, fixed: Fixed, coefficients: Coefficients, held: Array) -> Gaussians:
+    return head.gaussians(params, fixed, coefficients, held)
 
 
 @dataclass
@@ -88,10 +93,20 @@ class Speaker:
         """The head as programs see it that render nothing: more room compiles none of them again."""
         return replace(self.head, rasteriser=replace(self.head.rasteriser, capacity=None))
 
+    def gaussians(self, coefficients: Coefficients, held: Float[Array, "B 25"]) -> Gaussians:
+        """The head itself [B, N] in its prior's world, of faces that are held as under the label ``held``."""
+        return _formed(self._without_room, self.params, self.fixed, coefficients, held)
+
     def pictures(
         self, coefficients: Coefficients, held: Float[Array, "B 25"], label: Float[Array, "B 25"], size: int
     ) -> Float[Array, "B H W 3"]:
         """Frames in [0, 1] of faces that are held as under the label ``held``, seen from the cameras ``label``."""
+        return jnp.clip(self.shown(coefficients, held, label, size).image, 0, 1)
+
+    def shown(
+        self, coefficients: Coefficients, held: Float[Array, "B 25"], label: Float[Array, "B 25"], size: int
+    ) -> RenderOutput:
+        """``pictures`` with all that was rendered: how much each pixel is covered, depth, …"""
         for _ in range(GROWTHS):
             shown = _shown(self.head, self.params, self.fixed, coefficients, held, label, size)
             if bad := int(shown.skipped.max()):
@@ -101,7 +116,7 @@ class Speaker:
                 )
             lost = int(shown.overflow.max())
             if lost == 0:
-                return jnp.clip(shown.image, 0, 1)
+                return shown
             count = len(self.fixed.layout.parent)
             self.head = replace(self.head, rasteriser=self.head.rasteriser.grown(count, size, lost))
         raise UserError(

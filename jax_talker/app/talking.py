@@ -12,6 +12,7 @@ from jaxtyping import Float32
 
 from jax_talker import geometry
 from jax_talker.app import builders
+from jax_talker.app.camera_files import read_path
 from jax_talker.app.speaking import Speaker, smoothed
 from jax_talker.audio.hearing import hear
 from jax_talker.blinking import blinks
@@ -21,6 +22,7 @@ from jax_talker.data.read.audio import num_video_frames
 from jax_talker.data.read.boundaries import boundaries_within
 from jax_talker.errors import UserError
 from jax_talker.models.navigator import Coefficients
+from jax_talker.types import RenderOutput
 
 ANGLES = re.compile(r"yaw=(?P<yaw>-?\d+(\.\d+)?)(,pitch=(?P<pitch>-?\d+(\.\d+)?))?$|pitch=(?P<only>-?\d+(\.\d+)?)$")
 
@@ -35,12 +37,14 @@ class Script:
     blink: np.ndarray  # [T]
     boundaries: Sequence[int] = ()  # frames with which another recording begins, where it is a piece of a joined clip
     truth: np.ndarray | None = None  # frame numbers [T] of the clip to show beside, where there is one
+    coefficients: Coefficients | None = None  # [T, ·], where the face's motion is known and not heard
 
 
 def camera_path(spec: str, frames: int, clip: Clip | None = None) -> np.ndarray:
-    """EG3D labels [frames, 25] of ``front``, ``yaw=30,pitch=20``, ``spiral`` or ``clip`` (the clip's own head motion).
+    """EG3D labels [frames, 25] of ``front``, ``yaw=30,pitch=20``, ``spiral``, ``clip`` (the clip's own head motion), or
+    the path in a .json file (camera_files.py).
 
-    The clip's cameras go forth and back when the sound is longer than the clip.
+    The clip's cameras, and a file's, go forth and back when the sound is longer.
     """
     if spec == "front":
         spec = "yaw=0"
@@ -49,14 +53,24 @@ def camera_path(spec: str, frames: int, clip: Clip | None = None) -> np.ndarray:
     if spec == "clip":
         if clip is None:
             raise UserError("--camera clip needs the clip of the run, which was not found")
-        there = np.arange(clip.frames)
-        loop = np.concatenate([there, there[-2:0:-1]]) if clip.frames > 2 else there
-        return clip.arrays["label"][np.resize(loop, frames)]
+        return clip.arrays["label"][forth_and_back(clip.frames, frames)]
+    if spec.lower().endswith(".json"):
+        path = read_path(spec)
+        return path[forth_and_back(len(path), frames)]
     match = ANGLES.match(spec)
     if match is None:
-        raise UserError(f"--camera {spec!r}: use front, spiral, clip, or angles in degrees such as yaw=30,pitch=20")
+        raise UserError(
+            f"--camera {spec!r}: use front, spiral, clip, a .json file, or angles in degrees such as yaw=30,pitch=20"
+        )
     yaw, pitch = float(match["yaw"] or 0), float(match["pitch"] or match["only"] or 0)
     return np.tile(geometry.make_label(geometry.orbit(yaw, pitch)), (frames, 1))
+
+
+def forth_and_back(there: int, frames: int) -> np.ndarray:
+    """Numbers [frames] of ``there`` pictures that are shown forth and back as long as it takes."""
+    forth = np.arange(there)
+    loop = np.concatenate([forth, forth[-2:0:-1]]) if there > 2 else forth
+    return np.resize(loop, frames)
 
 
 def script_for(
@@ -92,14 +106,38 @@ def script_of_clip(clip: Clip, indices: np.ndarray, camera: str) -> Script:
 
 def frames(config: Any, speaker: Speaker, script: Script, size: int) -> Iterator[np.ndarray]:
     """The video's frames [size, size, 3] uint8, in order; exactly one for each 1/25 s of sound."""
-    count = len(script.label)
-    windows = hear(builders.extractor(config), script.sound, count, script.boundaries)
-    coefficients = spoken(config, speaker, windows, script.blink, tuple(script.boundaries))
-    for indices, own in batches_of(np.arange(count), speaker.batch):
+    for shown, own in rendered(speaker, moving(config, speaker, script), script, size):
+        yield from np.asarray(jnp.round(jnp.clip(shown.image, 0, 1) * 255).astype(jnp.uint8))[:own]
+
+
+def moving(config: Any, speaker: Speaker, script: Script) -> Coefficients:
+    """Coefficients [T, ·] of all the script's frames: those that it has, or what is heard in its sound."""
+    if script.coefficients is not None:
+        return script.coefficients
+    windows = hear(builders.extractor(config), script.sound, len(script.label), script.boundaries)
+    return spoken(config, speaker, windows, script.blink, tuple(script.boundaries))
+
+
+def rendered(
+    speaker: Speaker, coefficients: Coefficients, script: Script, size: int
+) -> Iterator[tuple[RenderOutput, int]]:
+    """What is seen of the script's frames, in batches of one size; the number says how many of a batch count."""
+    for indices, own in batches_of(np.arange(len(script.label)), speaker.batch):
         part = jax.tree.map(lambda x, i=indices: jnp.asarray(x[i]), coefficients)
         held, label = jnp.asarray(script.held[indices]), jnp.asarray(script.label[indices])
-        shown = speaker.pictures(part, held, label, size)
-        yield from np.asarray(jnp.round(shown * 255).astype(jnp.uint8))[:own]
+        yield speaker.shown(part, held, label, size), own
+
+
+def layers(
+    speaker: Speaker, coefficients: Coefficients, script: Script, size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The head alone, frame by frame, to be put before anything: (its colour times alpha [size, size, 3], alpha [size,
+    size]), both in [0, 1]."""
+    behind = np.asarray(speaker.head.prior.background, np.float32)
+    for shown, own in rendered(speaker, coefficients, script, size):
+        images, alphas = np.asarray(shown.image), np.clip(np.asarray(shown.alpha), 0, 1)
+        for image, alpha in zip(images[:own], alphas[:own], strict=True):
+            yield np.clip(image - (1 - alpha[..., None]) * behind, 0, alpha[..., None]), alpha
 
 
 def spoken(

@@ -6,5 +6,8 @@ In: ``types.Gaussians`` and ``types.Camera``. Out: ``types.RenderOutput``. ``den
 from jax_talker.rendering.density import Changes, Cloud, DensityControl, Observed
 from jax_talker.rendering.rasteriser import FASTEST, Rasteriser
 from jax_talker.rendering.render import render, render_views
+from jax_talker.rendering.splat_files import save_splats
 
-__all__ = ["FASTEST", "Changes", "Cloud", "DensityControl", "Observed", "Rasteriser", "render", "render_views"]
+__all__ = [
+    "FASTEST", "Changes", "Cloud", "DensityControl", "Observed", "Rasteriser", "render", "render_views", "save_splats",
+]  # fmt: skip

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from tensorboardX import summary
@@ -18,6 +18,16 @@ from tqdm import tqdm
 from jax_talker.errors import UserError
 
 SCALARS = "scalars.jsonl"
+
+
+@runtime_checkable
+class Bar(Protocol):
+    """What the loop wants of a progress bar, which is a context manager; tqdm's are such."""
+
+    def set_postfix(self, ordered_dict: Mapping[str, object]) -> None: ...
+    def update(self) -> object: ...
+    def __enter__(self) -> "Bar": ...
+    def __exit__(self, *error: object) -> None: ...
 
 
 class Log:
@@ -80,9 +90,10 @@ class Log:
         shown = np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
         self._record(step, summary.image(f"{stage}/{name}", shown, dataformats="HWC"))
 
-    def bar(self, stage: str, first: int, steps: int) -> tqdm:
+    def bar(self, stage: str, first: int, steps: int) -> Bar:
         """A progress bar from step ``first`` to ``steps``."""
-        return tqdm(total=steps, initial=first, desc=stage, unit="step", dynamic_ncols=True, smoothing=0.1)
+        bar = tqdm(total=steps, initial=first, desc=stage, unit="step", dynamic_ncols=True, smoothing=0.1)
+        return cast(Bar, bar)
 
 
 def progress(iterable: Iterable, *, total: int | None, desc: str = "", unit: str = "frame") -> Iterator:

@@ -94,6 +94,34 @@ class TalkingHead:
         """The generator's Gaussians [B, N], before anything of the person's own is added."""
         return self.prior.gaussians(self.variables(params, fixed), self.latent(params, coefficients))
 
+    def gaussians(
+        self,
+        params: Params,
+        fixed: Fixed,
+        coefficients: Coefficients,
+        held: Float[Array, "V 25"],
+        *,
+        drawn: Gaussians | None = None,
+        twice: int = 0,
+    ) -> Gaussians:
+        """The person's Gaussians [V, N] in the prior's world, as ``show`` renders them; its arguments."""
+        drawn = self.drawn(params, fixed, coefficients) if drawn is None else drawn
+        rest = fixed.rest
+        if rest is not None and "generator" in params:
+            rest = self.prior.gaussians(self.variables(params, fixed), Latent(params["anchor"][None]))
+        gaussians = add_detail(drawn, fixed.layout, params["detail"], rest)
+        if twice:  # not by an index, whose gradient is a scatter
+            gaussians, coefficients = jax.tree.map(
+                lambda x: jnp.concatenate([x, x[-twice:]]), (gaussians, coefficients)
+            )
+        if self.deformation is not None:
+            gain = self.talker.gain
+            pose = pose_of(held, fixed.poses)
+            motion = Motion(coefficients.expression / gain, coefficients.lips / gain, pose)
+            moved: Any = self.deformation.apply({"params": params["deformation"]}, gaussians, motion, fixed.layout)
+            gaussians = moved
+        return gaussians
+
     def show(
         self,
         params: Params,
@@ -112,20 +140,6 @@ class TalkingHead:
         at from another one. ``drawn`` are the generator's Gaussians where they are known already. The last ``twice``
         faces are made once and looked at by two cameras each (V = B + twice, the second ones at the end).
         """
-        drawn = self.drawn(params, fixed, coefficients) if drawn is None else drawn
-        rest = fixed.rest
-        if rest is not None and "generator" in params:
-            rest = self.prior.gaussians(self.variables(params, fixed), Latent(params["anchor"][None]))
-        gaussians = add_detail(drawn, fixed.layout, params["detail"], rest)
-        if twice:  # not by an index, whose gradient is a scatter
-            gaussians, coefficients = jax.tree.map(
-                lambda x: jnp.concatenate([x, x[-twice:]]), (gaussians, coefficients)
-            )
-        if self.deformation is not None:
-            gain = self.talker.gain
-            pose = pose_of(held, fixed.poses)
-            motion = Motion(coefficients.expression / gain, coefficients.lips / gain, pose)
-            moved: Any = self.deformation.apply({"params": params["deformation"]}, gaussians, motion, fixed.layout)
-            gaussians = moved
+        gaussians = self.gaussians(params, fixed, coefficients, held, drawn=drawn, twice=twice)
         camera = self.prior.camera(label, size)
         return render(gaussians, camera, size=size, background=self.prior.background, rasteriser=self.rasteriser)

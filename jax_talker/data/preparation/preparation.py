@@ -9,7 +9,7 @@ import contextlib
 import functools
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,8 @@ MATTE_SAMPLES = 32  # frames from which a clip's colours are learnt
 SHEET_FRAMES = 6  # evenly spread over the clip; the extremes of yaw and pitch join them
 SOUND_MISSING = 0.2  # s; a clip whose sound ends this much earlier ends with it, below that silence is added
 MOST_WORKERS = 8  # threads; with more, decoding is what takes the time
+# Progress: (things, label, total, already done) → the things, with a bar while they are used.
+Bars = Callable[[Iterable[Any], str, int | None, int], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def prepare_clip(
     *,
     parser: Parser | None = None,
     findings: Iterable[Finding] = (),
-    bars: bool = True,
+    bars: Bars | bool = True,
 ) -> Prepared:
     """Write the clip folder ``out`` from one camera's recording, or from those of several by name, "front" among them.
 
@@ -86,7 +88,8 @@ def prepare_clip(
     front = cameras[FRONT]
     with ClipWriter(out, size=options.size, source={}, overwrite=options.overwrite, job=job) as writer:
         sound = front.sound()
-        work = {name: _Work(name, writer, f, sound, options, parser, _Bars(bars)) for name, f in cameras.items()}
+        bar = _Bars(bars) if isinstance(bars, bool) else bars
+        work = {name: _Work(name, writer, f, sound, options, parser, bar) for name, f in cameras.items()}
         tracks, short = _track(work, options)
         arrays = {name: {**track.arrays, **work[name].cut_out(track)} for name, track in tracks.items()}
         camera, own = tracks.pop(FRONT), arrays.pop(FRONT)
@@ -194,7 +197,7 @@ class _Work:
         sound: Float32[np.ndarray, " samples"],
         options: Options,
         parser: Parser | None,
-        bar: "_Bars",
+        bar: Bars,
     ):
         self._name, self._writer, self._options, self._parser, self._bar = name, writer, options, parser, bar
         self.footage, self.sound = footage, sound
@@ -355,7 +358,7 @@ def _frames_with_sound(
 
 
 class _Bars:
-    """Progress: (things, label, total, already done) → the things, with a bar while they are used."""
+    """``Bars`` in the terminal."""
 
     def __init__(self, shown: bool):
         self._shown = shown

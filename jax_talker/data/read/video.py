@@ -1,4 +1,4 @@
-"""Video files in and out, through PyAV: any rate, size and rotation in; H.264 with AAC sound out.
+"""Video files in and out, through PyAV: any rate, size and rotation in; H.264 with AAC out, and others (codecs.py).
 
 Time zero is the first picture. ``read_frames`` resamples by time stamps alone: frame i is the picture that a player
 shows i/fps seconds after the first, so constant, variable and wrongly announced rates are all treated alike. Times are
@@ -19,21 +19,17 @@ from typing import Any, TypeVar
 
 import av
 import numpy as np
-from av.error import FFmpegError
-from av.video.reformatter import ColorRange, Colorspace
 from jaxtyping import Float32, UInt8
 
 from jax_talker.data.clip.clip import FPS, SAMPLE_RATE
 from jax_talker.data.read import decoding
+from jax_talker.data.read.codecs import CONTAINERS, SoundCodec, check_transparent, picture_codec, sound_codec
 from jax_talker.data.read.live import Tape
 from jax_talker.data.read.sound import Sound
 from jax_talker.errors import UserError, check_writable
 
 ROUNDED_STAMPS = Fraction(1, 1000)  # s; containers round time stamps, Matroska to a millisecond
-CONTAINERS = (".mp4", ".mov", ".mkv")
-AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
 BLOCK = 1024  # samples of sound that are written at once
-BT709 = 1  # number in H.264's tables of colour matrices, primaries and transfer functions
 Picture = TypeVar("Picture")
 
 log = logging.getLogger(__name__)
@@ -141,7 +137,7 @@ def on_beat(
 
 def write_video(
     path: str | Path,
-    frames: Iterable[UInt8[np.ndarray, "H W 3"]],
+    frames: Iterable[UInt8[np.ndarray, "H W C"]],
     *,
     fps: int = FPS,
     sound: Sound | Tape | Float32[np.ndarray, " samples"] | None = None,
@@ -149,9 +145,11 @@ def write_video(
     crf: int = 18,
     metadata: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write frames [H, W, 3] sRGB and sound as H.264 (yuv420p, BT.709) and AAC; returns the path.
+    """Write frames [H, W, 3] sRGB and sound as H.264 (yuv420p, BT.709) and AAC, or as the suffix says (codecs.py);
+    returns the path.
 
-    Sound is mono in [−1, 1] at ``sound_rate``, or a file's, which keeps its rate and channels as far as AAC has them.
+    Frames [H, W, 4] are transparent: sRGB that is not multiplied by their alpha. Sound is mono in [−1, 1] at
+    ``sound_rate``, or a file's, which keeps its rate and channels as far as the codec has them.
     Chroma is stored at half size, so an odd width or height is padded by repeating the last column or row. ``crf`` is
     x264's quality, lower is better. The file takes its name only when it is whole; on any error nothing is left.
     """
@@ -159,9 +157,10 @@ def write_video(
     path.parent.mkdir(parents=True, exist_ok=True)
     work = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
-        with av.open(decoding.media_url(work), "w", options={"movflags": "+faststart"}) as container:
+        options = {} if path.suffix.lower() in (".webm", ".mkv") else {"movflags": "+faststart"}
+        with av.open(decoding.media_url(work), "w", options=options) as container:
             container.metadata.update(metadata or {})
-            _encode(container, iter(frames), fps, sound, sound_rate, crf)
+            _encode(container, path, iter(frames), fps, sound, sound_rate, crf)
         work.replace(path)
     finally:
         with contextlib.suppress(OSError):  # what went wrong before says more
@@ -169,16 +168,17 @@ def write_video(
     return path
 
 
-def check_video_path(path: str | Path, *, given: str | Path | None = None) -> Path:
-    """UserError unless ``write_video`` can write there: a suffix that it knows, in a folder that takes files, and not
-    over the file ``given``."""
+def check_video_path(path: str | Path, *, given: str | Path | None = None, transparent: bool = False) -> Path:
+    """UserError unless ``write_video`` can write there: a suffix that it knows (and, for ``transparent`` pictures, one
+    that holds them), in a folder that takes files, and not over the file ``given``."""
     path = Path(path)
     if given is not None and path.exists() and Path(given).exists() and path.samefile(given):
-        raise UserError(f"{path}: is the file with the sound and would be overwritten; name another one to write")
+        raise UserError(f"{path}: is a file that is read and would be overwritten; name another one to write")
     if path.suffix.lower() not in CONTAINERS:
         raise UserError(f"{path}: cannot write {path.suffix or 'a file without suffix'}; use one of {CONTAINERS}")
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name the video to write")
+    check_transparent(path, transparent)
     check_writable(path.resolve().parent, path)
     return path
 
@@ -187,26 +187,17 @@ def check_video_path(path: str | Path, *, given: str | Path | None = None) -> Pa
 # Writing
 
 
-def _encode(container, frames: Iterator[np.ndarray], fps: int, sound, sound_rate: int, crf: int) -> None:
+def _encode(container, path: Path, frames: Iterator[np.ndarray], fps: int, sound, sound_rate: int, crf: int) -> None:
     first = next(frames, None)
     if first is None:
         raise ValueError("no frames to write")
     _check(first, first.shape)
-    if "libx264" not in av.codecs_available:
-        raise UserError("this build of PyAV has no H.264 encoder (libx264); install av from PyPI")
-    picture = container.add_stream("libx264", rate=fps, options={"crf": str(crf), "preset": "medium"})
-    picture.width, picture.height = first.shape[1] + first.shape[1] % 2, first.shape[0] + first.shape[0] % 2
-    picture.pix_fmt = "yuv420p"
-    picture.codec_context.time_base = Fraction(1, fps)
-    picture.codec_context.colorspace = Colorspace.ITU709
-    picture.codec_context.color_range = ColorRange.MPEG
-    picture.codec_context.color_primaries = picture.codec_context.color_trc = BT709
-    track = None if sound is None else _SoundTrack(container, sound, sound_rate)
+    codec = picture_codec(path, first.shape[2], crf)
+    picture = codec.add(container, first.shape, fps)
+    track = None if sound is None else _SoundTrack(container, sound_codec(path), sound, sound_rate)
     for count, frame in enumerate(chain([first], frames)):
         _check(frame, first.shape)
-        padded = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
-        image = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
-        image = image.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+        image = codec.frame(frame)
         image.pts, image.time_base = count, Fraction(1, fps)
         container.mux(picture.encode(image))
         if track:
@@ -222,14 +213,16 @@ def _seconds(value: float) -> Fraction:
 
 
 def _check(frame: np.ndarray, shape: tuple[int, ...]) -> None:
-    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[-1] != 3 or frame.shape != shape:
-        raise ValueError(f"frames must be uint8 [H, W, 3], all alike; got {frame.dtype} {frame.shape} after {shape}")
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[-1] not in (3, 4) or frame.shape != shape:
+        raise ValueError(
+            f"frames must be uint8 [H, W, 3 or 4], all alike; got {frame.dtype} {frame.shape} after {shape}"
+        )
 
 
 class _SoundTrack:
-    """AAC beside the picture, written as far as the picture has come, so that the file is interleaved."""
+    """Sound beside the picture, written as far as the picture has come, so that the file is interleaved."""
 
-    def __init__(self, container, sound: Sound | Tape | np.ndarray, rate: int):
+    def __init__(self, container, codec: SoundCodec, sound: Sound | Tape | np.ndarray, rate: int):
         if isinstance(sound, np.ndarray):
             if not np.isfinite(sound).all():
                 raise ValueError("sound holds values that are not finite")
@@ -237,14 +230,18 @@ class _SoundTrack:
             layout, blocks = "mono", (mono[:, i : i + BLOCK] for i in range(0, len(sound), BLOCK))
         else:
             rate, layout, blocks = sound.rate, sound.layout, sound.blocks()
-            if not _aac_has(rate, layout):
-                log.warning("%s: AAC has no %s; it is written as mono", sound.path, layout)
+            if not codec.has(rate, layout):
+                log.warning(
+                    "%s: %s has no %s; it is written as mono",
+                    sound.path,
+                    codec.name.removeprefix("lib").upper(),
+                    layout,
+                )
                 layout, blocks = "mono", (block[None] for block in sound.mono())
         self._container, self._rate, self._layout, self._blocks = container, rate, layout, blocks
         self._written = 0
-        out_rate = rate if rate in AAC_RATES else min(AAC_RATES, key=lambda r: (r < rate, abs(r - rate)))
         bit_rate = (128_000 if rate > 32_000 else 96_000) * av.AudioLayout(layout).nb_channels
-        self._stream = container.add_stream("aac", rate=out_rate, layout=layout, bit_rate=bit_rate)
+        self._stream = container.add_stream(codec.name, rate=codec.rate(rate), layout=layout, bit_rate=bit_rate)
 
     def write(self, until: float) -> None:
         """PyAV cuts blocks to the encoder's size, and brings them to its rate."""
@@ -257,14 +254,3 @@ class _SoundTrack:
 
     def close(self) -> None:
         self._container.mux(self._stream.encode(None))
-
-
-def _aac_has(rate: int, layout: str) -> bool:
-    """Whether FFmpeg's encoder takes these channels."""
-    codec: Any = av.CodecContext.create("aac", "w")
-    codec.sample_rate, codec.layout, codec.format = min(rate, 48_000) if rate in AAC_RATES else 48_000, layout, "fltp"
-    try:
-        codec.open()
-    except FFmpegError:
-        return False
-    return True

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from jax_talker.data.read.model_files import FACE_LANDMARKER
 from jax_talker.data.track.faces import Landmarker
 from jax_talker.data.track.landmarkers.face_alignment import FaceAlignmentLandmarker, unready
 from jax_talker.data.track.landmarkers.from_file import FileLandmarker
-from jax_talker.data.track.landmarkers.mediapipe import MODEL_URL, MediaPipeLandmarker
+from jax_talker.data.track.landmarkers.mediapipe import MediaPipeLandmarker
 from jax_talker.errors import UserError
 
 LANDMARKERS = ("auto", "mediapipe", "face-alignment", "FILE.npz")
@@ -34,7 +35,7 @@ def _automatic(model: str | Path | None) -> str:
         return "face-alignment" if Path(model).is_dir() else "mediapipe"
     if reason := unready():
         raise UserError(
-            f"no landmarker is ready: either give MediaPipe's face_landmarker.task with --landmark-model (offered at "
-            f"{MODEL_URL}), or make face-alignment ready ({reason})"
+            f"no landmarker is ready: either give {FACE_LANDMARKER.about()} with --landmark-model, or fetch it with "
+            f"prepare --fetch, or make face-alignment ready ({reason})"
         )
     return "face-alignment"

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from scipy.spatial.transform import Rotation
 
+from jax_talker.data.read.model_files import FACE_LANDMARKER
 from jax_talker.data.track.faces import Face
 from jax_talker.errors import UserError
 
@@ -46,7 +47,7 @@ class MediaPipeLandmarker:
     reach = 0.1  # measured: of 1920 px, faces of 191 px are found, of 143 px not
 
     def __init__(self, model: str | Path | None):
-        hint = f"give the path of MediaPipe's face_landmarker.task with --landmark-model; it is offered at {MODEL_URL}"
+        hint = f"give its path with --landmark-model, or fetch it with prepare --fetch: {FACE_LANDMARKER.about()}"
         if model is None:
             raise UserError(f"--landmarks=mediapipe needs a model: {hint}")
         if not Path(model).is_file():
