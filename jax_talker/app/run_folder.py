@@ -49,6 +49,10 @@ class RunFolder:
     def checkpoints(self, stage: str) -> Path:
         return self.root / "checkpoints" / stage
 
+    def steps_done(self, stage: str) -> int:
+        """Steps of a stage after which it would be gone on with."""
+        return max((step for name, step in self._saved() if name == stage), default=0)
+
     def config(self, defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The configuration the run was made with; ``defaults`` fill in what earlier versions did not know."""
         path = self.root / CONFIG

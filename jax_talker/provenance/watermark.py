@@ -20,8 +20,9 @@ BITS = 16
 TILE = 64  # px
 PERIOD = 40  # frames of 25 fps
 SEED = 20251129
-WAVELENGTHS = (5.0, 14.0)  # px
-STRENGTH = 1.9  # levels of 255, RMS over a picture and in time
+WAVELENGTHS = (6.0, 18.0)  # px
+STRENGTH = 1.95  # levels of 255, RMS over a picture and in time
+PEAK = 2.5  # deviations of the pattern; higher ones would be seen first
 ROOM = 0.5  # of STRENGTH, by which white and black are drawn in: more is seen, less cuts the mark off
 SYNC_SHARE = 0.5  # of the mark's energy
 SCALES = np.exp(np.linspace(np.log(0.5), np.log(2.0), 140))  # that are tried, 1 % apart
@@ -44,13 +45,13 @@ class Mark:
 
 
 def pattern(bits: int) -> Float32[np.ndarray, "T T"]:
-    """The tile that is added: deviation 1, mean 0."""
+    """The tile that is added: deviation 1 and mean 0, but for peaks that are cut off."""
     if not 0 <= bits < 1 << BITS:
         raise ValueError(f"a mark holds {BITS} bits, {bits} does not fit")
     sync, each = _patterns()
     signs = np.array([1.0 if bits >> n & 1 else -1.0 for n in range(BITS)])
     mark = np.sqrt(SYNC_SHARE) * sync + np.sqrt((1 - SYNC_SHARE) / BITS) * np.tensordot(signs, each, 1)
-    return (mark / mark.std()).astype(np.float32)
+    return np.clip(mark / mark.std(), -PEAK, PEAK).astype(np.float32)
 
 
 def marked(

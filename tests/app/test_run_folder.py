@@ -372,3 +372,11 @@ class TestFeaturesFoundAgain:
         other = Input("features", "weights", "c" * 64)
         with pytest.raises(UserError, match=r"made with the features logmel .* not with weights"):
             begin(folder, inputs=(CLIP, PRIOR, other), resume=True)
+
+
+def test_steps_that_are_done_are_those_of_the_newest_checkpoint(tmp_path):
+    folder = RunFolder(tmp_path)
+    for step in ("100", "1000", "200", "300.orbax-checkpoint-tmp-1"):
+        (folder.checkpoints("tune") / step).mkdir(parents=True)
+    assert folder.steps_done("tune") == 1000
+    assert folder.steps_done("invert") == 0

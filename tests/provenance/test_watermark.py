@@ -10,14 +10,17 @@ from jax_talker.provenance import watermark
 BITS = 0xB2C5
 
 
-def talking(count=100, size=128, seed=0):
+SIZE = 192
+
+
+def talking(count=125, size=SIZE, seed=0):
     """A textured head that nods and whose mouth moves, on white with the noise of a camera."""
     rng = np.random.default_rng(seed)
     texture = cv2.GaussianBlur(rng.normal(0, 60, (size, size, 3)), (0, 0), 1.5)
     texture += np.array([190, 150, 130])
     y, x = np.mgrid[:size, :size].astype(np.float32)
     for t in range(count):
-        dy, dx = 3 * np.sin(t / 6), 2 * np.cos(t / 9)
+        dy, dx = 3 * np.sin(t / 3.7), 2 * np.cos(t / 11)
         head = cv2.warpAffine(
             texture, np.float32([[1, 0, dx], [0, 1, dy]]), (size, size), borderMode=cv2.BORDER_REFLECT
         )
@@ -45,14 +48,14 @@ def psnr(a, b):
 def test_the_mark_is_not_seen(plain, marked):
     assert psnr(plain, marked) > 42
     difference = np.stack(marked).astype(int) - np.stack(plain)
-    assert np.abs(difference).max() <= 11
-    assert np.ptp(difference, axis=-1).max() <= 1  # brightness alone, but for rounding at white
+    assert np.abs(difference).max() <= 8
+    assert (np.ptp(difference, axis=-1) > 1).mean() < 0.05  # brightness alone, but where a colour is full
 
 
 @pytest.mark.parametrize(("crf", "scale", "crop"), [(28, 1, 0), (18, 0.75, 0), (18, 1, 0.1), (28, 0.75, 0.1)])
 def test_the_mark_survives(tmp_path, marked, crf, scale, crop):
-    cut = round(128 * crop / 2)
-    pictures = [picture[cut : 128 - cut, cut : 128 - cut] for picture in marked]
+    cut = round(SIZE * crop / 2)
+    pictures = [picture[cut : SIZE - cut, cut : SIZE - cut] for picture in marked]
     pictures = [cv2.resize(p, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for p in pictures]
     path = write_video(tmp_path / "attacked.mp4", pictures, crf=crf)
     found = watermark.detect(read_frames(path))
@@ -74,7 +77,7 @@ def test_nothing_is_found_where_nothing_is(seed):
 
 
 def test_an_alpha_channel_is_left_alone(plain):
-    alpha = np.random.default_rng(0).integers(0, 256, (128, 128, 1), np.uint8)
+    alpha = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 1), np.uint8)
     picture = np.dstack([plain[0], alpha])
     out = watermark.marked(picture, watermark.pattern(1), 10)
     np.testing.assert_array_equal(out[..., 3:], alpha)

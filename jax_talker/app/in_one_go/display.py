@@ -1,5 +1,6 @@
 """One bar for the whole of the work, whatever part of it is being done, with the time that is left of all of it."""
 
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from tqdm import tqdm
 from jax_talker.app.in_one_go.times import Part, Times, in_words
 from jax_talker.training.log import Bar, Log
 
-LOOK = 0.2  # s between two drawings
+LOOK, LOOK_IN_A_FILE = 0.2, 10.0  # s between two drawings, in a terminal and where each stays
 SURE = 5  # units from which on a part's own pace says more than what was expected
 TRUSTED = 20.0  # s of finished parts from which on they correct what is expected of the others
 
@@ -26,6 +27,7 @@ class Display:
         self._now, self._done, self._total, self._first = "", 0, 0, 0.0
         self._began_at, self._spent, self._foreseen = 0, 0.0, 0.0
         self._note = ""
+        self._look = LOOK if sys.stderr.isatty() else LOOK_IN_A_FILE
 
     @property
     def expected(self) -> float:
@@ -102,7 +104,7 @@ class Display:
 
     def _draw(self, *, at_once: bool = False) -> None:
         now = time.monotonic()
-        if not at_once and now - self._drawn < LOOK:
+        if not at_once and now - self._drawn < self._look:
             return
         self._drawn, left = now, self.left()
         elapsed = now - self._begun

@@ -68,7 +68,7 @@ def make(
     filmed, learnt = (clip / "clip.json").is_file(), navigating.trained(config, folder)
     footage = None if filmed or learnt else VideoFootage(wish.video, wish.start, wish.duration)
     chosen = None if footage is None else replace(options(), size=config.prepare.size)
-    display = Display(_parts(config, footage, filmed, learnt, num_video_frames(len(words))), times)
+    display = Display(_parts(config, folder, footage, learnt, num_video_frames(len(words))), times)
     tell(_announcement(display, folder, learnt))
     with folder.alone():
         person_folder.claim(folder.root, key, asked)
@@ -104,8 +104,8 @@ def _prepare(
     return prepare_clip(footage, clip, options, findings=notes, bars=display.things).findings
 
 
-def _parts(config: Any, footage: VideoFootage | None, filmed: bool, learnt: bool, spoken: int) -> list[Part]:
-    """All that there is to do."""
+def _parts(config: Any, folder: RunFolder, footage: VideoFootage | None, learnt: bool, spoken: int) -> list[Part]:
+    """All that is left to do."""
     size, parts = config.prepare.size, []
     if footage is not None:
         parts += [Part(name, footage.expected_frames or LEARNT_FROM, size) for name in PREPARING]
@@ -114,7 +114,7 @@ def _parts(config: Any, footage: VideoFootage | None, filmed: bool, learnt: bool
         steps: Mapping[str, int] = dict(
             zip(LEARNING, (p.invert_steps, p.tune_steps, t.hear_steps, t.steps), strict=True)
         )
-        parts += [Part(name, int(steps[name]), size) for name in LEARNING]
+        parts += [Part(name, int(steps[name]) - folder.steps_done(name), size) for name in LEARNING]
     return [*parts, Part(SPEAKING, spoken, size)]
 
 
