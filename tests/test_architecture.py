@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 OURS = ("jax_talker", "kernels", "configs", "converters")
 EVERYONE = {"jax_talker", "jax_talker.types", "jax_talker.geometry", "jax_talker.errors"}
-PROGRAMS = {"prepare", "personalize", "train", "render", "evaluate", "demo"}
+PROGRAMS = {"prepare", "personalize", "train", "render", "evaluate", "demo", "benchmark"}
 
 # The rooms of data: each imports only those before it.
 ORDER = ("clip", "read", "track", "camera", "cut", "check", "preparation")
@@ -57,7 +57,7 @@ MAY_IMPORT = {
 }
 # Those that film the test person; nothing that works on a user's clip, or for a user's sound, may know it.
 FILMING = {
-    *("jax_talker.demo", "jax_talker.prepare"),
+    *("jax_talker.demo", "jax_talker.prepare", "jax_talker.benchmark"),
     *("jax_talker.app.prior_training", "jax_talker.app.people_training"),
 }
 MADE_UP = {"jax_talker.procedural", "jax_talker.people"}  # the rooms of people who were never born
