@@ -56,7 +56,7 @@ def get_config() -> ConfigDict:
     c.personalize.locality = 0.03  # how strongly a tuned generator stays itself away from the person
 
     c.model = ConfigDict()
-    c.model.expressions = 20  # k_e
+    c.model.expressions = 20  # k_e; 0: one joint set of c.model.lips directions for the whole face (HFA-GP*)
     c.model.lips = 30  # k_l
     c.model.audio_features = 32
     c.model.attention = 8  # frames AudioAttNet weighs

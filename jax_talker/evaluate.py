@@ -4,6 +4,8 @@ protocols, for one run or several; or two videos, whatever made them (docs/evalu
 python -m jax_talker.evaluate --run runs/may
 python -m jax_talker.evaluate --run runs/may --protocol self
 python -m jax_talker.evaluate --runs runs/may,runs/other --protocol novel_view --out tables/novel_view
+python -m jax_talker.evaluate --run runs/demo --protocol angles --filmed data/from_all_sides
+python -m jax_talker.evaluate --run runs/may --controls
 python -m jax_talker.evaluate --pred a.mp4 --truth b.mp4 --metrics psnr,ssim,lpips,lmd --weights weights --out a_scores
 """
 
@@ -17,11 +19,14 @@ from ml_collections import ConfigDict
 from configs import quickstart
 from jax_talker import cli
 from jax_talker.app import evaluating, navigating
-from jax_talker.app.judging import catalogue, comparison, figures, protocols, tables, videos
+from jax_talker.app.judging import angles, catalogue, ceilings, comparison, controls, figures, protocols, tables, videos
+from jax_talker.app.judging.head import Film, Head
 from jax_talker.app.judging.pictures import of_video
 from jax_talker.app.judging.provenance import provenance
 from jax_talker.app.judging.weights import FOLDER, Weights
 from jax_talker.app.run_folder import RunFolder
+from jax_talker.data.clip.clip import open_clip
+from jax_talker.data.read.video import write_video
 from jax_talker.errors import UserError, check_writable
 from jax_talker.training.log import progress
 
@@ -35,6 +40,17 @@ FEATURES_WEIGHTS = flags.DEFINE_string(
 RUNS = flags.DEFINE_list("runs", [], "Several run folders of the same clip, to be compared.")
 PROTOCOL = flags.DEFINE_string("protocol", None, f"{', '.join(protocols.PROTOCOLS)}.")
 AUDIO = flags.DEFINE_list("audio", [], "Sound that the person never said, for --protocol generalization.")
+FILMED = flags.DEFINE_string(
+    "filmed", None, "A clip folder in which the run's recording was filmed from more sides, for --protocol angles."
+)
+CEILING = flags.DEFINE_integer(
+    "ceiling_every",
+    5,
+    "Fit every so manieth held-out frame, for the row of a head that is driven perfectly; 0: no such row.",
+    lower_bound=0,
+)
+VIDEOS = flags.DEFINE_bool("videos", False, "Write a protocol's videos, too: truth beside render, the spiral.")
+CONTROLS = flags.DEFINE_bool("controls", False, "Draw what each coefficient of a run does.")
 PRED = flags.DEFINE_string("pred", None, "A rendered video, to be compared with --truth.")
 TRUTH = flags.DEFINE_string("truth", None, "The true video of --pred: as large, and in step with it.")
 METRICS = flags.DEFINE_list(
@@ -58,6 +74,10 @@ def main() -> None:
         if not TRUTH.value:
             raise UserError("--pred needs --truth, the video that it is compared with")
         compare_videos(PRED.value, TRUTH.value)
+    elif CONTROLS.value:
+        if RUNS.value or PROTOCOL.value:
+            raise UserError("--controls is about one run: give --run RUN alone")
+        draw_controls(roots[0])
     elif PROTOCOL.value:
         evaluate_protocol(roots, PROTOCOL.value)
     elif RUNS.value:
@@ -90,28 +110,51 @@ def evaluate_protocol(roots: list[Path], protocol: str) -> None:
     heads = [_head(root) for root in roots]
     if len({head.name for head in heads}) < len(heads):
         raise UserError("--runs: two of the folders have the same name, by which rows are told apart")
-    rows = protocols.rows(protocol, heads, names, audio=[Path(a) for a in AUDIO.value], bar=_bar)
+    filmed = open_clip(FILMED.value) if FILMED.value else None
+    if filmed is not None and protocol != "angles":
+        raise UserError("--filmed goes with --protocol angles")
+    audio = [Path(name) for name in AUDIO.value]
+    rows = protocols.rows(protocol, heads, names, audio=audio, filmed=filmed, bar=_bar)
     configs = {head.name: head.config.to_dict() for head in heads}
     first = heads[0]
     about = f"{first.clip.root.name}, {len(first.test)} held-out frames, {first.clip.size}²"
     table = tables.Table(f"{protocol}: {about}", rows, provenance(configs))
-    notes = comparison.differences(table, list(configs))
+    notes = [*ceilings.same_frames(heads, rows), *comparison.differences(table, list(configs))]
     publish(replace(table, notes=notes), stem, list(configs))
     sheets = {name: sampler for head in heads for name, sampler in head.sheets.items()}
     drawn = [*figures.write_sheets(sheets, stem), *figures.write_curves(table, stem)]
+    if protocol == "angles":
+        drawn += angles.write_plot(table, stem)
+    if VIDEOS.value:
+        drawn += [_written(film, stem, name) for head in heads for name, film in head.films.items()]
     print("wrote " + ", ".join(map(str, drawn)))
 
 
-def _head(root: Path) -> protocols.Head:
+def draw_controls(root: Path) -> None:
+    stem = Path(OUT.value) if OUT.value else root / "evaluation" / "controls"
+    check_writable(stem.parent, stem)
+    head = _head(root)
+    found = controls.controls(head.config, head.speaker, head.clip)
+    print(controls.summary(found))
+    print("wrote " + ", ".join(map(str, controls.write(found, stem))))
+
+
+def _written(film: Film, stem: Path, name: str) -> Path:
+    shown = progress(film.frames(), total=film.count, desc=name)
+    return write_video(stem.with_name(f"{stem.name}_{figures.file_name(name)}.mp4"), shown, sound=film.sound)
+
+
+def _head(root: Path) -> Head:
     folder = RunFolder(root)
     config: Any = ConfigDict(folder.config(quickstart.get_config().to_dict()))
     config.data.features_weights = folder.find_features(FEATURES_WEIGHTS.value)
     clip = folder.find_clip(CLIP.value)
     speaker = navigating.open_speaker(config, folder)
     model = Path(LANDMARK_MODEL.value) if LANDMARK_MODEL.value else None
-    return protocols.Head(
+    return Head(
         *(root.resolve().name, config, speaker, speaker.with_corrected_cameras(clip), Weights(Path(WEIGHTS.value))),
         *(model, LANDMARKS.value),
+        ceiling=CEILING.value,
     )
 
 

@@ -9,7 +9,19 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 OURS = ("jax_talker", "kernels", "configs", "converters")
 EVERYONE = {"jax_talker", "jax_talker.types", "jax_talker.geometry", "jax_talker.errors"}
-PROGRAMS = {"__main__", "talk", "prepare", "personalize", "train", "render", "export", "detect", "evaluate", "demo"}
+PROGRAMS = {
+    "__main__",
+    "talk",
+    "prepare",
+    "personalize",
+    "train",
+    "render",
+    "export",
+    "detect",
+    "evaluate",
+    "demo",
+    "benchmark",
+}
 
 # The rooms of data: each imports only those before it.
 ORDER = ("clip", "read", "track", "camera", "cut", "check", "preparation")
@@ -58,7 +70,7 @@ MAY_IMPORT = {
 }
 # Those that film the test person; nothing that works on a user's clip, or for a user's sound, may know it.
 FILMING = {
-    *("jax_talker.demo", "jax_talker.prepare"),
+    *("jax_talker.demo", "jax_talker.prepare", "jax_talker.benchmark"),
     *("jax_talker.app.prior_training", "jax_talker.app.people_training"),
 }
 MADE_UP = {"jax_talker.procedural", "jax_talker.people"}  # the rooms of people who were never born

@@ -85,6 +85,11 @@ def talking_head(config: Any, prior: Prior, num_gaussians: int, gain: float) -> 
         raise UserError(f"config.model.deformation: no form {m.deformation!r}; choose from {sorted(forms)}")
     if m.walk not in ("face", "all"):
         raise UserError(f"config.model.walk: {m.walk!r} is neither face nor all")
+    if not m.expressions and m.deformation != "none":
+        raise UserError(
+            "config.model.expressions: 0 is one joint set for the whole face, and a deformation field keeps two sets "
+            'apart; set config.model.deformation to "none"'
+        )
     if m.pose not in get_args(Follows):
         raise UserError(f"config.model.pose: {m.pose!r} is none of {', '.join(get_args(Follows))}")
     return TalkingHead(
@@ -121,6 +126,10 @@ def head_weights(config: Any) -> HeadWeights:
 
 def crossed(config: Any) -> int:
     """Couples of a batch whose lips follow another frame than the upper face."""
+    if config.train.swap and not config.model.expressions:
+        raise UserError(
+            "config.train.swap: one joint set (config.model.expressions = 0) cannot be crossed; set it to 0"
+        )
     couples = config.train.batch // 2
     return min(couples, round(config.train.swap * couples))
 

@@ -1,6 +1,8 @@
 """Navigation in W+: w = w_can + Σ α_exp·B_exp + Σ α_lip·B_lip, with two orthonormal sets of learnt directions.
 
-Expression coefficients come from audio and blink, lip coefficients from audio alone (method.md 3 and 4).
+Expression coefficients come from audio and blink, lip coefficients from audio alone (method.md 3 and 4). Without any
+expression direction the lips' set answers for the whole face and hears both: the one joint set of HFA-GP (Bai et al.,
+CVPR 2023), on the same generator HFA-GP*.
 """
 
 from collections.abc import Sequence
@@ -76,7 +78,7 @@ class Navigator(nn.Module):
 
     Two ways lead to coefficients: the encoders hear, and linear maps take a face's motion as it is seen in landmarks
     (data.batches.motion_features). The second one finds the bases before anything has been heard, and is what the
-    encoders are first regressed on.
+    encoders are first regressed on. ``expressions`` = 0: one joint set, that of the lips.
     """
 
     num_ws: int
@@ -90,12 +92,15 @@ class Navigator(nn.Module):
         def initial(key: Array, shape: tuple[int, ...]) -> Array:
             return jax.random.normal(key, shape) / jnp.sqrt(shape[-1] * shape[-2])
 
-        self.raw_expression = self.param("raw_expression", initial, (self.expressions, self.num_ws, self.w_dim))
+        if self.expressions:
+            self.raw_expression = self.param("raw_expression", initial, (self.expressions, self.num_ws, self.w_dim))
+            self.expression_channel = nn.Dense(EXPRESSION_CHANNEL)
+            self.expression_encoder = Encoder(self.expressions, self.hidden)
+            self.seen_expression = nn.Dense(self.expressions, use_bias=False, kernel_init=_as_it_is)
+        else:
+            self.raw_expression = jnp.zeros((0, self.num_ws, self.w_dim))
         self.raw_lips = self.param("raw_lips", initial, (self.lips, self.num_ws, self.w_dim))
-        self.expression_channel = nn.Dense(EXPRESSION_CHANNEL)
-        self.expression_encoder = Encoder(self.expressions, self.hidden)
         self.lip_encoder = Encoder(self.lips, self.hidden)
-        self.seen_expression = nn.Dense(self.expressions, use_bias=False, kernel_init=_as_it_is)
         self.seen_lips = nn.Dense(self.lips, use_bias=False, kernel_init=_as_it_is)
 
     def bases(self) -> Bases:
@@ -104,6 +109,9 @@ class Navigator(nn.Module):
 
     def seen(self, expression: Float[Array, "B C"], lips: Float[Array, "B C2"]) -> Coefficients:
         """Coefficients of a face's motion as landmarks show it."""
+        if not self.expressions:
+            both = jnp.concatenate([expression, lips], -1)
+            return Coefficients(jnp.zeros((len(lips), 0)), self.gain * self.seen_lips(both))
         return Coefficients(self.gain * self.seen_expression(expression), self.gain * self.seen_lips(lips))
 
     def expression(
@@ -124,3 +132,8 @@ class Navigator(nn.Module):
     def lip(self, audio: Float[Array, "B D"]) -> Float[Array, "B P"]:
         """Lower-face coefficients of adapted audio."""
         return self.gain * self.lip_encoder(audio)
+
+    def whole(self, audio: Float[Array, "B D"], blink: Float[Array, "B"]) -> Coefficients:
+        """The joint set's coefficients of adapted audio and blink."""
+        heard = jnp.concatenate([audio, blink[:, None]], -1)
+        return Coefficients(jnp.zeros((len(audio), 0)), self.gain * self.lip_encoder(heard))

@@ -45,8 +45,10 @@ class Talker(nn.Module):
     ) -> Coefficients:
         """Coefficients of faces whose upper half hears ``expression_audio`` and whose lips hear ``lip_audio``.
 
-        ``noise`` is training's (Navigator.expression).
+        ``noise`` is training's (Navigator.expression). One joint set (no ``expressions``) hears the former alone.
         """
+        if not self.expressions:
+            return self.navigator.whole(self.adapter(expression_audio), blink)
         expression = self.navigator.expression(self.adapter(expression_audio), blink, noise)
         return Coefficients(expression, self.navigator.lip(self.adapter(lip_audio)))
 

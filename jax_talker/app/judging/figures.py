@@ -7,6 +7,7 @@ import cv2
 import matplotlib.figure
 import numpy as np
 from jaxtyping import UInt8
+from matplotlib.lines import Line2D
 
 from jax_talker.app.judging.meters import Pair
 from jax_talker.app.judging.score import Result, Score
@@ -54,7 +55,7 @@ def write_sheets(sheets: Mapping[str, Sampler], stem: Path) -> list[Path]:
     for name, sampler in sheets.items():
         if not sampler.kept:
             continue
-        path = stem.with_name(f"{stem.name}_{_file_name(name)}.png")
+        path = stem.with_name(f"{stem.name}_{file_name(name)}.png")
         done, data = cv2.imencode(".png", alternating(sampler.kept)[..., ::-1])
         assert done
         path.write_bytes(data.tobytes())
@@ -74,14 +75,20 @@ def write_curves(table: Table, stem: Path) -> list[Path]:
         return []
     figure = matplotlib.figure.Figure(figsize=(9, 2.2 * len(curves)))  # no pyplot: no screen, no global state
     axes = figure.subplots(len(curves), 1, squeeze=False, sharex=True)[:, 0]
+    shown = dict.fromkeys(row.name for row in table.rows if any(row.name in lines for lines in curves.values()))
+    colors = {name: f"C{k}" for k, name in enumerate(shown)}  # a row's is the same in all panels
     for axis, ((group, _), lines) in zip(axes, curves.items(), strict=True):
         for name, score in lines.items():
             if score.per_frame is not None:
-                axis.plot(np.where(np.isfinite(score.per_frame), score.per_frame, np.nan), linewidth=0.8, label=name)
+                known = np.flatnonzero(np.isfinite(score.per_frame))
+                mark = "." if len(known) < len(score.per_frame) / 2 else ""  # of every fifth frame, say
+                look = {"color": colors[name], "linewidth": 0.8, "marker": mark, "markersize": 3}
+                axis.plot(known, score.per_frame[known], **look)
         heading = next(iter(lines.values())).heading
         axis.set_ylabel(f"{group}\n{heading}" if group else heading, fontsize=7)
         axis.tick_params(labelsize=7)
-    axes[0].legend(fontsize=7)
+    handles = [Line2D([], [], color=color, label=name) for name, color in colors.items()]
+    axes[0].legend(handles=handles, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1.02), ncols=2)
     axes[-1].set_xlabel("frame")
     figure.tight_layout()
     path = stem.with_name(f"{stem.name}_frames.png")
@@ -89,5 +96,6 @@ def write_curves(table: Table, stem: Path) -> list[Path]:
     return [path]
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
+    """A name as a part of a file's: letters, digits, - and + stay."""
     return "".join(c if c.isalnum() or c in "-+" else "_" for c in name)

@@ -4,34 +4,26 @@
 ``novel_view``      the same speech from four fixed views and along a spiral (Table 1): as sets, as faces, by sync
 ``generalization``  sound that the person never said, along a spiral: sync alone
 ``mead``            trained on the front camera; judged from it and from the real side cameras (Table 2)
+``angles``          the same for every further camera that there is, in the order of how far it is away
 """
 
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import islice
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from jax_talker.app import builders, talking
-from jax_talker.app.judging.catalogue import Setting
-from jax_talker.app.judging.figures import Sampler
-from jax_talker.app.judging.judge import Bar, judge
-from jax_talker.app.judging.pictures import Pictures, of_video
+from jax_talker.app import talking
+from jax_talker.app.judging import angles, ceilings
+from jax_talker.app.judging.head import Head
+from jax_talker.app.judging.judge import Bar
 from jax_talker.app.judging.score import Result, Score, mean
 from jax_talker.app.judging.tables import Row
-from jax_talker.app.judging.videos import TRUTH, of_truth
-from jax_talker.app.judging.weights import Weights
-from jax_talker.app.speaking import Speaker
+from jax_talker.app.judging.videos import TRUTH
 from jax_talker.data.clip.clip import Clip
 from jax_talker.data.read.audio import load_sound
-from jax_talker.data.read.video import write_video
 from jax_talker.errors import UserError
 
-CEILING = "Truth, H.264 (crf 18)"  # what the delivered video's encoder alone costs
 VIEWS = {f"({a:+d}°, {a:+d}°)": f"yaw={a},pitch={a}" for a in (30, 20, -20, -30)} | {"spiral": "spiral"}
 OF_PICTURES = ("psnr", "ssim", "ssim_skimage", "lpips_alex", "lpips_vgg", "lmd", "expression", "jitter", "jaw", "sync")
 OF_SETS = ("fid", "fid_clean", "idsim", "sync", "jaw", "jitter")
@@ -40,59 +32,35 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     "novel_view": OF_SETS,
     "generalization": ("sync",),
     "mead": ("psnr", "ssim", "lpips_alex", "fid", "fid_clean", "sync"),
+    "angles": ("psnr", "ssim", "lpips_alex"),
 }
 PROTOCOLS = tuple(METRICS)
 MEAN_VIEW = "further cameras, mean"
+FRONT = "front"
 
 
-@dataclass(frozen=True)
-class Head:
-    """One trained run with its clip and how it is judged."""
-
-    name: str
-    config: Any
-    speaker: Speaker
-    clip: Clip  # with the cameras as the run corrected them
-    weights: Weights
-    landmark_model: Path | None = None
-    landmarks: str = "auto"
-    sheets: dict[str, Sampler] = field(default_factory=dict)  # every tenth frame of the protocol's main sequence
-
-    @property
-    def test(self) -> np.ndarray:
-        """Frame numbers of the held-out tail, successive."""
-        return builders.clip_split(self.config, self.clip).test
-
-    def setting(self, pred: Pictures, truth: Pictures) -> Setting:
-        return Setting(pred, truth, self.weights, self.landmarks, self.landmark_model)
-
-    def shown(self, name: str, script: talking.Script) -> Pictures:
-        """What the head shows of a script; rendered anew whenever it is gone through."""
-        frames = partial(talking.frames, self.config, self.speaker, script, self.clip.size)
-        return Pictures(f"{self.name}, {name}", frames, len(script.label), lambda: script.sound)
-
-    def sampled(self, name: str) -> Sampler:
-        """What keeps every tenth frame of a sequence for its figure."""
-        self.sheets[f"{self.name}_{name}".rstrip("_")] = sampler = Sampler()
-        return sampler
-
-    def filmed(self, name: str, camera: Clip) -> Pictures:
-        """What a camera of the clip saw of the held-out tail."""
-        sound = talking.script_of_clip(self.clip, self.test, "clip").sound
-        return Pictures(name, lambda: (camera.image(int(i)) for i in self.test), len(self.test), lambda: sound)
-
-
-def rows(protocol: str, heads: Sequence[Head], names: Sequence[str], *, audio: Sequence[Path], bar: Bar) -> list[Row]:
-    """The truth's row, the ceiling's where there is one, and one for each head. UserError for an unknown protocol, and
-    where the clip or the flags lack what it needs.
+def rows(
+    protocol: str,
+    heads: Sequence[Head],
+    names: Sequence[str],
+    *,
+    audio: Sequence[Path] = (),
+    filmed: Clip | None = None,
+    bar: Bar,
+) -> list[Row]:
+    """The truth's row, the ceilings' where there are any, and one for each head. ``filmed`` is the clip's recording
+    with more cameras (angles). UserError for an unknown protocol, and where the clip or the flags lack what it needs.
     """
     if protocol not in METRICS:
         raise UserError(f"--protocol: there is no {protocol!r}; choose from {', '.join(PROTOCOLS)}")
     _check_same_frames(heads)
-    run = {"self": _self, "novel_view": _novel_view, "mead": _mead}.get(protocol)
-    if run is not None:
-        return run(heads, names, bar)
-    return _generalization(heads, names, audio, bar)
+    if protocol == "self":
+        return _self(heads, names, bar)
+    if protocol == "novel_view":
+        return _novel_view(heads, names, bar)
+    if protocol == "generalization":
+        return _generalization(heads, names, audio, bar)
+    return _cameras(protocol, heads, names, filmed, bar)
 
 
 def _check_same_frames(heads: Sequence[Head]) -> None:
@@ -109,14 +77,17 @@ def _check_same_frames(heads: Sequence[Head]) -> None:
 def _self(heads: Sequence[Head], names: Sequence[str], bar: Bar) -> list[Row]:
     first = heads[0]
     truth = first.filmed("truth", first.clip)
-    out = [Row(TRUTH, {"": judge(of_truth(first.setting(truth, truth)), names, bar)})]
-    with tempfile.TemporaryDirectory() as folder:
-        encoded = _encoded(truth, Path(folder) / "truth.mp4", first.clip.size)
-        out.append(Row(CEILING, {"": judge(first.setting(encoded, truth), names, bar)}))
+    out = [Row(TRUTH, {"": first.judged(truth, truth, names, bar, camera=first.clip)})]
+    out.append(ceilings.encoded_row(first, {"": (truth, first.clip)}, names, bar))
+    own = lambda head: {"": ceilings.Camera(head.clip.arrays["label"][head.test], first.clip)}  # noqa: E731
+    out += ceilings.driven_rows(heads, own, names, bar)
     for head in heads:
         script = talking.script_of_clip(head.clip, head.test, "clip")
-        setting = head.setting(head.shown("own camera", script), truth)
-        out.append(Row(head.name, {"": judge(setting, names, bar, also=[head.sampled("")])}))
+        shown = head.shown("own camera", script)
+        head.keep_film("beside", shown, truth)
+        out.append(
+            Row(head.name, {"": head.judged(shown, truth, names, bar, camera=first.clip, also=[head.sampled("")])})
+        )
     return out
 
 
@@ -124,78 +95,106 @@ def _novel_view(heads: Sequence[Head], names: Sequence[str], bar: Bar) -> list[R
     """Truth is what was filmed from the own camera: there is no other, so pixels are not compared."""
     first = heads[0]
     truth = first.filmed("truth", first.clip)
-    own = judge(of_truth(first.setting(truth, truth)), names, bar)
-    out = [Row(TRUTH, dict.fromkeys(VIEWS, own))]
+    own = first.judged(truth, truth, names, bar)
+    encoded = ceilings.encoded_row(first, {"": (truth, None)}, names, bar)
+    out = [Row(TRUTH, dict.fromkeys(VIEWS, own)), Row(encoded.name, dict.fromkeys(VIEWS, encoded.results[""]))]
+
+    def cameras(head: Head) -> dict[str, ceilings.Camera]:
+        labels = {view: talking.camera_path(camera, len(head.test), head.clip) for view, camera in VIEWS.items()}
+        return {view: ceilings.Camera(label, first.clip, masks=False) for view, label in labels.items()}
+
+    out += ceilings.driven_rows(heads, cameras, names, bar)
     for head in heads:
         found = {}
         for view, camera in VIEWS.items():
-            script = talking.script_of_clip(head.clip, head.test, camera)
+            shown = head.shown(view, talking.script_of_clip(head.clip, head.test, camera))
             also = [head.sampled(view)] if view == "spiral" else []  # Fig. 2 of the supplement
-            found[view] = judge(head.setting(head.shown(view, script), truth), names, bar, also=also)
+            found[view] = head.judged(shown, truth, names, bar, also=also)
+            head.keep_film(view, shown, truth if view == "spiral" else None)
         out.append(Row(head.name, found))
     return out
 
 
 def _generalization(heads: Sequence[Head], names: Sequence[str], audio: Sequence[Path], bar: Bar) -> list[Row]:
+    """Nobody filmed this person saying this: the recording with its own sound bounds it, and nothing can be fitted."""
     if not audio:
         raise UserError("--protocol generalization needs --audio: speech of others (several files: commas between)")
     if wrong := [name for name in names if name != "sync"]:
         raise UserError(f"--metrics: {wrong[0]} needs a truth, and nobody filmed this person saying this; only sync")
     first = heads[0]
     truth = first.filmed("truth", first.clip)
-    own = judge(of_truth(first.setting(truth, truth)), names, bar)  # what the recording itself gets, for its own sound
+    own = first.judged(truth, truth, names, bar)  # what the recording itself gets, for its own sound
+    encoded = ceilings.encoded_row(first, {"": (truth, None)}, names, bar)
     sounds = {path.name: load_sound(path) for path in audio}
-    out = [Row(TRUTH, dict.fromkeys(sounds, own))]
+    out = [Row(TRUTH, dict.fromkeys(sounds, own)), Row(encoded.name, dict.fromkeys(sounds, encoded.results[""]))]
     for head in heads:
         found = {}
         for name, sound in sounds.items():
             script = talking.script_for(sound, "spiral", held=head.speaker.usual, clip=head.clip, seed=0)
             shown = head.shown(name, script)
-            found[name] = judge(head.setting(shown, shown), names, bar)
+            found[name] = head.judged(shown, shown, names, bar, also=[head.sampled(name)])
+            head.keep_film(name, shown)
         out.append(Row(head.name, found))
     return out
 
 
-def _mead(heads: Sequence[Head], names: Sequence[str], bar: Bar) -> list[Row]:
+def _cameras(protocol: str, heads: Sequence[Head], names: Sequence[str], filmed: Clip | None, bar: Bar) -> list[Row]:
+    """Each camera's pictures against its own truth."""
     first = heads[0]
-    if not first.clip.view_names:
-        raise UserError(f"{first.clip.root}: has no further cameras, which --protocol mead is about")
-    cameras = ("front", *first.clip.view_names)
-    filmed = {c: first.filmed(c, first.clip if c == "front" else first.clip.view(c)) for c in cameras}
-    out = [Row(TRUTH, _with_mean({c: judge(of_truth(first.setting(p, p)), names, bar) for c, p in filmed.items()}))]
-    for head in heads:
-        found = {}
-        for camera in cameras:
-            script = talking.script_of_clip(head.clip, head.test, "clip")
-            if camera != "front":
-                seen = head.speaker.with_corrected_cameras(head.clip.view(camera))
-                script = replace(script, label=seen.arrays["label"][head.test].astype(np.float32))
-            setting = head.setting(head.shown(camera, script), filmed[camera])
-            found[camera] = judge(setting, names, bar, also=[head.sampled(camera)])
-        out.append(Row(head.name, _with_mean(found)))
-    return out
+    further = angles.further(first.clip, filmed if protocol == "angles" else None)
+    if not further:
+        raise UserError(
+            f"{first.clip.root}: has no further cameras, which --protocol {protocol} is about"
+            + " and --filmed gives none" * (filmed is not None)
+        )
+    cameras = {FRONT: first.clip, **further}
+    if protocol == "angles":
+        cameras = angles.in_order(cameras)
+    truths = {name: (first.filmed(name, camera), camera) for name, camera in cameras.items()}
+    out = [Row(TRUTH, with_mean({n: first.judged(p, p, names, bar, camera=c) for n, (p, c) in truths.items()}))]
+    out += [_with_means(ceilings.encoded_row(first, truths, names, bar))]
+
+    def fits(head: Head) -> dict[str, ceilings.Camera]:
+        return {n: ceilings.Camera(label, cameras[n]) for n, label in _labels(head, cameras).items()}
+
+    out += map(_with_means, ceilings.driven_rows(heads, fits, names, bar))
+    return out + [Row(head.name, seen_from(head, cameras, names, bar)) for head in heads]
 
 
-def _with_mean(found: dict[str, list[Result]]) -> dict[str, list[Result]]:
-    """And the mean over all cameras but the front one, as Table 2 has it."""
-    further = [results for camera, results in found.items() if camera != "front"]
+def seen_from(head: Head, cameras: Mapping[str, Clip], names: Sequence[str], bar: Bar) -> dict[str, list[Result]]:
+    """The held-out tail from each camera of the head's clip, its own first, against what that camera saw; and the mean
+    over the further ones."""
+    found = {}
+    for name, label in _labels(head, cameras).items():
+        script = replace(talking.script_of_clip(head.clip, head.test, "clip"), label=label)
+        shown, truth = head.shown(name, script), head.filmed(name, cameras[name])
+        found[name] = head.judged(shown, truth, names, bar, camera=cameras[name], also=[head.sampled(name)])
+        head.keep_film(name, shown, truth)
+    return with_mean(found)
+
+
+def _labels(head: Head, cameras: Mapping[str, Clip]) -> dict[str, np.ndarray]:
+    """Labels [T, 25] of the tail as the head's run corrected them; the first camera is its own."""
+    own, *others = cameras
+    seen = {own: head.clip} | {name: head.speaker.with_corrected_cameras(cameras[name]) for name in others}
+    return {name: camera.arrays["label"][head.test].astype(np.float32) for name, camera in seen.items()}
+
+
+def _with_means(row: Row) -> Row:
+    return Row(row.name, with_mean({name: [*results] for name, results in row.results.items()}))
+
+
+def with_mean(found: dict[str, list[Result]]) -> dict[str, list[Result]]:
+    """And the mean over all cameras but the first, the own one, as Table 2 has it."""
+    _, *further = found.values()
     means: list[Result] = []
     for same in zip(*further, strict=True):
         scores = [result for result in same if isinstance(result, Score)]
         if len(scores) == len(same):
-            value = mean(np.array([score.value for score in scores]))
-            means.append(replace(scores[0], value=value, per_frame=None, note=f"of {len(scores)} cameras"))
+            values = np.array([score.value for score in scores])
+            known = ~np.isnan(values)
+            note = "" if known.all() else f"of {known.sum()} of {len(known)} cameras; the others do not see it"
+            means.append(replace(scores[0], value=mean(values), per_frame=None, note=note))
         else:
             means.append(same[0])
     return {**found, MEAN_VIEW: means}
-
-
-def _encoded(pictures: Pictures, path: Path, size: int) -> Pictures:
-    """The same through the encoder of ``render``, which pads odd sizes."""
-    write_video(path, pictures.frames())
-    video = of_video(path)
-
-    def frames() -> Iterator[np.ndarray]:
-        return (frame[:size, :size] for frame in islice(video.frames(), pictures.expected))
-
-    return Pictures(CEILING, frames, pictures.expected, pictures.sound)

@@ -18,10 +18,10 @@ import jax
 PACKAGES = ("jax-talker", "jax", "jaxlib", "flax", "numpy", "scipy", "av", "opencv-python-headless", "mediapipe")
 
 
-def provenance(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Command, configuration (with its hash), commit, date (UTC), hardware and versions."""
+def provenance(config: Mapping[str, Any] | None = None, program: str = "evaluate") -> dict[str, Any]:
+    """Command (of the ``program``), configuration with its hash, commit, date (UTC), hardware and versions."""
     return {
-        "command": shlex.join(["python", "-m", "jax_talker.evaluate", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", f"jax_talker.{program}", *sys.argv[1:]]),
         "config": None if config is None else dict(config),
         "config_sha256": None if config is None else _hash(config),
         "commit": commit(),

@@ -47,3 +47,23 @@ def test_curves(tmp_path):
     (path,) = figures.write_curves(tables.Table("", rows, {}), tmp_path / "self")
     assert cv2.imread(str(path)).std() > 1
     assert figures.write_curves(tables.Table("", rows[:1], {}), tmp_path / "self") == []
+
+
+def test_a_row_has_one_colour_in_all_panels(tmp_path, monkeypatch):
+    """Also where another row, as the truth's of infinite PSNR, is not in each of them."""
+    drawn = []
+    original = figures.matplotlib.figure.Figure.savefig
+    keep = lambda self, *given, **more: (drawn.append(self), original(self, *given, **more))  # noqa: E731
+    monkeypatch.setattr(figures.matplotlib.figure.Figure, "savefig", keep)
+    score = lambda name, value: Score(name, name, 1.0, per_frame=np.full(4, value))  # noqa: E731
+    rows = [
+        tables.Row("Ground truth", {"": [score("psnr", np.inf), score("ssim", 1.0)]}),
+        tables.Row("a", {"": [score("psnr", 30.0), score("ssim", 0.9)]}),
+    ]
+    figures.write_curves(tables.Table("", rows, {}), tmp_path / "self")
+    psnr, ssim = drawn[0].axes
+    key = psnr.get_legend()
+    legend = {text.get_text(): line.get_color() for text, line in zip(key.get_texts(), key.get_lines(), strict=True)}
+    colour = lambda axis, value: next(x.get_color() for x in axis.get_lines() if x.get_ydata()[0] == value)  # noqa: E731
+    assert colour(psnr, 30.0) == colour(ssim, 0.9) == legend["a"]
+    assert colour(ssim, 1.0) == legend["Ground truth"] != legend["a"]

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from jax_talker.app import talking
-from jax_talker.app.judging import comparison, protocols, tables
+from jax_talker.app.judging import ceilings, comparison, protocols, tables
 from jax_talker.app.judging.pictures import Pictures
 from jax_talker.app.judging.score import Missing, Score
 from jax_talker.app.judging.weights import Weights
@@ -31,6 +31,12 @@ class FakeClip(Clip):
 
     def image(self, index):
         return np.random.default_rng((self.seed, index)).integers(8, 248, (SIZE, SIZE, 3), np.uint8)
+
+    def masks(self, index):
+        return np.full((SIZE, SIZE, 3), 255, np.uint8)
+
+    def valid(self, index):
+        return np.full((SIZE, SIZE), 255, np.uint8)
 
     def view(self, name):
         return FakeClip(self.seed + 10 * (1 + self.view_names.index(name)), ())
@@ -73,13 +79,16 @@ def run(protocol, heads, names, **more):
 
 def test_self(head):
     found = run("self", [head("off_4"), head("off_2")], ["psnr", "ssim", "lpips_alex"])
-    assert list(found) == [protocols.TRUTH, protocols.CEILING, "off_4", "off_2"]
+    assert list(found) == [protocols.TRUTH, ceilings.ENCODED, "off_4", "off_2"]
+    names = [result.name for result in found["off_2"][""]]
+    assert names == ["psnr", "ssim", "lpips_alex", "psnr_face", "psnr_lower", "psnr_upper"]
+    assert found["off_2"][""][-1].value == pytest.approx(20 * np.log10(255 / 2))
     values = {name: results[""][0].value for name, results in found.items()}
     assert values[protocols.TRUTH] == np.inf
     assert values["off_4"] == pytest.approx(20 * np.log10(255 / 4))
     assert values["off_2"] == pytest.approx(20 * np.log10(255 / 2))
-    assert 5 < values[protocols.CEILING] < 40  # of noise the encoder leaves little
-    assert len(found[protocols.CEILING][""][0].per_frame) == len(TEST)
+    assert 5 < values[ceilings.ENCODED] < 40  # of noise the encoder leaves little
+    assert len(found[ceilings.ENCODED][""][0].per_frame) == len(TEST)
     assert isinstance(found["off_2"][""][2], Missing)
 
 
@@ -93,12 +102,35 @@ def test_every_camera_is_compared_with_its_own_truth(head):
         run("mead", [head("off_4", FakeClip(views=()))], ["psnr"])
 
 
+def test_angles_are_in_the_columns_and_the_mean_is_of_further_cameras(head):
+    found = run("angles", [head("off_4")], ["psnr"])
+    assert list(found["off_4"]) == ["front, 0°", "left, 0°", "right, 0°", protocols.MEAN_VIEW]
+    assert list(found) == [protocols.TRUTH, ceilings.ENCODED, "off_4"]
+    assert found["off_4"][protocols.MEAN_VIEW][0].value == pytest.approx(20 * np.log10(255 / 4))
+
+
+def test_films_and_sheets_are_kept(head):
+    judged = head("off_4")
+    run("self", [judged], ["psnr"])
+    run("novel_view", [judged], ["jaw"])
+    assert set(judged.sheets) == {"off_4", "off_4_spiral"}
+    assert set(judged.films) == {"off_4_beside", *(f"off_4_{view}" for view in protocols.VIEWS)}
+    film = judged.films["off_4_beside"]
+    shown = list(film.frames())
+    assert film.count == len(TEST) == len(shown)
+    np.testing.assert_array_equal(shown[0][:, :SIZE], judged.clip.image(TEST[0]))
+    np.testing.assert_array_equal(shown[0][:, SIZE:], judged.clip.image(TEST[0]) + 4)
+    assert next(judged.films["off_4_spiral"].frames()).shape == (SIZE, 2 * SIZE, 3)
+    assert next(judged.films["off_4_(+30°, +30°)"].frames()).shape == (SIZE, SIZE, 3)
+    assert len(film.sound) == len(TEST) * 640
+
+
 def test_the_mean_is_over_further_cameras():
     score = lambda value: [Score("psnr", "PSNR", value, better="higher")]  # noqa: E731
     lost = [Missing("psnr", "PSNR", "a", "b")]
-    found = protocols._with_mean({"front": score(1.0), "a": score(10.0), "b": score(20.0)})
+    found = protocols.with_mean({"front": score(1.0), "a": score(10.0), "b": score(20.0)})
     assert found[protocols.MEAN_VIEW][0].value == 15
-    assert protocols._with_mean({"front": lost, "a": lost, "b": lost})[protocols.MEAN_VIEW] == lost
+    assert protocols.with_mean({"front": lost, "a": lost, "b": lost})[protocols.MEAN_VIEW] == lost
 
 
 def test_novel_views_have_the_papers_columns(head, monkeypatch):

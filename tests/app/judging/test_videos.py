@@ -61,11 +61,7 @@ def test_a_late_blurred_copy(late, shared, tmp_path):
 
 def test_refusals(tmp_path):
     write_video(tmp_path / "a.mp4", [np.zeros((32, 32, 3), np.uint8)] * 5)
-    for flags, message in (
-        (["--pred", "a.mp4"], "--pred needs --truth"),
-        (["--pred", "a.mp4", "--truth", "a.mp4", "--metrics", "psnrr"], "there is no 'psnrr'"),
-    ):
-        done = evaluate(*flags, cwd=tmp_path)
-        assert done.returncode == 2, done.stderr
-        assert message in done.stderr
-        assert "Traceback" not in done.stderr
+    done = evaluate("--pred", "a.mp4", "--truth", "a.mp4", "--metrics", "psnrr", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "there is no 'psnrr'" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,101 @@
+"""How pictures get worse the further a camera is away from the one that was trained on.
+
+For people who were filmed from further sides: MEAD's actors, and all synthetic people, who can be filmed again from
+anywhere (``python -m jax_talker.prepare --procedural … --camera yaw=45``; ``--filmed``).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib.figure
+import numpy as np
+from matplotlib.lines import Line2D
+
+from jax_talker.app.judging.score import Score
+from jax_talker.app.judging.tables import Row, Table
+from jax_talker.data.clip.clip import Clip
+from jax_talker.errors import UserError
+
+SAME = 1e-4  # of a label's numbers, which are stored as float32
+ROUNDED = 0.5  # of 255: two films of the same on machines that round differently
+SHOWN = ("psnr", "psnr_lower", "ssim", "lpips_alex", "lpips_vgg")
+
+
+def further(clip: Clip, filmed: Clip | None) -> dict[str, Clip]:
+    """Cameras beside the clip's own: its further ones, and those of ``filmed``, in which the same recording was filmed
+    from more sides. UserError where that is another recording."""
+    out = {name: clip.view(name) for name in clip.view_names}
+    if filmed is None:
+        return out
+    same = filmed.frames == clip.frames and filmed.size == clip.size
+    same = same and np.array_equal(filmed.audio(), clip.audio())
+    last = clip.frames - 1
+    if not same or np.abs(filmed.image(last).astype(float) - clip.image(last)).mean() > ROUNDED:
+        raise UserError(
+            f"--filmed {filmed.root}: is another recording than {clip.root}, or of another size; film the same person "
+            "for the same seconds, with more --camera"
+        )
+    known = [camera.arrays["label"] for camera in out.values()]
+    for name in filmed.view_names:
+        camera = filmed.view(name)
+        if not any(np.allclose(camera.arrays["label"], label, atol=SAME) for label in known):
+            out[name] = camera
+    return out
+
+
+def angle(own: Clip, camera: Clip) -> float:
+    """Degrees between the directions in which two cameras look, a mean over the clip."""
+    a, b = (c.arrays["label"][:, [2, 6, 10]].astype(np.float64) for c in (own, camera))
+    cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))).mean())
+
+
+def in_order(cameras: Mapping[str, Clip]) -> dict[str, Clip]:
+    """The own camera, which comes first, and the others from the nearest to the farthest, with their angles in their
+    names."""
+    own = next(iter(cameras.values()))
+    far = {name: angle(own, camera) for name, camera in cameras.items()}
+    return {f"{name}, {far[name]:.0f}°": cameras[name] for name in sorted(cameras, key=lambda n: far[n])}
+
+
+def curves(rows: Sequence[Row]) -> dict[str, dict[str, dict[int, list[float]]]]:
+    """Metric's heading → row → degrees → what each camera at so many degrees got; ∞ and NaN are left out."""
+    out: dict[str, dict[str, dict[int, list[float]]]] = {}
+    for row in rows:
+        for group, results in row.results.items():
+            degrees = group.rpartition(", ")[2].removesuffix("°")
+            if not degrees.isdigit():
+                continue
+            for result in results:
+                if isinstance(result, Score) and result.name in SHOWN and np.isfinite(result.value):
+                    of_row = out.setdefault(result.heading, {}).setdefault(row.name, {})
+                    of_row.setdefault(int(degrees), []).append(result.value)
+    return out
+
+
+def write_plot(table: Table, stem: Path) -> list[Path]:
+    """``stem``_angles.png: each metric against the angle; a dot for each camera, lines through the means."""
+    found = curves(table.rows)
+    titles = {r.heading: r.name for row in table.rows for group in row.results.values() for r in group}
+    found = {heading: found[heading] for heading in sorted(found, key=lambda h: SHOWN.index(titles[h]))}
+    if not found:
+        return []
+    figure = matplotlib.figure.Figure(figsize=(3.6 * len(found), 3.4))
+    axes = figure.subplots(1, len(found), squeeze=False)[0]
+    names = dict.fromkeys(name for rows in found.values() for name in rows)
+    colors = {name: f"C{k}" for k, name in enumerate(names)}
+    for axis, (heading, rows) in zip(axes, found.items(), strict=True):
+        for name, at in rows.items():
+            degrees = sorted(at)
+            axis.plot(degrees, [np.mean(at[d]) for d in degrees], linewidth=1, color=colors[name])
+            dots = [(d, value) for d in degrees for value in at[d]]
+            axis.plot(*zip(*dots, strict=True), ".", markersize=4, color=colors[name])
+        axis.set_xlabel("camera's angle to the trained one, degrees", fontsize=8)
+        axis.set_title(heading, fontsize=9)
+        axis.tick_params(labelsize=7)
+    handles = [Line2D([], [], color=color, label=name) for name, color in colors.items()]
+    figure.legend(handles=handles, fontsize=7, loc="lower center", ncols=2)
+    figure.tight_layout(rect=(0, 0.14, 1, 1))
+    path = stem.with_name(f"{stem.name}_angles.png")
+    figure.savefig(path, dpi=100)
+    return [path]
