@@ -107,6 +107,32 @@ def test_what_is_misspelt_is_named_whole(capsys, flag, says):
     assert len(line.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("argv", "says", "values"),
+    [
+        (["a.mp4", "b.wav", "--out", "c.mp4"], "", ("a.mp4", "b.wav", "c.mp4")),
+        (["--out=c.mp4", "a.mp4"], "", ("a.mp4", None, "c.mp4")),
+        (["a.mp4", "--video", "d.mp4"], "--video=d.mp4 and 'a.mp4': give one of them", ()),
+        (["a", "b", "c"], "unexpected argument 'c'", ()),
+    ],
+)
+def test_arguments_without_a_name_are_flags(capsys, monkeypatch, argv, says, values):
+    holder = flags.FlagValues()
+    for name in ("video", "speech", "out"):
+        flags.DEFINE_string(name, None, "", flag_values=holder)
+    monkeypatch.setattr(cli.flags, "FLAGS", holder)
+    monkeypatch.setattr(cli.app, "define_help_flags", lambda: None)
+    found = []
+    main = lambda: found.extend(holder[name].value for name in ("video", "speech", "out"))  # noqa: E731
+    if says:
+        with pytest.raises(SystemExit, match="2"):
+            cli.run(main, ["talk", *argv], given=("video", "speech"))
+        assert says in capsys.readouterr().err
+    else:
+        cli.run(main, ["talk", *argv], given=("video", "speech"))
+    assert tuple(found) == values
+
+
 def test_our_own_mistakes_keep_their_traceback():
     def main():
         raise OSError(errno.EBADF, "Bad file descriptor")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import av
+import jax
 import numpy as np
 import pytest
 import soundfile
@@ -20,7 +21,10 @@ from jax_talker import priors
 from jax_talker.app.in_one_go import display, making
 from jax_talker.app.in_one_go.making import Wish, make
 from jax_talker.app.in_one_go.times import Times
+from jax_talker.app.navigating import open_speaker
+from jax_talker.app.run_folder import RunFolder
 from jax_talker.data.preparation.options import Options
+from jax_talker.data.read.codecs import CONTAINERS
 from jax_talker.data.read.video import write_video
 from jax_talker.errors import UserError
 
@@ -29,12 +33,19 @@ ROOT = Path(__file__).resolve().parents[1]
 SIZE = 32
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _as_programs_run():
+    """With JAX's own defaults; what is not clean in them is found by the tests of the parts."""
+    with jax.numpy_rank_promotion("allow"):
+        yield
+
+
 @pytest.fixture(scope="module")
 def person(drawn_head, beeps, small_prior, tmp_path_factory):
     """A folder with a drawn person's video, its landmarks, a sentence, and a generator that compiles in seconds."""
     folder = tmp_path_factory.mktemp("talk")
-    drawn = drawn_head(60)
-    write_video(folder / "head.mp4", drawn.frames, sound=beeps(2.4, [0.8, 1.6]))
+    drawn = drawn_head(40)
+    write_video(folder / "head.mp4", drawn.frames, sound=beeps(1.6, [0.4, 1.0]))
     np.savez(folder / "points.npz", landmarks=drawn.landmarks)
     rng = np.random.default_rng(0)
     soundfile.write(folder / "words.wav", 0.1 * rng.standard_normal((22050, 2)), 22050)  # 1 s, stereo
@@ -113,6 +124,7 @@ def test_another_sentence_of_the_same_person_trains_nothing(person, made, tmp_pa
     assert np.abs(made - film)[:, :20].mean() < 4 < np.abs(made - film)[:, 60:150, 100:220].mean()
 
 
+@pytest.mark.slow
 def test_interrupted_anywhere_it_ends_as_it_would_have(person, made, tmp_path, monkeypatch):
     """While heads are cut out, within a stage and while rendering; a stop at any other place lies between these."""
     update = display.Display.update
@@ -134,6 +146,9 @@ def test_interrupted_anywhere_it_ends_as_it_would_have(person, made, tmp_path, m
     assert "knows this person" in told[0]
     digest = lambda path: hashlib.sha256(pictures_of(path).tobytes()).hexdigest()  # noqa: E731
     assert digest(out) == digest(made[1])
+    # Bit for bit: what eight bits of a picture would hide is seen in the weights.
+    own, other = (open_speaker(config_of(person), RunFolder(folder / "run")).params for folder in (tmp_path, made[0]))
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), own, other))
 
 
 def test_what_cannot_be_made_is_refused_before_any_work(person, made, tmp_path):
@@ -148,21 +163,18 @@ def test_what_cannot_be_made_is_refused_before_any_work(person, made, tmp_path):
 
 
 def test_the_command_knows_the_programs():
-    """``jax-talker talk`` is ``python -m jax_talker.talk``: its help, its arguments, its errors."""
+    """``jax-talker talk`` is ``python -m jax_talker.talk``: its arguments, its errors."""
 
     def run(*arguments):
-        command = [sys.executable, "-m", "jax_talker", *arguments]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        done = [sys.executable, "-m", "jax_talker", *arguments]
+        return subprocess.run(done, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert run("help").stdout.count("\n") > 8
     unknown = run("walk")
     assert (unknown.returncode, unknown.stderr.startswith("error: no program 'walk'")) == (2, True)
     done = run("talk", "none.mp4", "none.wav", "--out", "talking.avi")
     assert done.returncode == 2
-    assert done.stderr.strip() == "error: talking.avi: cannot write .avi; use one of ('.mp4', '.mov', '.mkv')"
-    done = run("talk", "none.mp4", "--video", "other.mp4")
-    assert "give one of them" in done.stderr
-    assert "unexpected argument 'c'" in run("talk", "a", "b", "c").stderr
+    assert done.stderr.strip() == f"error: talking.avi: cannot write .avi; use one of {CONTAINERS}"
 
 
 def test_every_program_is_told_of():

@@ -60,7 +60,6 @@ class HeadTrainer:
         *,
         num_gaussians: int,
         gain: float,
-        spread: float,
     ):
         self.config, self.folder, self.log, self.frames, self.split = config, folder, log, frames, split
         self.prior, self.variables, self.gain = prior, variables, gain
@@ -70,7 +69,7 @@ class HeadTrainer:
         if config.personalize.frames is not None:
             self._seen_weights = few(self._weights, config.personalize.frames)
         self._loss, self._perceptual, self.loss_text = builders.image_loss(config)
-        self._spread, self._num_gaussians = spread, num_gaussians
+        self._spread, self._num_gaussians = gain / _walk(prior), num_gaussians
         self.optimiser = direction()
         self._steps: dict[int, GrowingStep] = {}
 
@@ -145,5 +144,11 @@ class HeadTrainer:
 
 
 def typical_walk(prior: Prior, spread: float) -> float:
-    """The unit of coefficients, a length in W+."""
-    return WALK * spread * math.sqrt(prior.num_ws * prior.w_dim)
+    """The unit of coefficients, a length in W+; as it is stored with the person, so that a run that is gone on with
+    computes what it would have computed."""
+    return float(np.float32(spread * _walk(prior)))
+
+
+def _walk(prior: Prior) -> float:
+    """A typical walk where the prior's spread is 1."""
+    return WALK * math.sqrt(prior.num_ws * prior.w_dim)

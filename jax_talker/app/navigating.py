@@ -72,9 +72,7 @@ def _reopened(config: Any, folder: RunFolder, log: Log) -> tuple[Person, HeadTra
     split = builders.clip_split(config, clip)
     frames = builders.clip_frames(config, clip, clip, builders.reach(config))
     count = len(person.layout.parent)
-    trainer = HeadTrainer(
-        config, folder, log, prior, variables, frames, split, num_gaussians=count, gain=person.gain, spread=1.0
-    )
+    trainer = HeadTrainer(config, folder, log, prior, variables, frames, split, num_gaussians=count, gain=person.gain)
     _check_fits(trainer, person, folder)
     return person, trainer
 

@@ -22,9 +22,10 @@ from jax_talker.errors import UserError
 
 BLOCK = 24  # source pictures that are held at once; a video is played backwards block by block
 WALL_FRAMES = 24  # from which the wall behind the head is learnt
-NECK = (0.02, 0.14)  # of the crop's side below the chin: where the head begins and ends to fade
+NECK = (0.0, 0.12)  # of the crop's side below the chin: where the head begins and ends to fade
 RIM = 0.03  # of the crop's side, over which the head fades at the crop's own edge
 GROWN = 0.02  # of the crop's side, by which the filmed head is taken for larger than its matte
+REACH = 0.06  # of the crop's side, by which a head may be larger than the filmed one: its chin drops, its hair is soft
 GAIN = (0.8, 1.25)  # of a colour channel
 SETTLE = 0.2  # share by which gains follow a frame's own; light changes slowly, lips do not
 
@@ -64,7 +65,7 @@ def pasted(
         filmed, masks = (_sized(x, size) for x in (place.clip.image(index), place.clip.masks(index)))
         own = matching_gain(colour, alpha, filmed, masks[..., 0])
         gain = own if gain is None else (1 - SETTLE) * gain + SETTLE * own
-        fade = fading(masks[..., 1], size)
+        fade = fading(masks[..., 1], masks[..., 2], size)
         yield _joined(colour * gain, alpha, masks[..., 2], fade, picture, place.crops[index], wall)
 
 
@@ -81,15 +82,27 @@ def matching_gain(
     return np.clip((weight * filmed).sum((0, 1)) / np.maximum((weight * colour).sum((0, 1)), 1e-6), *GAIN)
 
 
-def fading(lower_face: Float[np.ndarray, "S S"], size: int) -> Float32[np.ndarray, "S S"]:
-    """How much of the head is shown: all of it above the chin, nothing at the crop's lower edge."""
+def fading(
+    lower_face: Float[np.ndarray, "S S"], filmed_head: Float[np.ndarray, "S S"], size: int
+) -> Float32[np.ndarray, "S S"]:
+    """How much of the head is shown: all of it above the chin, as far as a head can be there; of the neck what the
+    filmed matte has, for below it a head on white is white; nothing at the crop's lower edge."""
     rows = np.flatnonzero((lower_face > 0.5).any(1))
     chin = rows[-1] if len(rows) else 0.75 * size
     place = np.arange(size)
     below = _smooth((place - chin - NECK[0] * size) / ((NECK[1] - NECK[0]) * size))
     edge = np.minimum(place + 0.5, size - place - 0.5) / (RIM * size)
     rim = np.minimum(_smooth(edge)[:, None], _smooth(edge)[None])
-    return ((1 - below)[:, None] * rim).astype(np.float32)
+    near = _grown(filmed_head, REACH * size)
+    neck = _smooth((place - chin + 0.02 * size) / (0.04 * size))[:, None]
+    return ((1 - below)[:, None] * rim * ((1 - neck) * near + neck * filmed_head)).astype(np.float32)
+
+
+def _grown(mask: Float[np.ndarray, "S S"], radius: float) -> Float32[np.ndarray, "S S"]:
+    """The mask, larger by so many pixels, with a soft edge."""
+    reach = max(1, round(radius))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
+    return cv2.GaussianBlur(cv2.dilate(mask.astype(np.float32), disc), (0, 0), reach / 3)
 
 
 def _smooth(x: np.ndarray) -> np.ndarray:
@@ -108,8 +121,7 @@ def _joined(
     wall: "_Wall",
 ) -> UInt8[np.ndarray, "H W 3"]:
     size = len(alpha)
-    grown = max(1, round(GROWN * size))
-    larger = cv2.GaussianBlur(cv2.dilate(filmed_head, np.ones((2 * grown + 1,) * 2)), (0, 0), grown / 2)
+    larger = _grown(filmed_head, GROWN * size)
     both = np.dstack([colour * fade[..., None], alpha * fade, np.clip(larger, 0, 1) * fade]).astype(np.float32)
     rows, columns, layer = _placed(both, crop, picture.shape)
     head, cover, old = layer[..., :3], layer[..., 3:4], layer[..., 4:5]

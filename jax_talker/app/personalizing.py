@@ -68,7 +68,6 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
         split,
         num_gaussians=len(layout.parent),
         gain=typical_walk(prior, spread),
-        spread=spread,
     )
     log.say(
         f"personalise: {len(split.train)} frames of {clip.root} at {clip.size}², {len(layout.parent)} Gaussians; "

@@ -21,9 +21,12 @@ TILE = 64  # px
 PERIOD = 40  # frames of 25 fps
 SEED = 20251129
 WAVELENGTHS = (6.0, 18.0)  # px
-STRENGTH = 1.95  # levels of 255, RMS over a picture and in time
+STRENGTH = 1.95  # levels of 255, RMS over a picture of SIZE² and in time
+SIZE, FALL = 192, 0.5  # px; the larger the picture, the less will do: strength falls with this power of its side
 PEAK = 2.5  # deviations of the pattern; higher ones would be seen first
-ROOM = 0.5  # of STRENGTH, by which white and black are drawn in: more is seen, less cuts the mark off
+SMOOTH, BUSY = 0.6, 17.0  # share of the mark where nothing goes on; levels of 255 from which on it is three times that
+AROUND = 3.0  # px, deviation of the filter that says how much goes on at a place
+ROOM = 0.5  # of the strength, by which white and black are drawn in: more is seen, less cuts the mark off
 SYNC_SHARE = 0.5  # of the mark's energy
 SCALES = np.exp(np.linspace(np.log(0.5), np.log(2.0), 140))  # that are tried, 1 % apart
 MOST = 750  # frames that are looked at
@@ -57,11 +60,15 @@ def pattern(bits: int) -> Float32[np.ndarray, "T T"]:
 def marked(
     picture: UInt8[np.ndarray, "H W C"], tile: Float32[np.ndarray, "T T"], index: int
 ) -> UInt8[np.ndarray, "H W C"]:
-    """Frame ``index`` of a video (25 fps) with the mark in its brightness; an alpha channel stays as it is."""
+    """Frame ``index`` of a video (25 fps) with the mark in its brightness; an alpha channel stays as it is.
+
+    Where much goes on in the picture there is more of it, and less where it is smooth and would be seen.
+    """
     height, width = picture.shape[:2]
-    swing = math.sqrt(2) * STRENGTH * math.sin(2 * math.pi * index / PERIOD)
-    mark = swing * np.tile(tile, (-(-height // TILE), -(-width // TILE)))[:height, :width]
-    room = ROOM * STRENGTH
+    strength = STRENGTH * min(1.0, SIZE / math.sqrt(height * width)) ** FALL
+    swing = math.sqrt(2) * strength * math.sin(2 * math.pi * index / PERIOD)
+    mark = swing * np.tile(tile, (-(-height // TILE), -(-width // TILE)))[:height, :width] * _hidden(picture)
+    room = ROOM * strength
     colour = np.clip(picture[..., :3].astype(np.float32), room, 255 - room) + mark[..., None]
     out = np.clip(np.round(colour), 0, 255).astype(np.uint8)
     return out if picture.shape[2] == 3 else np.dstack([out, picture[..., 3]])
@@ -85,6 +92,15 @@ def detect(pictures: Iterable[UInt8[np.ndarray, "H W 3"]]) -> Mark:
     read = np.tensordot(each, tile, 2)
     bits = sum(1 << n for n in range(BITS) if read[n] > 0)
     return Mark(score > FOUND, score, bits, scale, float(np.abs(read).min()))
+
+
+def _hidden(picture: UInt8[np.ndarray, "H W C"]) -> Float32[np.ndarray, "H W"]:
+    """How much of the mark each place hides; 1 in the mean of squares."""
+    bright = cv2.cvtColor(np.ascontiguousarray(picture[..., :3]), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    blurred = [cv2.GaussianBlur(x, (0, 0), AROUND) for x in (bright, bright * bright)]
+    busy = np.sqrt(np.maximum(blurred[1] - blurred[0] ** 2, 0))
+    share = np.clip(SMOOTH + busy / BUSY, SMOOTH, 3 * SMOOTH)
+    return share / np.sqrt((share * share).mean())
 
 
 def _within() -> tuple[Float[np.ndarray, "T T"], Float[np.ndarray, "T T"]]:

@@ -105,15 +105,20 @@ def test_nothing_of_the_old_head_looks_out_beside_a_smaller_one(clip):
 
 
 def test_the_head_ends_softly_below_the_chin_and_at_the_rim():
-    lower = np.zeros((100, 100))
+    lower, head = np.zeros((100, 100)), np.zeros((100, 100))
     lower[50:70, 30:70] = 1
-    fade = pasting.fading(lower, 100)
+    head[10:95, 20:80] = 1
+    fade = pasting.fading(lower, head, 100)
     column = fade[:, 50]
-    assert (column[5:71] == 1).all()
-    assert (column[84:] == 0).all()
-    assert 0.3 < column[77] < 0.7
-    assert fade[50, 0] < 0.2
-    assert pasting.fading(np.zeros((100, 100)), 100)[60, 50] == 1  # a face that is not seen
+    assert (column[12:68] > 0.99).all()
+    assert (column[82:] < 0.01).all()
+    assert 0.3 < column[75] < 0.7
+    assert fade[60, 81] > 0.9  # a little larger than the filmed head it may be, above the chin
+    assert fade[60, 94] < 0.01
+    assert fade[72, 81] < 0.1  # not at the neck, beside which a head on white is white
+    full = pasting.fading(np.zeros((100, 100)), np.ones((100, 100)), 100)  # a face that is not seen
+    assert full[60, 50] == pytest.approx(1)
+    assert full[50, 0] < 0.2
 
 
 def test_light_is_matched_within_bounds():

@@ -55,7 +55,9 @@ def test_another_file_than_was_offered_is_not_kept(offered, sent):
 def test_without_a_network_it_is_said_what_to_copy_where(offered):
     folder, model = offered
     (folder / "a.task").unlink()
-    with pytest.raises(UserError, match=r"cannot be fetched \(Not Found\).*copy it to .*models/a\.task"):
+    with pytest.raises(
+        UserError, match=r"cannot be fetched \((File not found|Not Found)\).*copy it to .*models/a\.task"
+    ):
         model_files.fetch(model)
     with pytest.raises(UserError, match=r"cannot be fetched"):
         model_files.fetch(replace(model, url="http://127.0.0.1:1/a.task"))

@@ -35,7 +35,7 @@ def _automatic(model: str | Path | None) -> str:
         return "face-alignment" if Path(model).is_dir() else "mediapipe"
     if reason := unready():
         raise UserError(
-            f"no landmarker is ready: either give {FACE_LANDMARKER.about()} with --landmark-model, or fetch it with "
-            f"prepare --fetch, or make face-alignment ready ({reason})"
+            f"no landmarker is ready: either give {FACE_LANDMARKER.about()} with --landmark-model FILE or --fetch, or "
+            f"make face-alignment ready ({reason})"
         )
     return "face-alignment"
