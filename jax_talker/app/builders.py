@@ -76,6 +76,11 @@ def image_loss(config: Any) -> tuple[ImageLoss, Any, str]:
 def talking_head(config: Any, prior: Prior, num_gaussians: int, gain: float) -> TalkingHead:
     """The talker on top of a prior, for a person of so many Gaussians."""
     m = config.model
+    if not m.expressions and m.deformation != "none":
+        raise UserError(
+            "config.model.expressions: 0 is one joint set for the whole face, and a deformation field keeps two sets "
+            'apart; set config.model.deformation to "none"'
+        )
     forms = {
         "blendshapes": lambda: Blendshapes(num_gaussians, m.expression_shapes, m.lip_shapes, m.pose),
         "field": DeformationField,
@@ -83,11 +88,6 @@ def talking_head(config: Any, prior: Prior, num_gaussians: int, gain: float) -> 
     }
     if m.deformation not in forms:
         raise UserError(f"config.model.deformation: no form {m.deformation!r}; choose from {sorted(forms)}")
-    if not m.expressions and m.deformation != "none":
-        raise UserError(
-            "config.model.expressions: 0 is one joint set for the whole face, and a deformation field keeps two sets "
-            'apart; set config.model.deformation to "none"'
-        )
     if m.pose not in get_args(Follows):
         raise UserError(f"config.model.pose: {m.pose!r} is none of {', '.join(get_args(Follows))}")
     return TalkingHead(
