@@ -103,7 +103,7 @@ def test_every_camera_is_compared_with_its_own_truth(head):
 
 
 def test_angles_are_in_the_columns_and_the_mean_is_of_further_cameras(head):
-    found = run("angles", [head("off_4")], ["psnr"])
+    found = run("angles", [head("off_4", FakeClip(1))], ["psnr"])
     assert list(found["off_4"]) == ["front, 0°", "left, 0°", "right, 0°", protocols.MEAN_VIEW]
     assert list(found) == [protocols.TRUTH, ceilings.ENCODED, "off_4"]
     assert found["off_4"][protocols.MEAN_VIEW][0].value == pytest.approx(20 * np.log10(255 / 4))
