@@ -61,6 +61,7 @@ def config_of(folder):
     config.personalize.invert_steps = config.personalize.tune_steps = config.train.hear_steps = 3
     config.train.steps = 4
     config.train.batch = 2
+    config.model.expressions, config.model.lips = 3, 4  # the small prior's W+ has no room for more
     config.log.checkpoint = 2
     return config
 

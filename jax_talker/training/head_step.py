@@ -202,7 +202,7 @@ def latent_spread(prior: Prior, variables: Variables, key: Array, samples: int =
     """Root mean square of w − w_avg over random latents: the prior's unit of distance in W."""
     z = jax.random.normal(key, (samples, prior.z_dim))
     w = prior.mapping(variables, z, jnp.zeros((samples, 25))).w
-    return jnp.sqrt(((w - prior.mean_latent(variables)) ** 2).mean())
+    return jnp.sqrt(((w - prior.mean_latent(variables)[None]) ** 2).mean())
 
 
 def _locality(prior: Prior, original: Variables, tuned: Variables, params: Params, key: Key[Array, ""]) -> Array:

@@ -64,10 +64,10 @@ def test_an_independent_reader_finds_what_the_format_promises(tmp_path):
     assert vertex.count == COUNT
     np.testing.assert_allclose(np.exp(np.stack([vertex[f"scale_{i}"] for i in range(3)], 1)), own.scale, rtol=1e-5)
     np.testing.assert_allclose(1 / (1 + np.exp(-vertex["opacity"])), own.opacity, atol=1e-6)
-    np.testing.assert_allclose(np.stack([vertex[c] for c in "xyz"], 1), own.mean * np.array([1, -1, -1]), atol=1e-7)
+    np.testing.assert_allclose(np.stack([vertex[c] for c in "xyz"], 1), own.mean * np.array([[1, -1, -1]]), atol=1e-7)
     np.testing.assert_allclose(np.stack([vertex[f"f_dc_{i}"] for i in range(3)], 1), own.sh[:, 0], atol=1e-7)
     rest = np.stack([vertex[f"f_rest_{i}"] for i in range(9)], 1).reshape(COUNT, 3, 3)  # by colour, then by coefficient
-    np.testing.assert_allclose(np.swapaxes(rest, 1, 2), own.sh[:, 1:] * np.array([-1, -1, 1])[:, None], atol=1e-7)
+    np.testing.assert_allclose(np.swapaxes(rest, 1, 2), own.sh[:, 1:] * np.array([[[-1], [-1], [1]]]), atol=1e-7)
     rotation = np.asarray(geometry.rotation_from_quat(jnp.stack([vertex[f"rot_{i}"] for i in range(4)], 1)))
     want = HALF_TURN[:3, :3] @ np.asarray(geometry.rotation_from_quat(own.quat))
     np.testing.assert_allclose(rotation, want, atol=1e-5)

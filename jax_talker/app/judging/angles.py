@@ -53,9 +53,10 @@ def angle(own: Clip, camera: Clip) -> float:
 def in_order(cameras: Mapping[str, Clip]) -> dict[str, Clip]:
     """The own camera, which comes first, and the others from the nearest to the farthest, with their angles in their
     names."""
-    own = next(iter(cameras.values()))
-    far = {name: angle(own, camera) for name, camera in cameras.items()}
-    return {f"{name}, {far[name]:.0f}°": cameras[name] for name in sorted(cameras, key=lambda n: far[n])}
+    (front, own), *others = cameras.items()
+    far = {front: 0.0} | {name: angle(own, camera) for name, camera in others}
+    order = [front, *sorted(dict(others), key=lambda name: far[name])]
+    return {f"{name}, {far[name]:.0f}°": cameras[name] for name in order}
 
 
 def curves(rows: Sequence[Row]) -> dict[str, dict[str, dict[int, list[float]]]]:

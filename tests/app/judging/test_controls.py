@@ -6,6 +6,7 @@ import cv2
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from app.judging.fakes import FakeClip
 
 from jax_talker.app import builders, talking
 from jax_talker.app.judging import controls
@@ -34,10 +35,14 @@ def found(monkeypatch):
     heard = Coefficients(rng.normal(0, [1.0, 3.0], (FRAMES, 2)), rng.normal(5, [2.0, 8.0, 4.0], (FRAMES, 3)))
     masks = np.zeros((SIZE, SIZE, 3), np.uint8)
     masks[: SIZE // 2, :, 0] = masks[SIZE // 2 :, :, 1] = 255
-    clip = SimpleNamespace(
-        arrays={"blink": np.zeros(FRAMES), "label": np.zeros((FRAMES, 25))},
-        boundaries=(), size=SIZE, masks=lambda index: masks,
-    )  # fmt: skip
+    clip = FakeClip()
+    known = {
+        "arrays": {"blink": np.zeros(FRAMES), "label": np.zeros((FRAMES, 25))},
+        "size": SIZE,
+        "masks": lambda _: masks,
+    }
+    for name, value in known.items():
+        object.__setattr__(clip, name, value)
     frames = SimpleNamespace(windows=None, motion=SimpleNamespace(resting=np.array([3])))
     monkeypatch.setattr(builders, "clip_frames", lambda *_: frames)
     monkeypatch.setattr(builders, "clip_split", lambda *_: SimpleNamespace(train=np.arange(30)))

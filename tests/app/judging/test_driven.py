@@ -1,11 +1,12 @@
 """The ceiling: coefficients that are fitted to pictures whose coefficients are known."""
 
-from types import SimpleNamespace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from app.judging.fakes import FakeClip, FakeSpeaker
 from training.conftest import make_frames, small_prior
 
 from jax_talker import geometry
@@ -13,8 +14,10 @@ from jax_talker.app.judging import ceilings, driven
 from jax_talker.app.judging.head import Head
 from jax_talker.app.judging.score import Score
 from jax_talker.app.judging.tables import Row
+from jax_talker.app.judging.weights import Weights
 from jax_talker.app.speaking import Speaker
 from jax_talker.models import detail
+from jax_talker.models.deformation import Poses
 from jax_talker.models.navigator import Coefficients
 from jax_talker.models.talker import Talker
 from jax_talker.rendering import Rasteriser
@@ -28,8 +31,9 @@ SIZE = 24
 def speaker(small_prior, make_frames):
     prior, variables = small_prior
     talker = Talker(prior.num_ws, prior.w_dim, expressions=2, lips=2, audio_features=6, hidden=(8,), gain=3.0)
+    poses = Poses(jnp.asarray(geometry.make_label(geometry.orbit(0, 0)), jnp.float32), jnp.full(3, 0.4))
     head = TalkingHead(prior, talker, rasteriser=Rasteriser("xla", 64))  # too little: it has to grow
-    fixed = Fixed(variables, detail.as_they_are(prior.num_gaussians))
+    fixed = Fixed(variables, detail.as_they_are(prior.num_gaussians), poses)
     params = head.init(jax.random.key(0), prior.mean_latent(variables), fixed.layout, make_frames([4, 5], talker.reach))
     return Speaker(head, fixed, params)
 
@@ -63,12 +67,15 @@ def test_no_frame_gets_worse_than_it_began(speaker, make_frames, monkeypatch):
     assert (off(starts[0]) > off(starts[1])).any()
 
 
+def headed(ceiling):
+    return Head("may", None, FakeSpeaker(), FakeClip(), Weights(Path("none")), ceiling=ceiling)
+
+
 @pytest.mark.parametrize(
     ("every", "words"), [(1, "every test frame"), (2, "every 2nd"), (13, "every 13th"), (3, "3rd")]
 )
 def test_rows_say_what_was_fitted(every, words):
-    head = Head("may", None, None, None, None, ceiling=every)  # pyright: ignore[reportArgumentType]
-    assert words in ceilings.driven_name(head)
+    assert words in ceilings.driven_name(headed(every))
 
 
 def test_single_frames_keep_their_places():
@@ -78,8 +85,8 @@ def test_single_frames_keep_their_places():
 
 
 def test_a_head_is_held_against_its_ceiling_on_the_same_frames():
-    head = SimpleNamespace(name="may", ceiling=2)
+    head = headed(2)
     own = Score("psnr", "PSNR", 0.0, "dB", "higher", np.array([30.0, 0.0, 31.0, 0.0]), digits=2)
     rows = [Row("may", {"": [own]}), Row(ceilings.driven_name(head), {"": [own]})]
     assert ceilings.same_frames([head], rows) == ["may on the frames of its ceiling: PSNR 30.50"]
-    assert ceilings.same_frames([SimpleNamespace(name="may", ceiling=1)], rows) == []
+    assert ceilings.same_frames([headed(1)], rows) == []

@@ -1,56 +1,18 @@
 """Protocols without a trained head: its place is taken by one that shows the truth, changed in known ways."""
 
-from pathlib import Path
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import soundfile
+from app.judging.fakes import FRAMES, SIZE, FakeClip, FakeSpeaker
 
 from jax_talker.app import talking
 from jax_talker.app.judging import ceilings, comparison, protocols, tables
 from jax_talker.app.judging.pictures import Pictures
 from jax_talker.app.judging.score import Missing, Score
 from jax_talker.app.judging.weights import Weights
-from jax_talker.app.speaking import Speaker
-from jax_talker.data.clip.clip import Clip
 from jax_talker.errors import UserError
 
-SIZE, FRAMES, TEST = 32, 100, np.arange(40, 100)
-
-
-class FakeClip(Clip):
-    """Noise for each frame and camera."""
-
-    def __init__(self, seed=0, views=("left", "right")):
-        arrays = {"label": np.full((FRAMES, 25), seed, np.float32), "blink": np.zeros(FRAMES, np.float32)}
-        files = SimpleNamespace(sums={"clip": seed if seed < 10 else 0})
-        known = {"root": Path("clip"), "size": SIZE, "frames": FRAMES, "arrays": arrays, "files": files, "seed": seed}
-        for name, value in (known | {"source": {}, "view_names": views}).items():
-            object.__setattr__(self, name, value)
-
-    def image(self, index):
-        return np.random.default_rng((self.seed, index)).integers(8, 248, (SIZE, SIZE, 3), np.uint8)
-
-    def masks(self, index):
-        return np.full((SIZE, SIZE, 3), 255, np.uint8)
-
-    def valid(self, index):
-        return np.full((SIZE, SIZE), 255, np.uint8)
-
-    def view(self, name):
-        return FakeClip(self.seed + 10 * (1 + self.view_names.index(name)), ())
-
-    def audio(self):
-        return np.sin(np.arange(FRAMES * 640) / 9).astype(np.float32)
-
-
-class FakeSpeaker(Speaker):
-    def __init__(self):
-        pass
-
-    def with_corrected_cameras(self, clip):
-        return clip
+TEST = np.arange(40, FRAMES)
 
 
 class Head(protocols.Head):
@@ -103,7 +65,7 @@ def test_every_camera_is_compared_with_its_own_truth(head):
 
 
 def test_angles_are_in_the_columns_and_the_mean_is_of_further_cameras(head):
-    found = run("angles", [head("off_4")], ["psnr"])
+    found = run("angles", [head("off_4", FakeClip(1))], ["psnr"])
     assert list(found["off_4"]) == ["front, 0°", "left, 0°", "right, 0°", protocols.MEAN_VIEW]
     assert list(found) == [protocols.TRUTH, ceilings.ENCODED, "off_4"]
     assert found["off_4"][protocols.MEAN_VIEW][0].value == pytest.approx(20 * np.log10(255 / 4))
