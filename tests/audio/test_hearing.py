@@ -18,7 +18,7 @@ from jax_talker.errors import UserError
 class Counting:
     """Each step is the sound's mean over the whole of what was given: it says whether it was given all."""
 
-    name, num_features, rate, lookahead, decibel, digest = "counting", 2, 25, float("inf"), 0.0, "a" * 64
+    name, num_features, rate, lookahead, bands, digest = "counting", 2, 25, float("inf"), (), "a" * 64
 
     def __init__(self):
         self.calls = []
