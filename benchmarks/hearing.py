@@ -52,7 +52,7 @@ from jax_talker.procedural.filming import make_scene
 from jax_talker.training.head_step import make_hearing_step
 from jax_talker.training.state import cosine, create, direction
 
-SECONDS = 20.0  # of speech that is made up
+SECONDS = 15.0  # of speech that is made up
 STRANGERS = (speech.Voice(95.0, 0.9), speech.Voice(215.0, 1.12), speech.Voice(160.0, 1.0))
 COLUMNS = ("correlation", "movement", "jitter", "open")
 
@@ -77,21 +77,26 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", type=Path, help="write results here")
     args = parser.parse_args(argv)
+    results: list[dict[str, Any]] = []
     try:
         with tempfile.TemporaryDirectory() as keep:  # features of sounds that several retrained heads hear
-            results = [_measured(args, change, Path(keep)) for change in args.retrain or [None]]
+            for change in args.retrain or [None]:
+                results.append(_measured(args, change, Path(keep)))
+                if args.json:
+                    _write(args.json, results)
     except UserError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
-    if args.json:
-        about = {
-            "device": harness.device(),
-            "threads": len(os.sched_getaffinity(0)),
-            "versions": harness.versions(("jax",)),
-        }
-        args.json.write_text(json.dumps({**about, "results": results}, indent=1) + "\n", encoding="utf-8")
-        print(f"wrote {args.json}")
     return 0
+
+
+def _write(path: Path, results: list[dict[str, Any]]) -> None:
+    where = {
+        "device": harness.device(),
+        "threads": len(os.sched_getaffinity(0)),
+        "versions": harness.versions(("jax",)),
+    }
+    path.write_text(json.dumps({**where, "results": results}, indent=1) + "\n", encoding="utf-8")
 
 
 def _measured(args: argparse.Namespace, change: str | None, keep: Path) -> dict[str, Any]:
@@ -144,12 +149,13 @@ def _retrained(config: Any, folder: RunFolder, clip: Clip) -> Speaker:
     known = person.params["talker"]["navigator"]
     kept = {name: known[name] for name in ("raw_expression", "raw_lips", "seen_expression", "seen_lips")}
     optimiser, steps = direction(), config.train.hear_steps
-    step = jax.jit(make_hearing_step(head, optimiser, builders.sound_variation(config)), donate_argnums=0)
+    step = jax.jit(make_hearing_step(head, optimiser, builders.sound_variation(config)))
     state = create({**fresh, "navigator": {**fresh["navigator"], **kept}}, optimiser, config.seed)
     for number in range(steps):
         chosen = np.random.default_rng((config.seed, number)).choice(train, size=HEARING_BATCH)
         state, _ = step(state, frames.heard_only(chosen), jnp.float32(config.train.hear_rate * cosine(number, steps)))
-    return Speaker(head, None, {"talker": state.params})  # nothing is drawn
+    nothing: Any = None  # is drawn
+    return Speaker(head, nothing, {"talker": state.params})
 
 
 def _base(args: argparse.Namespace, clip: Clip) -> dict[str, Said]:
