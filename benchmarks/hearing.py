@@ -52,7 +52,7 @@ from jax_talker.procedural.filming import make_scene
 from jax_talker.training.head_step import make_hearing_step
 from jax_talker.training.state import cosine, create, direction
 
-SECONDS = 15.0  # of speech that is made up
+SECONDS = 12.0  # of speech that is made up
 STRANGERS = (speech.Voice(95.0, 0.9), speech.Voice(215.0, 1.12), speech.Voice(160.0, 1.0))
 COLUMNS = ("correlation", "movement", "jitter", "open")
 

@@ -45,7 +45,7 @@ def test_clipping_cuts_the_loudest_off(speech):
 def test_noise_is_as_loud_as_it_is_called(brown):
     got = sounds.noise(48_000, -45, brown=brown)
     assert sounds.rms_db(got) == pytest.approx(-45, abs=0.1)
-    assert (share(got, 0, 1000) > 0.9) is brown
+    assert bool(share(got, 0, 1000) > 0.9) is brown
 
 
 def test_noise_below_speech_is_that_much_fainter(speech):
