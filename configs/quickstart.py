@@ -59,7 +59,6 @@ def get_config() -> ConfigDict:
     c.model.expressions = 20  # k_e
     c.model.lips = 30  # k_l
     c.model.audio_features = 32
-    c.model.projection = 0  # numbers of a feature step that the adapter hears, by a linear map; 0: all
     c.model.attention = 8  # frames AudioAttNet weighs
     c.model.smoothing = 5  # frames the temporal CNN joins
     c.model.hidden = (64,)  # of both encoders; a short clip is soon learnt by heart

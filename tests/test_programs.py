@@ -282,7 +282,7 @@ def test_how_a_head_hears_is_measured(run, tmp_path, capsys):
     flags = ["--run", str(run), "--audio", str(tmp_path / "speech.wav")]
     before = sorted(path for path in run.rglob("*"))
     assert hearing.main([*flags, "--json", str(tmp_path / "a.json")]) == 0
-    changes = "train.hear_steps=5 train.sound.room=0.5 model.attention=1 model.projection=4"
+    changes = "train.hear_steps=5 train.sound.room=0.5 model.attention=1"
     assert hearing.main([*flags, "--retrain", changes, "--json", str(tmp_path / "b.json")]) == 0
     assert sorted(path for path in run.rglob("*")) == before
     for name in ("a.json", "b.json"):

@@ -93,9 +93,7 @@ def talking_head(config: Any, prior: Prior, num_gaussians: int, gain: float) -> 
 def _talker(config: Any, num_ws: int, w_dim: int, gain: float) -> Talker:
     m = config.model
     hidden = tuple(m.hidden)
-    return Talker(
-        num_ws, w_dim, m.expressions, m.lips, m.audio_features, m.attention, m.smoothing, hidden, gain, m.projection
-    )
+    return Talker(num_ws, w_dim, m.expressions, m.lips, m.audio_features, m.attention, m.smoothing, hidden, gain)
 
 
 def reach(config: Any) -> int:

@@ -56,7 +56,6 @@ class AudioAdapter(nn.Module):
     features: int = 64
     attention: int = 8
     smoothing: int = 5
-    projection: int = 0  # numbers of a step behind a linear map in front of all else; 0: as extractors give them
 
     @property
     def reach(self) -> int:
@@ -67,8 +66,6 @@ class AudioAdapter(nn.Module):
     def __call__(self, audio: Float[Array, "B A T F"]) -> Float[Array, "B D"]:
         if audio.shape[1] != self.reach:
             raise ValueError(f"the audio adapter looks at {self.reach} frames, got windows of {audio.shape[1]}")
-        if self.projection:
-            audio = nn.Dense(self.projection, use_bias=False, name="projection")(audio)
         frames = AudioNet(self.features)(audio)
         sliding = jnp.stack([frames[:, s : s + self.attention] for s in range(self.smoothing)], 1)
         x = AudioAttNet(self.attention)(sliding)

@@ -22,10 +22,9 @@ class Talker(nn.Module):
     smoothing: int = 5
     hidden: Sequence[int] = (128, 128)
     gain: float = 1.0
-    projection: int = 0
 
     def setup(self):
-        self.adapter = AudioAdapter(self.audio_features, self.attention, self.smoothing, self.projection)
+        self.adapter = AudioAdapter(self.audio_features, self.attention, self.smoothing)
         self.navigator = Navigator(self.num_ws, self.w_dim, self.expressions, self.lips, tuple(self.hidden), self.gain)
 
     @property

@@ -96,7 +96,7 @@ def test_extractors_are_chosen_by_name(tiny_whisper, tmp_path):
     assert choose("whisper", str(tiny_whisper)).num_features == 64
     assert "whisper" in NAMES
     for name, weights, message in (
-        ("mfcc", None, r"no extractor 'mfcc'; choose from logmel, deepspeech, wav2vec2, whisper"),
+        ("mfcc", None, r"no extractor 'mfcc'; choose from logmel, deepspeech, deepspeech_live, wav2vec2, whisper"),
         ("logmel", "folder", "has no weights, but folder is given"),
         (
             "whisper",
