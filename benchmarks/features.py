@@ -2,9 +2,9 @@
 
     python -m benchmarks features --threads 2
 
-Each extractor runs in a process of its own. ``factor`` is the time of a second extraction (the first one compiles)
-over the length of the sound, ``peak_mb`` the growth of resident memory by it. Whisper is base, wav2vec2 HuBERT-large
-and wav2vec2-base, DeepSpeech as published.
+Each extractor runs in a process of its own. ``factor`` is the time of an extraction over the length of the sound, with
+the first length's compiled by an extraction before it; ``peak_mb`` is the growth of resident memory by it. Whisper is
+base, wav2vec2 HuBERT-large and wav2vec2-base, DeepSpeech as published.
 """
 
 import argparse
@@ -14,8 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -30,6 +32,7 @@ PARTS: dict[str, tuple[str, str, Callable[[], dict[str, tuple[int, ...]]]]] = {
     "logmel": ("logmel", "", dict),
     "whisper-base": ("whisper", whisper.FILE, lambda: whisper.shapes(whisper.WhisperEncoder())),
     "deepspeech": ("deepspeech", deepspeech.FILE, lambda: deepspeech.shapes(deepspeech.Sizes())),
+    "deepspeech_live": ("deepspeech_live", deepspeech.FILE, lambda: deepspeech.shapes(deepspeech.Sizes())),
     "wav2vec2-base": ("wav2vec2", wav2vec2.FILE, lambda: wav2vec2.shapes(wav2vec2.Wav2Vec2())),
     "hubert-large": ("wav2vec2", wav2vec2.FILE, lambda: wav2vec2.shapes(LARGE)),
 }
@@ -44,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--of", default=",".join(PARTS), help=f"who takes part: {', '.join(PARTS)}")
     parser.add_argument("--seconds", default="60,240", help="lengths of the sound")
     parser.add_argument("--threads", type=int, help="default: as many as the process may use")
+    parser.add_argument("--json", type=Path, help="write results here, beside those of other extractors")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)  # this process measures the one named
     args = parser.parse_args(argv)
     if unknown := set(args.of.split(",")) - set(PARTS):
@@ -53,11 +57,12 @@ def main(argv: list[str] | None = None) -> int:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
     lengths = [int(n) for n in args.seconds.split(",")]
     if args.alone:
-        for seconds in lengths:
-            print(json.dumps(_measure(args.of, seconds)), flush=True)
+        for row in _measured(args.of, lengths):
+            print(json.dumps(row), flush=True)
         return 0
+    found: dict[str, list[dict[str, Any]]] = {}
     print(
-        f"{'':14}{'seconds':>8}{'factor':>9}{'peak_mb':>9}   {harness.device()}, {len(os.sched_getaffinity(0))} threads"
+        f"{'':16}{'seconds':>8}{'factor':>9}{'peak_mb':>9}   {harness.device()}, {len(os.sched_getaffinity(0))} threads"
     )
     for name in args.of.split(","):
         command = [sys.executable, "-m", "benchmarks", "features", "--alone", "--of", name, "--seconds", args.seconds]
@@ -65,12 +70,17 @@ def main(argv: list[str] | None = None) -> int:
         if done.returncode:
             print(f"benchmarks: {name}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
             return 2
-        for row in map(json.loads, done.stdout.splitlines()):
-            print(f"{name:14}{row['seconds']:8}{row['factor']:9.3f}{row['peak_mb'] or 0:9.0f}", flush=True)
+        found[name] = [json.loads(line) for line in done.stdout.splitlines()]
+        for row in found[name]:
+            print(f"{name:16}{row['seconds']:8}{row['factor']:9.3f}{row['peak_mb'] or 0:9.0f}", flush=True)
+    if args.json:
+        before = json.loads(args.json.read_text(encoding="utf-8")) if args.json.exists() else {}
+        args.json.write_text(json.dumps(before | found, indent=1) + "\n", encoding="utf-8")
+        print(f"wrote {args.json}")
     return 0
 
 
-def _measure(name: str, seconds: int) -> dict[str, float | None]:
+def _measured(name: str, lengths: list[int]) -> Iterator[dict[str, Any]]:
     kind, file, shapes = PARTS[name]
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
@@ -79,17 +89,20 @@ def _measure(name: str, seconds: int) -> dict[str, float | None]:
             safetensors.numpy.save_file(arrays, Path(folder) / file)
             del arrays
         extractor = choose(kind, folder if file else None)
-        sound = (0.1 * rng.standard_normal(seconds * 16_000)).astype(np.float32)
-        extractor.extract(sound)
-        before, took = harness.resident_mb(), []
-
-        def run() -> None:
-            begun = time.perf_counter()
-            extractor.extract(sound)
-            took.append(time.perf_counter() - begun)
-
-        peak = harness.peak_memory(run)
-    return {"seconds": seconds, "factor": took[0] / seconds, "peak_mb": None if peak is None else peak - before}
+        sounds = [(0.1 * rng.standard_normal(seconds * 16_000)).astype(np.float32) for seconds in lengths]
+        extractor.extract(sounds[0])
+        for seconds, sound in zip(lengths, sounds, strict=True):
+            before, begun = harness.resident_mb(), time.perf_counter()
+            peak = harness.peak_memory(partial(extractor.extract, sound))
+            yield {
+                "seconds": seconds,
+                "factor": (time.perf_counter() - begun) / seconds,
+                "peak_mb": None if peak is None else peak - before,
+                "device": harness.device(),
+                "threads": len(os.sched_getaffinity(0)),
+                "load_average": os.getloadavg()[0],
+                "versions": harness.versions(("jax", "numpy")),
+            }
 
 
 def _random(rng: np.random.Generator, path: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -77,6 +77,13 @@ def get_config() -> ConfigDict:
     c.train.batch = 4  # even: successive frames come in couples
     c.train.rate = 1e-3
     c.train.hear_rate = 2e-3
+    # How log-mel is varied, so that other voices, rooms and microphones are heard as well (docs/audio.md).
+    c.train.sound = ConfigDict()
+    c.train.sound.level = 3.0  # dB, deviation
+    c.train.sound.voice = 0.0  # deviation of the logarithm by which formants are moved
+    c.train.sound.tilt = 0.0  # dB an octave, deviation
+    c.train.sound.telephone = 0.0  # share of frames heard through one
+    c.train.sound.room = 0.0  # share of frames heard in a room's noise
     c.train.deformation_rate = 3e-3
     c.train.swap = 0.5  # share of couples whose lips hear another frame than the upper face
     c.train.lower = 3.0  # how much more a pixel of the lower face weighs than one outside the face

@@ -16,6 +16,7 @@ import soundfile
 from scipy.spatial.transform import Rotation
 
 from audio.conftest import tiny_whisper
+from benchmarks import hearing
 from data import mead_miniature as mead
 from jax_talker import priors
 from jax_talker.app import evaluating
@@ -295,6 +296,32 @@ def test_features_with_weights_drive_the_programs(clip, small, tiny_whisper, tmp
     (tmp_path / "weights").rename(tmp_path / "elsewhere")
     refuses("weights that it was trained with", "render", "--run", run, *sound, "--out", tmp_path / "o.mp4")
     succeeds("render", "--run", run, *sound, "--out", out, "--features-weights", tmp_path / "elsewhere")
+
+
+@pytest.mark.slow  # trains encoders anew
+def test_how_a_head_hears_is_measured(run, tmp_path, capsys):
+    """Also with encoders that are learnt anew; the run stays as it was."""
+    time = np.arange(32_000) / 16_000
+    sound = 0.1 * np.sin(2 * np.pi * 300 * time) * np.maximum(0, np.sin(2 * np.pi * 2 * time))
+    soundfile.write(tmp_path / "speech.wav", sound, 16_000)
+    flags = ["--run", str(run), "--audio", str(tmp_path / "speech.wav")]
+    before = sorted(path for path in run.rglob("*"))
+    assert hearing.main([*flags, "--json", str(tmp_path / "a.json")]) == 0
+    changes = "train.hear_steps=5 train.sound.room=0.5 model.attention=1"
+    assert hearing.main([*flags, "--retrain", changes, "--json", str(tmp_path / "b.json")]) == 0
+    assert sorted(path for path in run.rglob("*")) == before
+    for name in ("a.json", "b.json"):
+        (found,) = json.loads((tmp_path / name).read_text())["results"]
+        rows = found["rows"]
+        assert rows["speech"]["correlation"] is None
+        assert rows["speech"]["movement"] == pytest.approx(1)
+        assert rows["24 dB fainter"]["correlation"] > 0.99  # the level is brought back
+        assert rows["music alone"]["movement"] > 0
+    assert "24 dB fainter" in capsys.readouterr().out
+    assert hearing.main(flags[:2]) == 2
+    assert "--audio is needed" in capsys.readouterr().err
+    assert hearing.main([*flags, "--retrain", "model.ears=2"]) == 2
+    assert "has no model.ears" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a place where nobody may write")

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.audio import hearing
-from jax_talker.audio.choice import choose, decibel
+from jax_talker.audio.choice import bands, choose
 from jax_talker.audio.extractor import Extractor
 from jax_talker.data.batches.dataset import ClipFrames, Split, split
 from jax_talker.data.batches.motion_features import motion_features
@@ -21,9 +21,9 @@ from jax_talker.training.growing import GrowingStep
 from jax_talker.training.head_step import HeadWeights
 from jax_talker.training.loop import Every
 from jax_talker.training.objective import ImageLoss
+from jax_talker.training.sound_variation import Variation
 from jax_talker.training.talking_head import TalkingHead
 
-LEVEL_DB = 3.0  # dB, deviation by which training varies the level of sound
 LPIPS_WEIGHT = 0.1  # where config.loss.lpips leaves it open
 
 
@@ -120,8 +120,14 @@ def head_weights(config: Any) -> HeadWeights:
         smooth=t.smooth,
         size=t.size,
         locality=p.locality,
-        level=LEVEL_DB * decibel(config.data.features),
+        sound=sound_variation(config),
     )
+
+
+def sound_variation(config: Any) -> Variation:
+    """How training varies sound."""
+    s = config.train.sound
+    return Variation(bands(config.data.features), s.level, s.voice, s.tilt, s.telephone, s.room)
 
 
 def crossed(config: Any) -> int:

@@ -98,7 +98,7 @@ def _hear(trainer: HeadTrainer, talker: Any, resume: bool) -> Any:
     config = trainer.config
     steps, rate = config.train.hear_steps, config.train.hear_rate
     optimiser = direction()
-    step = make_hearing_step(trainer.head, optimiser, builders.head_weights(config).level)
+    step = make_hearing_step(trainer.head, optimiser, builders.head_weights(config).sound)
 
     def batches(first: int):
         for number in range(first, steps):

@@ -13,7 +13,7 @@ from jaxtyping import Float32, UInt8
 from jax_talker.app.speaking import Speaker, smoothed
 from jax_talker.app.talking import batches_of
 from jax_talker.audio.extractor import Extractor
-from jax_talker.audio.streaming import LevelStream, StepStream
+from jax_talker.audio.streaming import LevelStream, steps_of
 from jax_talker.audio.windows import WINDOW
 from jax_talker.blinking import blinks
 from jax_talker.data.clip.clip import FPS, SAMPLE_RATE
@@ -66,7 +66,7 @@ class Stream:
         seed: int = 0,
     ):
         self._speaker, self._size, self._at_once, self._smoothing = speaker, size, at_once, smoothing
-        self._level, self._stream = LevelStream(gain), StepStream(extractor)
+        self._level, self._stream = LevelStream(gain), steps_of(extractor)
         self._label, self._held = (
             jnp.asarray(np.tile(one, (at_once, 1))) for one in (label, label if held is None else held)
         )

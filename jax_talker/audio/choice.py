@@ -1,6 +1,7 @@
 """Which extractors there are, by the name that configurations give them."""
 
 from jax_talker.audio.deepspeech import DeepSpeech
+from jax_talker.audio.deepspeech_live import DeepSpeechLive
 from jax_talker.audio.extractor import Extractor
 from jax_talker.audio.logmel import LogMel
 from jax_talker.audio.wav2vec2 import Wav2Vec2
@@ -10,6 +11,7 @@ from jax_talker.networks import deepspeech, wav2vec2, whisper
 
 WITH_WEIGHTS = {
     "deepspeech": (DeepSpeech, deepspeech.CONVERT, deepspeech.ORIGIN),
+    "deepspeech_live": (DeepSpeechLive, deepspeech.CONVERT, deepspeech.ORIGIN),
     "wav2vec2": (Wav2Vec2, wav2vec2.CONVERT, wav2vec2.ORIGIN),
     "whisper": (Whisper, whisper.CONVERT, whisper.ORIGIN),
 }
@@ -30,9 +32,9 @@ def choose(name: str, weights: str | None = None) -> Extractor:
     return WITH_WEIGHTS[name][0](weights)
 
 
-def decibel(name: str) -> float:
-    """Extractor.decibel of the extractor ``name``, which needs no weights for it."""
-    return LogMel.decibel if name == "logmel" else WITH_WEIGHTS[name][0].decibel
+def bands(name: str) -> tuple[float, ...]:
+    """Extractor.bands of the extractor ``name``, which needs no weights for it."""
+    return LogMel.bands if name == "logmel" else WITH_WEIGHTS[name][0].bands
 
 
 def where_from(name: str) -> str:

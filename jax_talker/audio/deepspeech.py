@@ -30,7 +30,7 @@ class DeepSpeech:
     name = "deepspeech"
     rate = 50  # Hz
     lookahead = float("inf")  # ms: coefficients are standardised over the whole sound
-    decibel = 0.0
+    bands = ()
 
     def __init__(self, weights: str | Path):
         sizes, self._file = open_deepspeech(weights)

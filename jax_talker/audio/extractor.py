@@ -38,8 +38,8 @@ class Extractor(Protocol):
         ...
 
     @property
-    def decibel(self) -> float:
-        """What sound that is 1 dB louder adds to every number above 0; 0 where nothing is that simple."""
+    def bands(self) -> tuple[float, ...]:
+        """Hz, the centre of each number's band, where numbers are log-mel's (logmel.py); empty where they are not."""
         ...
 
     @property

@@ -4,9 +4,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from jax_talker.audio.extractor import digest_of, num_steps
-from jax_talker.audio.mel import mel_power
+from jax_talker.audio.mel import mel_centres, mel_power
 from jax_talker.data.clip.clip import SAMPLE_RATE
 
+LOW, HIGH = 55.0, 7600.0  # Hz
 VERSION = "1"  # another one where other numbers come out
 
 
@@ -22,16 +23,14 @@ class LogMel:
     num_features = 80
     rate = 50  # Hz
     lookahead = 25.0  # ms
-    decibel = 0.01
+    bands = tuple(mel_centres(num_features, LOW, HIGH).tolist())  # Hz
     digest = digest_of(name, VERSION)
     _floor_db = -100.0
 
     def extract(self, wave: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, "T F"]:
         """[round(seconds · 50), 80]."""
         hop, window = SAMPLE_RATE // self.rate, round(2 * self.lookahead * SAMPLE_RATE / 1000)
-        power = mel_power(
-            wave, rate=SAMPLE_RATE, window=window, hop=hop, bands=self.num_features, low=55.0, high=7600.0
-        )
+        power = mel_power(wave, rate=SAMPLE_RATE, window=window, hop=hop, bands=self.num_features, low=LOW, high=HIGH)
         reference = (window / 4) ** 2  # power of a full-scale sine under a Hann window
         db = 10 * np.log10(np.maximum(power / reference, 10 ** (self._floor_db / 10)))
         return np.maximum(1 - db[: num_steps(len(wave), self.rate)] / self._floor_db, 0).astype(np.float32)

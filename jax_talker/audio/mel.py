@@ -4,7 +4,7 @@ import functools
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 AT_ONCE = 4096  # windows; 16 MB
 LINEAR, KNEE, STEP = 200 / 3, 1000.0, np.log(6.4) / 27  # Slaney's scale: Hz per mel up to the knee, then log Hz per mel
@@ -42,9 +42,14 @@ def mel_power(
     return np.concatenate(powers)
 
 
+def mel_centres(bands: int, low: float, high: float) -> Float64[np.ndarray, " bands"]:
+    """Hz at which ``mel_power``'s bands have their peaks."""
+    return _edges(bands, low, high)[1:-1]
+
+
 @functools.cache
 def _filters(rate: int, fft: int, bands: int, low: float, high: float, area: bool) -> Float32[np.ndarray, "bands bins"]:
-    edges = _hertz(np.linspace(_mel(low), _mel(high), bands + 2))
+    edges = _edges(bands, low, high)
     bins = np.arange(fft // 2 + 1) * rate / fft
     rising = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
     falling = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
@@ -52,6 +57,10 @@ def _filters(rate: int, fft: int, bands: int, low: float, high: float, area: boo
     if area:
         triangles *= 2 / (edges[2:] - edges[:-2])[:, None]
     return triangles.astype(np.float32)
+
+
+def _edges(bands: int, low: float, high: float) -> Float64[np.ndarray, " edges"]:
+    return _hertz(np.linspace(_mel(low), _mel(high), bands + 2))
 
 
 def _mel(hertz: float) -> float:

@@ -1,10 +1,12 @@
 """Sound that comes in pieces: its level, and its feature steps as soon as what they look ahead to has been heard."""
 
 import math
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
 
+from jax_talker.audio.deepspeech_live import DeepSpeechLive
 from jax_talker.audio.extractor import Extractor, num_steps
 from jax_talker.audio.level import BLOCK, block_power, gain_db
 from jax_talker.data.clip.clip import SAMPLE_RATE
@@ -54,6 +56,24 @@ class LevelStream:
         return (block * np.float32(10 ** (self._gain / 20))).astype(np.float32)
 
 
+@runtime_checkable
+class Steps(Protocol):
+    """Feature steps [n, F] of sound that comes in pieces; together they are the extractor's of the whole."""
+
+    def feed(self, sound: Float32[np.ndarray, " n"]) -> Float32[np.ndarray, "m F"]:
+        """The steps that are complete with these samples."""
+        ...
+
+    def finish(self) -> Float32[np.ndarray, "m F"]:
+        """The last steps, behind which is silence."""
+        ...
+
+
+def steps_of(extractor: Extractor) -> Steps:
+    """A stream of an extractor's steps; UserError for those that hear too much at once."""
+    return extractor.stream() if isinstance(extractor, DeepSpeechLive) else StepStream(extractor)
+
+
 class StepStream:
     """Feature steps [n, F] of sound that comes in pieces; together they are ``extractor.extract`` of the whole.
 
@@ -64,7 +84,8 @@ class StepStream:
         if extractor.lookahead > MOST_LOOKAHEAD:
             far = "all of a sound" if math.isinf(extractor.lookahead) else f"{extractor.lookahead / 1000:g} s ahead"
             raise UserError(
-                f"{extractor.name} hears {far}, so it cannot be streamed; train with --config.data.features=logmel"
+                f"{extractor.name} hears {far}, so it cannot be streamed; train with --config.data.features=logmel "
+                "or deepspeech_live"
             )
         self._extractor = extractor
         self._hop = SAMPLE_RATE // extractor.rate

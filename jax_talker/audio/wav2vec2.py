@@ -30,7 +30,7 @@ class Wav2Vec2:
     name = "wav2vec2"
     rate = 50  # Hz
     lookahead = float("inf")  # ms: the waveform is standardised over the whole sound
-    decibel = 0.0
+    bands = ()
 
     def __init__(self, weights: str | Path):
         self._net, self._file = open_wav2vec2(weights)

@@ -32,7 +32,7 @@ class Whisper:
     name = "whisper"
     rate = 50  # Hz
     lookahead = 30_000.0  # ms: the first step of a window hears its end
-    decibel = 0.0
+    bands = ()
 
     def __init__(self, weights: str | Path):
         self._net, self._file = open_whisper(weights)

@@ -21,6 +21,9 @@ FORGET_BIAS = 1.0  # TensorFlow adds it to what the forget gate was trained with
 DENSE = ("dense1", "dense2", "dense3", "dense5", "dense6")  # as the original counts; the LSTM is its fourth layer
 DIRECTIONS = ("forward", "backward")
 
+State = tuple[Array, Array]
+"""An LSTM's cell and hidden state, [width] each."""
+
 
 class Sizes(NamedTuple):
     """Channels in front of each layer and behind the last."""
@@ -65,13 +68,30 @@ def open_deepspeech(given: str | Path) -> tuple[Sizes, WeightsFile]:
 
 def logits(weights: dict[str, Any], inputs: Float[Array, "T I"], there: Bool[Array, " T"]) -> Float[Array, "T L"]:
     """Letters' logits; steps that are not ``there`` stand at the end and fill up a shape that was compiled before."""
+    return logits_onward(weights, inputs, there, silent(weights), len(inputs))[1]
+
+
+def silent(weights: dict[str, Any]) -> State:
+    """The forward LSTM before anything was heard."""
+    zeros = jnp.zeros(weights["forward"]["bias"].shape[0] // 4)
+    return zeros, zeros
+
+
+def logits_onward(
+    weights: dict[str, Any], inputs: Float[Array, "T I"], there: Bool[Array, " T"], before: State, kept: int
+) -> tuple[State, Float[Array, "kept L"]]:
+    """Logits of the first ``kept`` steps of a part of a sound, and the forward LSTM's state behind them.
+
+    ``before`` is that state in front of the part; the steps that are not kept are what the backward LSTM hears ahead.
+    """
     with jax.default_matmul_precision("highest"):
         x = inputs
         for name in DENSE[:3]:
             x = _clipped(_dense(weights[name], x))
-        both = [_lstm(weights[name], x, there, reverse=name == "backward") for name in DIRECTIONS]
-        x = _clipped(_dense(weights["dense5"], jnp.concatenate(both, -1)))
-        return _dense(weights["dense6"], x)
+        after, forward = _lstm(weights["forward"], x[:kept], there[:kept], before)
+        _, backward = _lstm(weights["backward"], x, there, silent(weights), reverse=True)
+        x = _clipped(_dense(weights["dense5"], jnp.concatenate([forward, backward[:kept]], -1)))
+        return after, _dense(weights["dense6"], x)
 
 
 def _dense(layer: dict[str, Array], x: Float[Array, "T I"]) -> Float[Array, "T O"]:
@@ -82,13 +102,14 @@ def _clipped(x: Array) -> Array:
     return jnp.clip(x, 0, CLIP)
 
 
-def _lstm(layer: dict[str, Array], x: Float[Array, "T I"], there: Bool[Array, " T"], *, reverse: bool) -> Array:
-    """TensorFlow's BasicLSTMCell along time, from zeros; backwards it begins with the last step that is there."""
-    width = layer["bias"].shape[0] // 4
+def _lstm(
+    layer: dict[str, Array], x: Float[Array, "T I"], there: Bool[Array, " T"], before: State, *, reverse: bool = False
+) -> tuple[State, Array]:
+    """TensorFlow's BasicLSTMCell along time; backwards it begins with the last step that is there."""
     kernel_x, kernel_h = jnp.split(layer["kernel"], [x.shape[1]])
     given = x @ kernel_x + layer["bias"][None]
 
-    def step(state: tuple[Array, Array], now: tuple[Array, Array]) -> tuple[tuple[Array, Array], Array]:
+    def step(state: State, now: tuple[Array, Array]) -> tuple[State, Array]:
         cell, hidden = state
         own, real = now
         i, j, f, o = jnp.split(own + hidden @ kernel_h, 4)
@@ -97,5 +118,4 @@ def _lstm(layer: dict[str, Array], x: Float[Array, "T I"], there: Bool[Array, " 
         state = (jnp.where(real, new_cell, cell), jnp.where(real, new_hidden, hidden))
         return state, state[1]
 
-    zeros = jnp.zeros(width, x.dtype)
-    return jax.lax.scan(step, (zeros, zeros), (given, there), reverse=reverse)[1]
+    return jax.lax.scan(step, before, (given, there), reverse=reverse)

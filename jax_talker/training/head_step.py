@@ -25,6 +25,7 @@ from jax_talker.models.navigator import EXPRESSION_CHANNEL, Coefficients
 from jax_talker.priors.base import Prior, Variables
 from jax_talker.training import cameras
 from jax_talker.training.objective import ImageLoss
+from jax_talker.training.sound_variation import AS_IT_IS, Variation, room, varied
 from jax_talker.training.state import TrainState, descend
 from jax_talker.training.talking_head import Fixed, Params, TalkingHead
 from jax_talker.types import FrameBatch, Gaussians, Latent
@@ -47,7 +48,7 @@ class HeadWeights:
     still: float = 2e-3  # length of expression coefficients that sound led to: brows rest when it tells nothing
     rest: float = 1e-2  # squared lip coefficients of silence: a mouth that hears nothing rests
     locality: float = 0.03  # how strongly a tuned generator stays itself away from the person
-    level: float = 0.03  # how much sound's level is varied, as LogMel's numbers (0.01 is 1 dB); 0 for other features
+    sound: Variation = AS_IT_IS
 
 
 NEAR = 0.05  # typical walks; coefficients nearer than this are taken for equal
@@ -97,12 +98,12 @@ def make_head_step(
         parts = jnp.concatenate([jnp.zeros_like(i.head[:alone]), i.upper[alone:], j.lower[alone:]]) * control.crossed
         mask = jnp.where(whole[:, None, None], 1.0, parts) * views.valid
         emphasis = 1 + control.focus * (weights.lower * views.lower + weights.upper * views.upper)
-        level_key, place_key = jax.random.split(state.step_key())
+        sound_key, place_key = jax.random.split(state.step_key())
         centre = head.prior.mean_latent(fixed.variables)
 
         def objective(params: Params) -> tuple[Array, dict[str, Array]]:
             if drawn is None:
-                coefficients, quiet = _coefficients(head, params, i, j, control.hear, level_key, weights.level)
+                coefficients, quiet = _coefficients(head, params, i, j, control.hear, sound_key, weights.sound)
             else:
                 seen = jax.lax.stop_gradient(head.seen(params, i.expression, i.lips))
                 coefficients, quiet = seen, jnp.zeros_like(seen.lips[:1])
@@ -149,25 +150,26 @@ def make_head_step(
 
 
 def _coefficients(
-    head: TalkingHead, params: Params, i: FrameBatch, j: FrameBatch, hear: Array, key: Key[Array, ""], level: float
+    head: TalkingHead, params: Params, i: FrameBatch, j: FrameBatch, hear: Array, key: Key[Array, ""], how: Variation
 ) -> tuple[Coefficients, Array]:
-    """What leads the batch, and the lip coefficients of silence."""
-    level_key, noise_key = jax.random.split(key)
-    shift = level * jax.random.normal(level_key, (len(i.index), 1, 1, 1))
-    # Numbers of 0 are silence; only log-mel's, which are all above, can be louder.
-    loud = lambda audio: jnp.where(audio > 0, jnp.maximum(audio + shift, 0), 0) if level else audio  # noqa: E731
+    """What leads the batch, and the lip coefficients of silence and of a room's noise."""
+    sound_key, room_key, noise_key = jax.random.split(key, 3)
     silence = jnp.zeros_like(i.audio[:1])
-    lip_audio = jnp.concatenate([loud(j.audio), silence])
-    expression_audio, blink = jnp.concatenate([loud(i.audio), silence]), jnp.concatenate([i.blink, jnp.zeros(1)])
+    if how.room:
+        silence = jnp.concatenate([silence, room(room_key, silence.shape, how)])
+    lip_audio = jnp.concatenate([varied(j.audio, sound_key, how), silence])
+    expression_audio = jnp.concatenate([varied(i.audio, sound_key, how), silence])
+    blink = jnp.concatenate([i.blink, jnp.zeros(len(silence))])
     noise = jax.random.normal(noise_key, (len(blink), EXPRESSION_CHANNEL))
     heard = head.heard(params, expression_audio, blink, lip_audio, noise)
     seen = head.seen(params, i.expression, j.lips)
-    led = [hear * h[:-1] + (1 - hear) * s for h, s in zip(heard, seen, strict=True)]
-    return Coefficients(*led), heard.lips[-1:]
+    count = len(i.index)
+    led = [hear * h[:count] + (1 - hear) * s for h, s in zip(heard, seen, strict=True)]
+    return Coefficients(*led), heard.lips[count:]
 
 
 def make_hearing_step(
-    head: TalkingHead, optimiser: optax.GradientTransformation, level: float
+    head: TalkingHead, optimiser: optax.GradientTransformation, how: Variation
 ) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
     """A step(state, frames, rate) that regresses what is heard on what is seen, without rendering.
 
@@ -178,7 +180,7 @@ def make_hearing_step(
         def objective(talker: Any) -> tuple[Array, dict[str, Array]]:
             params = {"talker": talker}
             key = state.step_key()
-            heard, quiet = _coefficients(head, params, frames, frames, jnp.ones(()), key, level)
+            heard, quiet = _coefficients(head, params, frames, frames, jnp.ones(()), key, how)
             seen = jax.lax.stop_gradient(head.seen(params, frames.expression, frames.lips))
             lips = ((heard.lips - seen.lips) ** 2).sum(-1).mean() / head.talker.gain**2
             # Distances, not squares, and half as strongly to rest: brows that sound does not tell of then stay where

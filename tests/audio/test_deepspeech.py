@@ -7,6 +7,7 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audio.conftest import SMALL_DEEPSPEECH, random_deepspeech
 from jax_talker.audio import deepspeech
 from jax_talker.audio.deepspeech import DeepSpeech, as_int16, standardised, with_context
 from jax_talker.audio.extractor import Extractor
@@ -15,22 +16,12 @@ from jax_talker.data.read.audio import load_sound
 from jax_talker.errors import UserError
 from jax_talker.networks import deepspeech as network
 
-SMALL = network.Sizes(494, 12, 12, 16, 8, 10, 29)
-
-
-def random_weights(sizes, seed=0):
-    rng = np.random.default_rng(seed)
-    return {
-        name: (rng.standard_normal(shape) / np.sqrt(shape[0])).astype(np.float32)
-        for name, shape in network.shapes(sizes).items()
-    }
+SMALL = SMALL_DEEPSPEECH
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("deepspeech")
-    safetensors.numpy.save_file(random_weights(SMALL), path / network.FILE)
-    return path
+def folder(tiny_deepspeech):
+    return tiny_deepspeech
 
 
 @pytest.fixture
@@ -70,7 +61,7 @@ def test_the_network_is_tensorflows(folder, noise):
     """Beside torch's own LSTM: gates reordered from i, j, f, o to i, f, g, o, one added to the forget gate's bias."""
     torch = pytest.importorskip("torch")
     own = DeepSpeech(folder)
-    weights = {name: torch.from_numpy(array) for name, array in random_weights(SMALL).items()}
+    weights = {name: torch.from_numpy(array) for name, array in random_deepspeech().items()}
     inputs = with_context(standardised(mfcc(as_int16(noise))[::2]), 0, 150)
 
     def dense(name, x):
@@ -100,7 +91,7 @@ def test_the_network_is_tensorflows(folder, noise):
 
 
 def test_units_are_clipped_at_20():
-    weights = {name: 100 * np.abs(array) for name, array in random_weights(SMALL).items()}
+    weights = {name: 100 * np.abs(array) for name, array in random_deepspeech().items()}
     tree = {}
     for name, array in weights.items():
         tree.setdefault(name.split("/")[0], {})[name.split("/")[1]] = jnp.asarray(array)
@@ -132,7 +123,7 @@ def test_any_length(folder, samples):
 def test_missing_or_wrong_weights_are_said(tmp_path, folder):
     with pytest.raises(UserError, match=r"no DeepSpeech 0\.1\.0 weights; get deepspeech-0_1_0-b90017e8\.pb"):
         DeepSpeech(tmp_path)
-    arrays = random_weights(SMALL)
+    arrays = random_deepspeech()
     safetensors.numpy.save_file({**arrays, "dense2/bias": np.zeros(3, np.float32)}, tmp_path / network.FILE)
     with pytest.raises(UserError, match="dense2/bias is"):
         DeepSpeech(tmp_path)

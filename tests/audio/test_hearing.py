@@ -18,7 +18,7 @@ from jax_talker.errors import UserError
 class Counting:
     """Each step is the sound's mean over the whole of what was given: it says whether it was given all."""
 
-    name, num_features, rate, lookahead, decibel, digest = "counting", 2, 25, float("inf"), 0.0, "a" * 64
+    name, num_features, rate, lookahead, bands, digest = "counting", 2, 25, float("inf"), (), "a" * 64
 
     def __init__(self):
         self.calls = []
@@ -96,7 +96,7 @@ def test_extractors_are_chosen_by_name(tiny_whisper, tmp_path):
     assert choose("whisper", str(tiny_whisper)).num_features == 64
     assert "whisper" in NAMES
     for name, weights, message in (
-        ("mfcc", None, r"no extractor 'mfcc'; choose from logmel, deepspeech, wav2vec2, whisper"),
+        ("mfcc", None, r"no extractor 'mfcc'; choose from logmel, deepspeech, deepspeech_live, wav2vec2, whisper"),
         ("logmel", "folder", "has no weights, but folder is given"),
         (
             "whisper",

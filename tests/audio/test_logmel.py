@@ -69,4 +69,4 @@ def test_whispers_mel_bands_are_librosas():
 def test_a_decibel_is_what_it_says():
     sound = (0.1 * np.random.default_rng(0).standard_normal(16_000)).astype(np.float32)
     louder = LogMel().extract(sound * np.float32(10 ** (6 / 20))) - LogMel().extract(sound)
-    np.testing.assert_allclose(louder, 6 * LogMel.decibel, atol=1e-5)
+    np.testing.assert_allclose(louder, 6 * 0.01, atol=1e-5)

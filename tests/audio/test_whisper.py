@@ -31,7 +31,18 @@ def base(shared, tmp_path_factory):
     """Whisper base with its real weights, converted here."""
     folder = tmp_path_factory.mktemp("weights")
     converter.save(folder, converter.convert(shared / "models" / "whisper_base_encoder.safetensors"))
-    return Whisper(folder)
+    return Remembering(folder)
+
+
+class Remembering(Whisper):
+    """Hears the same 30 s once, which takes seconds each time."""
+
+    def raw(self, wave):
+        known = self.__dict__.setdefault("known", {})
+        key = np.trim_zeros(wave, "b").tobytes()
+        if key not in known:
+            known[key] = super().raw(wave)
+        return known[key]
 
 
 def test_log_mel_is_whispers(golden, speech):

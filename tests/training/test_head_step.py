@@ -16,6 +16,7 @@ from jax_talker.training import cameras, head_step
 from jax_talker.training.drawn import DrawnFrames
 from jax_talker.training.head_step import Control, HeadWeights
 from jax_talker.training.objective import ImageLoss
+from jax_talker.training.sound_variation import Variation
 from jax_talker.training.state import cosine, create, direction
 from jax_talker.training.talking_head import Fixed, TalkingHead
 from jax_talker.types import Latent
@@ -25,7 +26,8 @@ POSES = Poses(jnp.asarray(geometry.make_label(geometry.orbit(0, 0)), jnp.float32
 OPTIMISER = direction()
 LOSS = ImageLoss(1.0, 0.2)
 PIXELS = ImageLoss(1.0, 0.0)  # SSIM's windows see the truth beyond a mask's edge, and no prediction there
-LEVEL = HeadWeights(level=0.0, lower=1.0, anchor=0.0, delta=0.0)  # the same sound each time, and pictures alone
+LEVEL = HeadWeights(lower=1.0, anchor=0.0, delta=0.0)  # pictures alone
+ROOMS = Variation((100.0, 400.0, 1000.0, 2500.0, 6000.0), level=3.0, room=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +247,7 @@ def test_what_does_not_walk_is_drawn_by_the_anchor(small_prior, fixed, started, 
 def test_encoders_learn_from_what_landmarks_show(head, started, make_frames):
     """Lips come near; expression that only sound could tell does not, and silence rests."""
     frames = make_frames(np.arange(24), head.talker.reach)
-    step = jax.jit(head_step.make_hearing_step(head, OPTIMISER, 0.0))
+    step = jax.jit(head_step.make_hearing_step(head, OPTIMISER, ROOMS))
     state, records = create(started["talker"], OPTIMISER, 0), []
     for n in range(150):
         state, measured = step(state, frames, jnp.float32(5e-3 * cosine(n, 150)))
@@ -258,29 +260,19 @@ def test_encoders_learn_from_what_landmarks_show(head, started, make_frames):
         )
 
 
-def test_varied_levels_leave_silence_silent(head, started, make_frames):
-    i = make_frames([4, 5], head.talker.reach)
-    silent = replace(i, audio=jnp.zeros_like(i.audio))
-    for frames, varies in ((silent, False), (i, True)):
-        lips = [
-            head_step._coefficients(head, perturbed(started), frames, frames, jnp.ones(()), jax.random.key(k), 0.3)[
-                0
-            ].lips
-            for k in (0, 1)
-        ]
-        assert bool(jnp.abs(lips[0] - lips[1]).max() > 1e-6) is varies
-
-
-def test_features_with_signs_are_heard_as_they_are(head, started, make_frames):
-    """Only log-mel can be louder; of others nothing is cut off below zero."""
-    i = make_frames([4, 5], head.talker.reach)
-    signed = replace(i, audio=i.audio - 0.5)
-    params = perturbed(started)
-    found, _ = head_step._coefficients(head, params, signed, signed, jnp.ones(()), jax.random.key(0), 0.0)
-    want = head.heard(params, signed.audio, signed.blink, signed.audio)
-    np.testing.assert_allclose(found.lips, want.lips, atol=1e-5)
-    cut = head.heard(params, jnp.maximum(signed.audio, 0), signed.blink, jnp.maximum(signed.audio, 0))
-    assert jnp.abs(cut.lips - want.lips).max() > 1e-3
+def test_sound_is_varied_where_it_leads(head, started, make_frames):
+    """And silence and a room's noise are heard beside it, which lips are to rest in."""
+    i, params = make_frames([4, 5], head.talker.reach), perturbed(started)
+    coefficients = jax.jit(head_step._coefficients, static_argnums=(0, 6))
+    heard = lambda how, k: coefficients(head, params, i, i, jnp.ones(()), jax.random.key(k), how)  # noqa: E731
+    want = head.heard(params, i.audio, i.blink, i.audio)
+    (as_it_is, silence), (one, both), (other, _) = heard(Variation(), 0), heard(ROOMS, 0), heard(ROOMS, 1)
+    np.testing.assert_allclose(as_it_is.lips, want.lips, atol=1e-5)
+    assert jnp.abs(one.lips - other.lips).max() > 1e-3
+    assert one.lips.shape == want.lips.shape
+    np.testing.assert_allclose(both[:1], silence, atol=1e-5)
+    assert both.shape == (2, 4)
+    assert jnp.abs(both[1] - both[0]).max() > 1e-3
 
 
 def test_cosine_rises_to_one_and_falls_to_its_floor():

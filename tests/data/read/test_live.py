@@ -53,6 +53,7 @@ def test_what_cannot_be_heard_is_said(tmp_path):
         (str(tmp_path / "a.wav"), "a.wav: no sound"),
         (str(tmp_path / "mute.mp4"), "has no sound"),
         ("alsa:no_such_device", "no such sound device"),
+        ("pulse:no_such_device", "pulse:no_such_device: no such sound device"),
     ):
         with pytest.raises(UserError, match=message) as error:
             list(live_sound(source))
