@@ -13,7 +13,7 @@ import numpy as np
 
 import jax_talker
 from jax_talker.app.person import FILE as PERSON
-from jax_talker.app.run_folder import CONFIG, RECORD, RunFolder
+from jax_talker.app.run_folder import KINDS, RunFolder
 from jax_talker.data.read import model_files
 from jax_talker.data.read.video import write_video
 from jax_talker.errors import UserError
@@ -83,10 +83,10 @@ def publish(
 
 
 def run_hash(folder: RunFolder) -> str:
-    """A number of what the run was made of and of the person that it learnt, in hex."""
-    hashed = hashlib.sha256()
-    for part in (folder.root / CONFIG, folder.root / RECORD, folder.personal / PERSON):
-        hashed.update(part.read_bytes() if part.is_file() else b"")
+    """A number, in hex, of the person that the run learnt and of what it was made of, wherever that lies."""
+    hashed = hashlib.sha256((folder.personal / PERSON).read_bytes())
+    for kind in KINDS:
+        hashed.update((folder.made_of(kind) or {}).get("sha256", "").encode())
     return hashed.hexdigest()
 
 
