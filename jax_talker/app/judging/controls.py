@@ -48,7 +48,7 @@ def controls(config: Any, speaker: Speaker, clip: Clip) -> list[Control]:
     sigmas = Coefficients(*(np.asarray(c)[train].std(0) for c in heard))
     at = int(frames.motion.resting[0])
     masks = clip.masks(at)[..., :2].astype(np.float64) / 255
-    order = [("lips", k) for k in np.argsort(-sigmas.lips)] + [
+    order: list[tuple[Kind, int]] = [("lips", k) for k in np.argsort(-sigmas.lips)] + [
         ("expression", k) for k in np.argsort(-sigmas.expression)
     ]
     walks = [(kind, k, side * FAR * getattr(sigmas, kind)[k]) for kind, k in order for side in (-1, 1)]
@@ -65,7 +65,7 @@ def controls(config: Any, speaker: Speaker, clip: Clip) -> list[Control]:
 
 
 def _walked(
-    speaker: Speaker, walks: list[tuple[str, int, float]], label: np.ndarray, size: int
+    speaker: Speaker, walks: list[tuple[Kind, int, float]], label: np.ndarray, size: int
 ) -> UInt8[np.ndarray, "N H W 3"]:
     rest = jax.tree.map(lambda x: np.zeros((len(walks), x.shape[1]), np.float32), speaker.rest)
     for row, (kind, k, amount) in enumerate(walks):

@@ -83,11 +83,13 @@ def _fitted(speaker: Speaker, starts: list[Coefficients], batch: FrameBatch) -> 
 def _descended(speaker: Speaker, starts: list[Coefficients], batch: FrameBatch) -> tuple[Coefficients, int]:
     """The best coefficients, and pairs that the rasteriser had no room for."""
     look = functools.partial(_look, speaker.head, speaker.params, speaker.fixed, batch)
-    best, nearest, lost = starts[0], None, 0
-    for start in starts:
+    best = starts[0]
+    nearest, _, missed = look(best)
+    lost = int(missed)
+    for start in starts[1:]:
         distance, _, missed = look(start)
         lost = max(lost, int(missed))
-        best, nearest = (start, distance) if nearest is None else _nearer(start, distance, best, nearest)
+        best, nearest = _nearer(start, distance, best, nearest)
     now, state = best, _ADAM.init(best)
     for step in range(STEPS):
         distance, gradient, missed = look(now)
