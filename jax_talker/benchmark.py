@@ -8,7 +8,7 @@ done (docs/benchmark.md).
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from jax_talker.errors import UserError, check_writable
 from jax_talker.procedural import filming
 from jax_talker.training.log import progress
 
+READERS: dict[type, Callable[[str], Any]] = {bool: {"True": True, "False": False}.__getitem__, int: int, float: float}
 VOICES = 1_000_000  # between a person's seed and that of the other voice
 
 OUT = flags.DEFINE_string("out", "runs/benchmark", "Where clips, runs and tables go.")
@@ -136,10 +137,9 @@ def set_field(config: Any, text: str) -> None:
     name, _, value = text.partition("=")
     *path, last = name.split(".")
     try:
-        at = functools.reduce(getattr, path, config)
-        kind = type(getattr(at, last))
-        read = {bool: {"True": True, "False": False}.__getitem__, int: int, float: float}.get(kind, str)
-        setattr(at, last, read(value))
+        for inner in path:
+            config = getattr(config, inner)
+        setattr(config, last, READERS.get(type(getattr(config, last)), str)(value))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"--set {text}: {error}") from None
 

@@ -82,8 +82,8 @@ def write_curves(table: Table, stem: Path) -> list[Path]:
             if score.per_frame is not None:
                 known = np.flatnonzero(np.isfinite(score.per_frame))
                 mark = "." if len(known) < len(score.per_frame) / 2 else ""  # of every fifth frame, say
-                look = {"color": colors[name], "linewidth": 0.8, "marker": mark, "markersize": 3}
-                axis.plot(known, score.per_frame[known], **look)
+                values = score.per_frame[known]
+                axis.plot(known, values, color=colors[name], linewidth=0.8, marker=mark, markersize=3)
         heading = next(iter(lines.values())).heading
         axis.set_ylabel(f"{group}\n{heading}" if group else heading, fontsize=7)
         axis.tick_params(labelsize=7)
