@@ -24,9 +24,11 @@ METHODS: dict[str, dict[str, object]] = {
     "without cross-view masks": {"train.swap": 0.0},
     "without personal detail": {"personalize.detail_rate": 0.0},
     "deformation by a network": {"model.deformation": "field"},
-    "without deformation field": {"model.deformation": "none"},
+    "all walk": {"model.walk": "all"},
+    "without deformation field": {"model.deformation": "none", "model.walk": "all"},
     "one joint set (HFA-GP*)": {  # as many directions; the same generator, anchor and detail; no field, no masks
-        **{"model.expressions": 0, "model.lips": 50, "model.deformation": "none", "train.swap": 0.0},
+        **{"model.expressions": 0, "model.lips": 50, "train.swap": 0.0},
+        **{"model.deformation": "none", "model.walk": "all"},
     },
 }
 
