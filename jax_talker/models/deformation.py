@@ -50,7 +50,7 @@ def poses_of(held: Float[Array, "T 25"]) -> Poses:
     """Those of frames, by their EG3D labels."""
     sines = _sines(held)
     deviation = jnp.maximum(sines.std(0), LEAST_DEVIATION)
-    away = ((sines - sines.mean(0)) / deviation) ** 2
+    away = ((sines - sines.mean(0, keepdims=True)) / deviation[None]) ** 2
     return Poses(held[away.sum(-1).argmin()], deviation)
 
 

@@ -21,6 +21,7 @@ from jax_talker.data.batches.dataset import split
 from jax_talker.data.clip.clip import open_clip
 from jax_talker.data.clip.clip_writer import ClipWriter
 from jax_talker.errors import UserError
+from jax_talker.models.deformation import Poses
 from jax_talker.models.detail import as_they_are, nothing
 from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.state import adam, create
@@ -57,7 +58,7 @@ def personalise(folder):
     folder.personal.mkdir()
     (folder.personal / "config.json").write_text("{}")
     params = {"anchor": jnp.zeros((1, 2)), "camera": jnp.zeros(6), "detail": nothing(3)}
-    Person(params, as_they_are(3), 0.5).save(folder.personal)
+    Person(params, as_they_are(3), Poses(jnp.zeros(25), jnp.ones(3)), 0.5).save(folder.personal)
 
 
 def everything(folder):

@@ -4,12 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from training.conftest import small_prior
 
 from configs import quickstart
 from jax_talker.app import builders
 from jax_talker.audio.windows import WINDOW
 from jax_talker.errors import UserError
 from jax_talker.models.talker import Talker
+
+__all__ = ["small_prior"]
 
 F, L, D, K = 5, 3, 8, 6
 
@@ -55,10 +58,10 @@ def test_it_hears_sound_and_blink(joint):
     np.testing.assert_array_equal(hear(one, jnp.zeros(2), two), base)  # one face hears one sound
 
 
-def test_what_keeps_two_sets_apart_is_refused(joint):
+def test_what_keeps_two_sets_apart_is_refused(small_prior):
     config = quickstart.get_config()
     config.model.expressions = 0
     with pytest.raises(UserError, match=r"config\.train\.swap: one joint set"):
         builders.crossed(config)
     with pytest.raises(UserError, match="a deformation field keeps two sets apart"):
-        builders.talking_head(config, None, 10, 1.0)  # pyright: ignore[reportArgumentType]
+        builders.talking_head(config, small_prior[0], 10, 1.0)

@@ -50,7 +50,10 @@ class PictureCodec:
             pixels = np.pad(pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode="edge")
         given = "rgba" if pixels.shape[2] == 4 else "rgb24"
         image = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format=given)
-        return image.reformat(format=self.pixels, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+        # One thread: several write beyond the ends of odd rows, where the next thread's rows begin.
+        return image.reformat(
+            format=self.pixels, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, threads=1
+        )
 
 
 def picture_codec(path: Path, channels: int, crf: int) -> PictureCodec:
