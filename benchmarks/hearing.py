@@ -41,6 +41,7 @@ from jax_talker.audio.choice import choose
 from jax_talker.audio.extractor import Extractor
 from jax_talker.audio.hearing import hear
 from jax_talker.data.batches.dataset import ClipFrames
+from jax_talker.data.batches.motion_features import resting_frames
 from jax_talker.data.check.doctor.signals import mouth_and_jaw
 from jax_talker.data.clip.clip import FPS, Clip
 from jax_talker.data.read.audio import num_video_frames, speech_of
@@ -109,7 +110,7 @@ def _measured(args: argparse.Namespace, change: str | None, keep: Path) -> dict[
         name, _, value = one.partition("=")
         _set(config, name, value)
     speaker = navigating.open_speaker(config, folder) if change is None else _retrained(config, folder, clip)
-    frames = builders.clip_frames(config, clip, clip, speaker.reach)
+    frames = builders.clip_frames(config, clip, clip, speaker.reach, speaker.motion)
     extractor = _extractor(config.data.features, config.data.features_weights)
 
     def windows(sound: np.ndarray) -> np.ndarray:
@@ -138,10 +139,10 @@ def _set(config: Any, name: str, value: str) -> None:
 
 def _retrained(config: Any, folder: RunFolder, clip: Clip) -> Speaker:
     """The personalised head with encoders learnt from seen motion alone."""
-    prior, _ = priors.load(folder.personal, compute=config.prior.compute)
+    prior, variables = priors.load(folder.personal, compute=config.prior.compute)
     person = load_person(folder.personal)
     head = builders.talking_head(config, prior, len(person.layout.parent), person.gain)
-    frames = builders.clip_frames(config, clip, clip, head.talker.reach)
+    frames = builders.clip_frames(config, clip, clip, head.talker.reach, person.motion)
     train = builders.clip_split(config, clip).train
     some = frames.heard_only(train[:2])
     given = (some.audio, some.blink, some.expression, some.lips)
@@ -154,8 +155,7 @@ def _retrained(config: Any, folder: RunFolder, clip: Clip) -> Speaker:
     for number in range(steps):
         chosen = np.random.default_rng((config.seed, number)).choice(train, size=HEARING_BATCH)
         state, _ = step(state, frames.heard_only(chosen), jnp.float32(config.train.hear_rate * cosine(number, steps)))
-    nothing: Any = None  # is drawn
-    return Speaker(head, nothing, {"talker": state.params})
+    return Speaker(head, person.fixed(prior, variables), {**person.params, "talker": state.params}, person.motion)
 
 
 def _base(args: argparse.Namespace, clip: Clip) -> dict[str, Said]:
@@ -188,7 +188,7 @@ def _rows(
     truth = _opening(clip)
     own = _lips(config, speaker, frames.windows, clip)
     read = _linear(own[split.train], truth[split.train])
-    closed = float(np.median(truth[frames.motion.resting]))
+    closed = float(np.median(truth[resting_frames(clip.arrays, speaker.motion, split.train)]))
     rows: dict[str, dict[str, float | None]] = {}
 
     def add(name: str, jaw: np.ndarray, like: np.ndarray | None, alone: np.ndarray) -> None:

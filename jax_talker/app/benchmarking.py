@@ -105,7 +105,7 @@ def _leaked(config: Any, speaker: Speaker, clip: Clip) -> list[Result]:
     if not config.model.expressions:
         return []
     own = speaker.with_corrected_cameras(clip)
-    frames = builders.clip_frames(config, own, clip, speaker.reach)
+    frames = builders.clip_frames(config, own, clip, speaker.reach, speaker.motion)
     spoken = talking.spoken(config, speaker, frames.windows, clip.arrays["blink"], clip.boundaries)
     some = np.linspace(0, clip.frames - 1, 32).astype(int)
     found = leakage(speaker, frames, some, spoken)

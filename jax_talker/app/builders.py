@@ -9,7 +9,7 @@ from jax_talker.audio import hearing
 from jax_talker.audio.choice import bands, choose
 from jax_talker.audio.extractor import Extractor
 from jax_talker.data.batches.dataset import ClipFrames, Split, split
-from jax_talker.data.batches.motion_features import motion_features
+from jax_talker.data.batches.motion_features import MotionSpace, motion_features
 from jax_talker.data.clip.clip import Clip, open_clip
 from jax_talker.errors import UserError
 from jax_talker.models.deformation import Blendshapes, DeformationField, Follows
@@ -46,12 +46,12 @@ def clip_split(config: Any, of: Clip) -> Split:
     return split(of.frames, config.data.test_fraction, of.boundaries)
 
 
-def clip_frames(config: Any, of: Clip, sound_of: Clip, reach: int) -> ClipFrames:
-    """Frames of one camera with the clip's audio windows and the motion that its own camera saw. Audio features are
-    kept in the clip's folder."""
+def clip_frames(config: Any, of: Clip, sound_of: Clip, reach: int, motion: MotionSpace) -> ClipFrames:
+    """Frames of one camera with the clip's audio windows and the motion that its own camera saw, in the person's space
+    of it. Audio features are kept in the clip's folder."""
     sound, keep = sound_of.audio(), sound_of.root / hearing.FOLDER
     windows = hearing.hear(extractor(config), sound, of.frames, of.boundaries, keep=keep)
-    return ClipFrames(of, windows, reach, motion_features(sound_of.arrays, clip_split(config, sound_of).train))
+    return ClipFrames(of, windows, reach, motion_features(sound_of.arrays, motion))
 
 
 def image_loss(config: Any) -> tuple[ImageLoss, Any, str]:

@@ -38,12 +38,13 @@ def evaluate(config: Any, speaker: Speaker, clip: Clip) -> dict[str, Any]:
     """
     split = builders.clip_split(config, clip)
     own = speaker.with_corrected_cameras(clip)
-    frames = builders.clip_frames(config, own, clip, speaker.reach)
+    frames = builders.clip_frames(config, own, clip, speaker.reach, speaker.motion)
     pictures = _Pictures(config, speaker, frames, split.train)
     views: dict[str, Scores] = {}
     for name in clip.view_names:
         view = speaker.with_corrected_cameras(clip.view(name))
-        views[name] = pictures.score(builders.clip_frames(config, view, clip, speaker.reach), split.test, name)
+        shown = builders.clip_frames(config, view, clip, speaker.reach, speaker.motion)
+        views[name] = pictures.score(shown, split.test, name)
     some = split.train[np.linspace(0, len(split.train) - 1, min(TRAINING_FRAMES, len(split.train))).astype(int)]
     return {
         **pictures.score(frames, split.test, "evaluate"),

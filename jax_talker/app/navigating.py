@@ -17,6 +17,7 @@ from jax_talker.app.head_trainer import HeadTrainer, Stage
 from jax_talker.app.person import Person, load_person
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.app.speaking import Speaker
+from jax_talker.data.batches.motion_features import MotionSpace
 from jax_talker.errors import UserError
 from jax_talker.training.cameras import move_labels
 from jax_talker.training.checkpoint import Checkpoints
@@ -45,8 +46,8 @@ def train(
     c = config.train
     rates = {"talker": c.rate, "deformation": c.deformation_rate}
     stage = Stage(STAGE, c.steps, rates, hear=True, cross=builders.crossed(config))
-    params = trainer.run(stage, params, fixed, resume=resume, sample=_sampler(trainer, fixed))
-    return Speaker(trainer.drawing_head, fixed, params)
+    params = trainer.run(stage, params, fixed, resume=resume, sample=_sampler(trainer, fixed, person.motion))
+    return Speaker(trainer.drawing_head, fixed, params, person.motion)
 
 
 def trained(config: Any, folder: RunFolder) -> bool:
@@ -63,14 +64,14 @@ def open_speaker(config: Any, folder: RunFolder) -> Speaker:
     like = create(person.params, direction(), config.seed)
     with Checkpoints(folder.checkpoints(STAGE)) as checkpoints:
         state, _ = checkpoints.restore(like)
-    return Speaker(head, person.fixed(prior, variables), state.params)
+    return Speaker(head, person.fixed(prior, variables), state.params, person.motion)
 
 
 def _reopened(config: Any, folder: RunFolder, log: Log) -> tuple[Person, HeadTrainer]:
     prior, variables = priors.load(folder.personal, compute=config.prior.compute)
     person, clip = load_person(folder.personal), builders.clip(config)
     split = builders.clip_split(config, clip)
-    frames = builders.clip_frames(config, clip, clip, builders.reach(config))
+    frames = builders.clip_frames(config, clip, clip, builders.reach(config), person.motion)
     count = len(person.layout.parent)
     trainer = HeadTrainer(config, folder, log, prior, variables, frames, split, num_gaussians=count, gain=person.gain)
     _check_fits(trainer, person, folder)
@@ -122,7 +123,7 @@ def _hear(trainer: HeadTrainer, talker: Any, resume: bool) -> Any:
     return state.params
 
 
-def _sampler(trainer: HeadTrainer, fixed: Fixed):
+def _sampler(trainer: HeadTrainer, fixed: Fixed, motion: MotionSpace):
     """Pictures of held-out frames beside what the head makes of their sound."""
     test = trainer.split.test
     shown = test[np.linspace(0, len(test) - 1, Speaker.batch).astype(int)]
@@ -130,7 +131,7 @@ def _sampler(trainer: HeadTrainer, fixed: Fixed):
 
     def sample(state: TrainState) -> dict[str, np.ndarray]:
         params: Params = state.params
-        speaker = Speaker(trainer.drawing_head, fixed, params)
+        speaker = Speaker(trainer.drawing_head, fixed, params, motion)
         coefficients = speaker.heard(batch.audio, batch.blink)
         label = move_labels(batch.label, params["camera"])
         made = speaker.pictures(coefficients, label, label, batch.image.shape[1])

@@ -13,6 +13,7 @@ import safetensors
 import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from jax_talker.data.batches.motion_features import MotionSpace
 from jax_talker.errors import UserError
 from jax_talker.models.deformation import Poses
 from jax_talker.models.detail import Layout
@@ -21,7 +22,7 @@ from jax_talker.training.talking_head import Fixed, Params
 from jax_talker.types import Latent
 
 FILE = "person.safetensors"
-FORMAT = "2"
+FORMAT = "3"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Person:
     params: Params
     layout: Layout
     poses: Poses
+    motion: MotionSpace
     gain: float
 
     def fixed(self, prior: Prior, variables: Variables) -> Fixed:
@@ -41,10 +43,11 @@ class Person:
 
     def save(self, folder: Path) -> None:
         """Write ``FILE`` into the folder of the person's generator."""
-        layout, poses = ({f.name: getattr(x, f.name) for f in fields(x)} for x in (self.layout, self.poses))
-        flat = flatten_dict(
-            {"params": self.params, "layout": layout, "poses": poses, "gain": np.float32(self.gain)}, sep="/"
-        )
+        parts = {
+            name: {f.name: getattr(part, f.name) for f in fields(part)}
+            for name, part in (("layout", self.layout), ("poses", self.poses), ("motion", self.motion))
+        }
+        flat = flatten_dict({"params": self.params, **parts, "gain": np.float32(self.gain)}, sep="/")
         arrays = {name: np.array(array, order="C") for name, array in flat.items()}
         safetensors.numpy.save_file(arrays, folder / FILE, metadata={"format": FORMAT})
 
@@ -59,7 +62,8 @@ def load_person(folder: Path) -> Person:
         if version != FORMAT:
             raise UserError(f"{path}: format {version!r}, this version reads {FORMAT}; personalise again")
         tree = unflatten_dict(flat, sep="/")
-        return Person(tree["params"], Layout(**tree["layout"]), Poses(**tree["poses"]), float(tree["gain"]))
+        motion = MotionSpace(**{name: np.asarray(value) for name, value in tree["motion"].items()})
+        return Person(tree["params"], Layout(**tree["layout"]), Poses(**tree["poses"]), motion, float(tree["gain"]))
     except FileNotFoundError:
         raise UserError(
             f"{path}: missing, so this run is not personalised, or an earlier version did it; train in a new --workdir"

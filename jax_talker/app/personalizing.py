@@ -21,6 +21,7 @@ from jax_talker.app.person import Person
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.app.speaking import Speaker
 from jax_talker.data.batches.dataset import ClipFrames
+from jax_talker.data.batches.motion_features import motion_space
 from jax_talker.errors import check_writable
 from jax_talker.metrics import psnr
 from jax_talker.models import detail
@@ -55,7 +56,8 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
     prior, original = priors.load(config.prior.path, compute=config.prior.compute)
     split = builders.clip_split(config, clip)
     spread = float(jax.jit(latent_spread, static_argnums=0)(prior, original, jax.random.key(config.seed)))
-    frames = builders.clip_frames(config, clip, clip, builders.reach(config))
+    motion = motion_space(clip.arrays, split.train)
+    frames = builders.clip_frames(config, clip, clip, builders.reach(config), motion)
     anchor = prior.mean_latent(original)
     layout = _first_layout(config, folder, prior, original, anchor, frames, split.train)
     trainer = HeadTrainer(
@@ -84,12 +86,12 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
     layout = _seen_layout(config, folder, prior, shown, layout, frames, split.train)
     if held:
         layout = replace(layout, walks=detail.of_the_face(layout))
-    fixed = Person(params, layout, poses, trainer.gain).fixed(prior, original)
+    fixed = Person(params, layout, poses, motion, trainer.gain).fixed(prior, original)
     params = trainer.run(tune, params | tuned, fixed, resume=resume)
 
     variables = {**original, "params": params.pop("generator", original["params"])}
-    person = Person(params, layout, poses, trainer.gain)
-    speaker = Speaker(trainer.drawing_head, person.fixed(prior, variables), params)
+    person = Person(params, layout, poses, motion, trainer.gain)
+    speaker = Speaker(trainer.drawing_head, person.fixed(prior, variables), params, motion)
     shown = split.train[np.linspace(0, len(split.train) - 1, min(LOOKED_AT, len(split.train))).astype(int)]
     score = _score(speaker, frames, shown)
     card = CARD.format(

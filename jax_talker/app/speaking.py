@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.ndimage import gaussian_filter1d
 
+from jax_talker.data.batches.motion_features import MotionSpace
 from jax_talker.data.clip.clip import Clip
 from jax_talker.data.read.boundaries import by_recording
 from jax_talker.errors import UserError
@@ -53,6 +54,7 @@ class Speaker:
     head: TalkingHead
     fixed: Fixed
     params: Params
+    motion: MotionSpace  # what ``seen`` counts in
 
     batch: ClassVar[int] = 8
 

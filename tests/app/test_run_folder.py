@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
+from motions import no_motion
 
 from jax_talker.app import run_inputs
 from jax_talker.app.person import Person, load_person
@@ -58,7 +59,7 @@ def personalise(folder):
     folder.personal.mkdir()
     (folder.personal / "config.json").write_text("{}")
     params = {"anchor": jnp.zeros((1, 2)), "camera": jnp.zeros(6), "detail": nothing(3)}
-    Person(params, as_they_are(3), Poses(jnp.zeros(25), jnp.ones(3)), 0.5).save(folder.personal)
+    Person(params, as_they_are(3), Poses(jnp.zeros(25), jnp.ones(3)), no_motion(), 0.5).save(folder.personal)
 
 
 def everything(folder):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from motions import no_motion
 
 from jax_talker import geometry
 from jax_talker.app import builders, speaking
@@ -37,7 +38,7 @@ def speaker(small_prior, make_frames):
     head, fixed = TalkingHead(prior, talker), Fixed(variables, detail.as_they_are(prior.num_gaussians), POSES)
     some = make_frames([4, 5], talker.reach)
     params = head.init(jax.random.key(0), prior.mean_latent(variables), fixed.layout, some)
-    return speaking.Speaker(head, fixed, params)
+    return speaking.Speaker(head, fixed, params, no_motion())
 
 
 def with_room(speaker, capacity):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from motions import no_motion
 
 from jax_talker import geometry
 from jax_talker.app import streaming, talking
@@ -37,7 +38,7 @@ def speaker(small_prior, make_frames):
     params["talker"] = jax.tree.map(
         lambda x: x + 0.3 * rng.standard_normal(x.shape).astype(np.float32), params["talker"]
     )
-    return Speaker(head, fixed, params)
+    return Speaker(head, fixed, params, no_motion())
 
 
 @pytest.fixture(scope="module")

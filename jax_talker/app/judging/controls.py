@@ -18,6 +18,7 @@ from jaxtyping import UInt8
 
 from jax_talker.app import builders, talking
 from jax_talker.app.speaking import Speaker
+from jax_talker.data.batches.motion_features import resting_frames
 from jax_talker.data.clip.clip import Clip
 from jax_talker.models.navigator import Coefficients
 
@@ -42,11 +43,11 @@ class Control:
 def controls(config: Any, speaker: Speaker, clip: Clip) -> list[Control]:
     """All coefficients, lips first, of each kind those first that speech moves most. ``clip`` has the cameras as the
     run corrected them."""
-    frames = builders.clip_frames(config, clip, clip, speaker.reach)
+    frames = builders.clip_frames(config, clip, clip, speaker.reach, speaker.motion)
     heard = talking.spoken(config, speaker, frames.windows, clip.arrays["blink"], clip.boundaries)
     train = builders.clip_split(config, clip).train
     sigmas = Coefficients(*(np.asarray(c)[train].std(0) for c in heard))
-    at = int(frames.motion.resting[0])
+    at = int(resting_frames(clip.arrays, speaker.motion, train)[0])
     masks = clip.masks(at)[..., :2].astype(np.float64) / 255
     order: list[tuple[Kind, int]] = [("lips", int(k)) for k in np.argsort(-sigmas.lips)]
     order.extend(("expression", int(k)) for k in np.argsort(-sigmas.expression))

@@ -57,7 +57,7 @@ def drive(
     Each begins where sound or where landmarks lead, whichever is nearer to the picture, and keeps the best of ``STEPS``
     steps, so that no frame is worse than either.
     """
-    frames = builders.clip_frames(config, clip, clip, speaker.reach)
+    frames = builders.clip_frames(config, clip, clip, speaker.reach, speaker.motion)
     heard = talking.spoken(config, speaker, frames.windows, clip.arrays["blink"], clip.boundaries)
     found = []
     total = -(-len(indices) // speaker.batch)

@@ -5,17 +5,32 @@ errors of cameras) is not in it, so that a latent which follows these numbers ca
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float32, Int
 
 from jax_talker.data.track.landmarks import LandmarkScheme, scheme_of
+from jax_talker.errors import UserError
 
 UPPER_COMPONENTS, LOWER_COMPONENTS = 6, 10
 LEAST = 0.03  # of the first component's deviation: below it a component is the landmarks' noise
 RESTING = 0.3  # share of frames among which the resting mouth is sought: the mouth least open, the eyes most
 OPEN = 0.8  # share of frames, those whose eyes are most open, whose median says how brows and lids usually are
+
+
+@dataclass(frozen=True)
+class MotionSpace:
+    """How one person's motion is counted: learnt from training frames and kept with the person, so that the same
+    numbers mean the same face in every clip."""
+
+    pose: Float32[np.ndarray, "7 D"]  # what second-order functions of the pose explain of landmarks
+    usual: Float32[np.ndarray, " D"]  # landmarks, their place and size taken out, and then what the pose explains
+    upper_axes: Float32[np.ndarray, "U D"]  # per standard deviation of the first component
+    lower_axes: Float32[np.ndarray, "L D"]
+    eye_units: Float32[np.ndarray, " G"]  # of the blink, then of the gaze where it was known
+    zero_expression: Float32[np.ndarray, " E"]  # of the canonical face: eyes open, brows as mostly
+    zero_lips: Float32[np.ndarray, " P"]  # mouth at rest
 
 
 @dataclass(frozen=True)
@@ -27,63 +42,100 @@ class MotionFeatures:
 
     expression: Float32[np.ndarray, "T E"]  # brows and lids, then the blink, then the gaze where it is known
     lips: Float32[np.ndarray, "T P"]
-    resting: Int[np.ndarray, " R"]  # frame numbers whose mouth is at rest and whose eyes are open
 
 
-def motion_features(arrays: Mapping[str, np.ndarray], train: np.ndarray) -> MotionFeatures:
-    """Features of all frames of a clip; components, units and the canonical face are those of the frames ``train``."""
+def motion_space(arrays: Mapping[str, np.ndarray], train: np.ndarray) -> MotionSpace:
+    """Components, units and the canonical face of a clip's frames ``train``."""
     scheme = scheme_of(arrays["landmarks"].shape[1])
-    points = _still(np.asarray(arrays["landmarks"], np.float64), np.asarray(arrays["label"], np.float64), scheme, train)
-    blink = np.asarray(arrays["blink"], np.float64)
-    lips = list(scheme.eyes_and_lips[2:])
-    open_mouth = _area(points[:, list(scheme.eyes_and_lips[3])])
-    resting = _resting(open_mouth, blink, train)
-    upper = _components(points, [*scheme.eyes_and_lips[:2], *scheme.brows], train, UPPER_COMPONENTS)
-    lower = _components(points, [*lips, scheme.jaw], train, LOWER_COMPONENTS)
-    eyes = [blink / max(blink[train].std(), 0.05)]
-    if "gaze" in arrays:  # sound does not tell where one looks, but what it moves must not blur the eyes
-        gaze = np.asarray(arrays["gaze"], np.float64)
-        eyes += list((gaze / np.maximum(gaze[train].std(0), 1.0)).T)
-    expression = np.concatenate([upper, np.stack(eyes, 1)], 1)
-    # Brows do not know of the mouth: the few frames at rest would tell less of them than all with open eyes.
-    expression -= np.median(expression[_open(blink, train)], 0)
-    lower = lower - np.median(lower[resting], 0)
-    return MotionFeatures(expression.astype(np.float32), lower.astype(np.float32), resting)
-
-
-def _still(points: np.ndarray, label: np.ndarray, scheme: LandmarkScheme, train: np.ndarray) -> np.ndarray:
-    """Landmarks [T, P, 2] without place, size and what second-order functions of the pose explain."""
-    rigid = points[:, list(scheme.rigid)]
-    centre = rigid.mean(1, keepdims=True)
-    size = np.sqrt(((rigid - centre) ** 2).sum(-1).mean(1))[:, None, None]
-    points = (points - centre) / size
-    forward, up = label[:, [2, 6, 10]], label[:, [1, 5, 9]]  # the camera's axes in the head's world
-    yaw, pitch, roll = np.arctan2(forward[:, 0], -forward[:, 2]), forward[:, 1], up[:, 0]
-    pose = np.stack([np.ones_like(yaw), yaw, pitch, roll, yaw**2, pitch**2, yaw * pitch], 1)
-    flat = points.reshape(len(points), -1)
+    flat, turned = _placed(arrays, scheme), _turned(arrays)
     # A little ridge: in a short clip the pose may hardly vary, and then it explains nothing.
-    design = pose[train]
-    ridge = 1e-3 * len(train) * np.diag([0.0, *[1e-2] * (pose.shape[1] - 1)])
-    explained = np.linalg.solve(design.T @ design + ridge, design.T @ flat[train])
-    return (flat - pose @ explained).reshape(points.shape) + flat[train].mean(0).reshape(points.shape[1:])
+    design = turned[train]
+    ridge = 1e-3 * len(train) * np.diag([0.0, *[1e-2] * (design.shape[1] - 1)])
+    pose = np.linalg.solve(design.T @ design + ridge, design.T @ flat[train])
+    still = flat[train] - design @ pose
+    middle = still.mean(0)
+    blink = np.asarray(arrays["blink"], np.float64)
+    units = [max(blink[train].std(), 0.05)]
+    if "gaze" in arrays:  # sound does not tell where one looks, but what it moves must not blur the eyes
+        units += list(np.maximum(np.asarray(arrays["gaze"], np.float64)[train].std(0), 1.0))
+    upper, lower = _contours(scheme)
+    axes = [_components(still - middle, c, n) for c, n in ((upper, UPPER_COMPONENTS), (lower, LOWER_COMPONENTS))]
+    narrow = lambda x: np.asarray(x, np.float32)  # noqa: E731  (as it is stored, so that it computes what it did)
+    nothing = np.zeros(len(axes[0]) + len(units)), np.zeros(len(axes[1]))
+    space = MotionSpace(*map(narrow, (pose, middle, *axes, units, *nothing)))
+    found = motion_features(arrays, space)
+    # Brows do not know of the mouth: the few frames at rest would tell less of them than all with open eyes.
+    open_eyes, resting = _open(blink, train), resting_frames(arrays, space, train)
+    zeros = np.median(found.expression[open_eyes], 0), np.median(found.lips[resting], 0)
+    return replace(space, zero_expression=narrow(zeros[0]), zero_lips=narrow(zeros[1]))
 
 
-def _components(points: np.ndarray, contours: list, train: np.ndarray, count: int) -> np.ndarray:
-    """Principal components [T, ≤ count] of some contours' points, the first with unit deviation."""
-    chosen = points[:, sorted({i for contour in contours for i in contour})].reshape(len(points), -1)
-    middle = chosen[train].mean(0)
-    _, values, axes = np.linalg.svd(chosen[train] - middle, full_matrices=False)
-    if values[0] < 1e-9:
-        return np.zeros((len(points), 1))
-    kept = min(count, int((values > LEAST * values[0]).sum()))
-    return (chosen - middle) @ axes[:kept].T / (values[0] / np.sqrt(len(train)))
+def motion_features(arrays: Mapping[str, np.ndarray], space: MotionSpace) -> MotionFeatures:
+    """Motion in all frames of a clip, in the person's own space. UserError for a clip whose landmarks or gaze are of
+    another kind than those that the space was learnt from."""
+    scheme = scheme_of(arrays["landmarks"].shape[1])
+    flat = _placed(arrays, scheme)
+    if flat.shape[1] != len(space.usual):
+        raise UserError(
+            f"the clip has {flat.shape[1] // 2} landmarks a frame, the head was trained with {len(space.usual) // 2}; "
+            "prepare the clip with the landmark model of the training clip"
+        )
+    still = flat - _turned(arrays) @ space.pose - space.usual
+    eyes = np.asarray(arrays["blink"], np.float64)[:, None]
+    if len(space.eye_units) > 1:
+        if "gaze" not in arrays:
+            raise UserError("the clip knows no gaze, and the head was trained with it; prepare the clip with mediapipe")
+        eyes = np.concatenate([eyes, np.asarray(arrays["gaze"], np.float64)], 1)
+    expression = np.concatenate([still @ space.upper_axes.T, eyes / space.eye_units], 1) - space.zero_expression
+    lips = still @ space.lower_axes.T - space.zero_lips
+    return MotionFeatures(expression.astype(np.float32), lips.astype(np.float32))
 
 
-def _resting(open_mouth: np.ndarray, blink: np.ndarray, train: np.ndarray) -> np.ndarray:
+def resting_frames(arrays: Mapping[str, np.ndarray], space: MotionSpace, train: np.ndarray) -> Int[np.ndarray, " R"]:
     """Training frames whose mouth is among the least open and whose eyes are among the most open ones."""
+    scheme = scheme_of(arrays["landmarks"].shape[1])
+    flat = _placed(arrays, scheme)
+    points = (flat - _turned(arrays) @ space.pose + flat[train].mean(0)).reshape(len(flat), -1, 2)
+    open_mouth = _area(points[:, list(scheme.eyes_and_lips[3])])
+    blink = np.asarray(arrays["blink"], np.float64)
     rank = lambda x: np.argsort(np.argsort(x[train])) / len(train)  # noqa: E731
     worst = np.maximum(rank(open_mouth), rank(blink))
     return train[worst <= max(RESTING, np.sort(worst)[min(4, len(worst) - 1)])]
+
+
+def _contours(scheme: LandmarkScheme) -> tuple[list, list]:
+    """Contours that tell of the upper and of the lower face's motion."""
+    eyes_and_lips = scheme.eyes_and_lips
+    return [*eyes_and_lips[:2], *scheme.brows], [*eyes_and_lips[2:], scheme.jaw]
+
+
+def _placed(arrays: Mapping[str, np.ndarray], scheme: LandmarkScheme) -> np.ndarray:
+    """Landmarks [T, 2 P] without the face's place and size."""
+    points = np.asarray(arrays["landmarks"], np.float64)
+    rigid = points[:, list(scheme.rigid)]
+    centre = rigid.mean(1, keepdims=True)
+    size = np.sqrt(((rigid - centre) ** 2).sum(-1).mean(1))[:, None, None]
+    return ((points - centre) / size).reshape(len(points), -1)
+
+
+def _turned(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Second-order functions [T, 7] of the head's pose."""
+    label = np.asarray(arrays["label"], np.float64)
+    forward, up = label[:, [2, 6, 10]], label[:, [1, 5, 9]]  # the camera's axes in the head's world
+    yaw, pitch, roll = np.arctan2(forward[:, 0], -forward[:, 2]), forward[:, 1], up[:, 0]
+    return np.stack([np.ones_like(yaw), yaw, pitch, roll, yaw**2, pitch**2, yaw * pitch], 1)
+
+
+def _components(still: np.ndarray, contours: list, count: int) -> np.ndarray:
+    """Principal axes [≤ count, D] of some contours' points, by which the first component has unit deviation."""
+    points = sorted({i for contour in contours for i in contour})
+    chosen = np.ravel([[2 * i, 2 * i + 1] for i in points])
+    _, values, found = np.linalg.svd(still[:, chosen], full_matrices=False)
+    kept = min(count, int((values > LEAST * values[0]).sum())) if values[0] >= 1e-9 else 1
+    axes = np.zeros((kept, still.shape[1]))
+    if values[0] >= 1e-9:  # else nothing moves
+        axes[:, chosen] = found[:kept] / (values[0] / np.sqrt(len(still)))
+    return axes
 
 
 def _open(blink: np.ndarray, train: np.ndarray) -> np.ndarray:

@@ -43,7 +43,8 @@ def found(monkeypatch):
     }
     for name, value in known.items():
         object.__setattr__(clip, name, value)
-    frames = SimpleNamespace(windows=None, motion=SimpleNamespace(resting=np.array([3])))
+    frames = SimpleNamespace(windows=None)
+    monkeypatch.setattr(controls, "resting_frames", lambda *_: np.array([3]))
     monkeypatch.setattr(builders, "clip_frames", lambda *_: frames)
     monkeypatch.setattr(builders, "clip_split", lambda *_: SimpleNamespace(train=np.arange(30)))
     monkeypatch.setattr(talking, "spoken", lambda *_: heard)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from app.judging.fakes import FakeClip, FakeSpeaker
+from motions import no_motion
 from training.conftest import make_frames, small_prior
 
 from jax_talker import geometry
@@ -35,7 +36,7 @@ def speaker(small_prior, make_frames):
     head = TalkingHead(prior, talker, rasteriser=Rasteriser("xla", 64))  # too little: it has to grow
     fixed = Fixed(variables, detail.as_they_are(prior.num_gaussians), poses)
     params = head.init(jax.random.key(0), prior.mean_latent(variables), fixed.layout, make_frames([4, 5], talker.reach))
-    return Speaker(head, fixed, params)
+    return Speaker(head, fixed, params, no_motion())
 
 
 def test_what_was_shown_is_found_again(speaker, make_frames, monkeypatch):

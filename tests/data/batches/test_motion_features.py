@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jax_talker import geometry
-from jax_talker.data.batches.motion_features import motion_features
+from jax_talker.data.batches.motion_features import motion_features, motion_space, resting_frames
 from jax_talker.data.batches.selection import few, frame_weights, good_frames
 from jax_talker.data.clip.clip import open_clip
 from jax_talker.errors import UserError
@@ -28,7 +28,7 @@ def explained(found, truth):
 
 
 def test_features_are_what_the_face_did(scene):
-    found, truth = motion_features(scene, np.arange(180)), scene["motion"]
+    found, truth = motion_features(scene, motion_space(scene, np.arange(180))), scene["motion"]
     for column in (JAW, WIDTH):
         assert explained(found.lips, truth[:, column]) > 0.8
     for column in (BLINK, BROW):
@@ -38,12 +38,13 @@ def test_features_are_what_the_face_did(scene):
 
 
 def test_features_are_zero_at_rest_and_in_units(scene):
-    found = motion_features(scene, np.arange(180))
-    assert np.abs(np.median(found.lips[found.resting], 0)).max() < 1e-6
+    space = motion_space(scene, np.arange(180))
+    found, resting = motion_features(scene, space), resting_frames(scene, space, np.arange(180))
+    assert np.abs(np.median(found.lips[resting], 0)).max() < 1e-6
     assert found.lips[:180, 0].std() == pytest.approx(1, rel=1e-3)
     truth = scene["motion"]
-    assert truth[found.resting, JAW].mean() < 0.6 * truth[:180, JAW].mean()
-    assert truth[found.resting, BLINK].max() < 0.3
+    assert truth[resting, JAW].mean() < 0.6 * truth[:180, JAW].mean()
+    assert truth[resting, BLINK].max() < 0.3
     # Brows are canonical where they mostly are while the eyes are open, whatever the mouth does.
     open_eyes = np.arange(180)[scene["blink"][:180] <= np.quantile(scene["blink"][:180], 0.8)]
     assert np.abs(np.median(found.expression[open_eyes], 0)).max() < 1e-6
@@ -51,7 +52,7 @@ def test_features_are_zero_at_rest_and_in_units(scene):
 
 def test_features_do_not_follow_the_heads_pose(scene):
     """The same face turned by another movement of the head: nearly the same numbers."""
-    found = motion_features(scene, np.arange(180))
+    found = motion_features(scene, motion_space(scene, np.arange(180)))
     yaw = np.degrees(np.arctan2(scene["label"][:, 3], scene["label"][:, 11]))
     for column in (found.lips[:, 0], found.expression[:, 0]):
         assert abs(np.corrcoef(column, yaw)[0, 1]) < 0.3
@@ -60,9 +61,26 @@ def test_features_do_not_follow_the_heads_pose(scene):
 def test_a_face_that_does_not_move_has_no_motion(scene):
     still = {**scene, "landmarks": np.repeat(scene["landmarks"][:1], 40, 0), "blink": np.zeros(40)}
     still["label"] = scene["label"][:40]
-    found = motion_features(still, np.arange(30))
+    found = motion_features(still, motion_space(still, np.arange(30)))
     assert np.isfinite(found.lips).all()
     assert np.abs(found.lips).max() < 1e-3
+
+
+def test_another_clip_is_counted_in_the_persons_own_space(scene):
+    """Each frame by itself, whatever else is in the clip; and what cannot be counted so is refused."""
+    space = motion_space(scene, np.arange(100))
+    part = {name: scene[name][120:160] for name in ("landmarks", "label", "blink")}
+    known = {**part, "gaze": scene["gaze"][120:160]} if "gaze" in scene else part
+    whole, alone = motion_features(scene, space), motion_features(known, space)
+    np.testing.assert_allclose(alone.lips, whole.lips[120:160], atol=1e-6)
+    np.testing.assert_allclose(alone.expression, whole.expression[120:160], atol=1e-6)
+    with_gaze = {**scene, "gaze": np.random.default_rng(0).normal(size=(len(scene["blink"]), 2))}
+    with pytest.raises(UserError, match="no gaze"):
+        motion_features(part, motion_space(with_gaze, np.arange(100)))
+    with pytest.raises(UserError, match="landmarks a frame"):
+        motion_features(
+            {**part, "landmarks": np.zeros((40, 68 if scene["landmarks"].shape[1] != 68 else 478, 2))}, space
+        )
 
 
 def labels(yaw):
