@@ -28,7 +28,12 @@ def _room_for_compiled_programs():
             jax.clear_caches()
 
 
+# Files whose tests are whole programs: minutes in one process. Begun last, they would be waited for alone.
+LONGEST = ("test_programs.py", "test_talk.py")
+
+
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     if any(device.platform == "gpu" for device in jax.devices()):
         return
     for item in items:

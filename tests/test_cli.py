@@ -188,3 +188,12 @@ def test_text_files_are_utf8_in_any_locale(path):
 def test_text_without_encoding_is_found():
     source = "p.read_text()\nopen(p)\nq.open('w')\nopen(p, 'rb')\nq.open('rb')\nav.open(url, 'w')"
     assert list(text_without_encoding(source)) == [1, 2, 3]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", ["render", "evaluate", "train", "talk", "prepare"])
+def test_no_program_imports_pytorch_to_read_its_flags(name):
+    """Where it is installed (for tests, or beside), libraries that look for it would cost each call two seconds."""
+    code = f"import sys, jax_talker.{name}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -3,19 +3,17 @@
 import functools
 import json
 import math
-import os
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 import numpy as np
-from tensorboardX import summary
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto import event_pb2
 from tqdm import tqdm
 
 from jax_talker.errors import UserError
+
+if TYPE_CHECKING:
+    from jax_talker.training.events import Events
 
 SCALARS = "scalars.jsonl"
 
@@ -47,19 +45,11 @@ class Log:
             self._events.close()
 
     @functools.cached_property
-    def _events(self) -> EventsWriter:
-        """Opened with the first record: a run that is refused before leaves no empty files.
+    def _events(self) -> "Events":
+        """Opened with the first record: a run that is refused before leaves no empty files."""
+        from jax_talker.training.events import Events  # seconds that programs need not wait for which log nothing
 
-        Written by this thread: the one of tensorboardX's SummaryWriter dies of a full disk, and the run waits for it.
-        """
-        folder = self.workdir / "log"
-        folder.mkdir(parents=True, exist_ok=True)
-        return EventsWriter(str(folder / "events"), f".{os.getpid()}")
-
-    def _record(self, step: int, what: Any) -> None:
-        event = event_pb2.Event  # type: ignore[attr-defined]  # protobuf makes it at run time
-        self._events.write_event(event(summary=what, step=step, wall_time=time.time()))
-        self._events.flush()
+        return Events(self.workdir / "log")
 
     @functools.cached_property
     def _lines(self) -> Path:
@@ -83,12 +73,12 @@ class Log:
             lines.write(json.dumps({"stage": stage, "step": step, **stored}, allow_nan=False) + "\n")
         for name, value in stored.items():
             if value is not None:
-                self._record(step, summary.scalar(f"{stage}/{name}", value))
+                self._events.scalar(step, f"{stage}/{name}", value)
 
     def image(self, stage: str, step: int, name: str, pixels: np.ndarray) -> None:
         """Record a picture [H, W, 3] in [0, 1]."""
         shown = np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
-        self._record(step, summary.image(f"{stage}/{name}", shown, dataformats="HWC"))
+        self._events.image(step, f"{stage}/{name}", shown)
 
     def bar(self, stage: str, first: int, steps: int) -> Bar:
         """A progress bar from step ``first`` to ``steps``."""

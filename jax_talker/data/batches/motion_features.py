@@ -73,14 +73,13 @@ def motion_space(arrays: Mapping[str, np.ndarray], train: np.ndarray) -> MotionS
 def motion_features(arrays: Mapping[str, np.ndarray], space: MotionSpace) -> MotionFeatures:
     """Motion in all frames of a clip, in the person's own space. UserError for a clip whose landmarks or gaze are of
     another kind than those that the space was learnt from."""
-    scheme = scheme_of(arrays["landmarks"].shape[1])
-    flat = _placed(arrays, scheme)
-    if flat.shape[1] != len(space.usual):
+    count = arrays["landmarks"].shape[1]
+    if 2 * count != len(space.usual):
         raise UserError(
-            f"the clip has {flat.shape[1] // 2} landmarks a frame, the head was trained with {len(space.usual) // 2}; "
+            f"the clip has {count} landmarks a frame, the head was trained with {len(space.usual) // 2}; "
             "prepare the clip with the landmark model of the training clip"
         )
-    still = flat - _turned(arrays) @ space.pose - space.usual
+    still = _placed(arrays, scheme_of(count)) - _turned(arrays) @ space.pose - space.usual
     eyes = np.asarray(arrays["blink"], np.float64)[:, None]
     if len(space.eye_units) > 1:
         if "gaze" not in arrays:

@@ -19,7 +19,7 @@ import numpy as np
 from av.error import DecoderNotFoundError, FFmpegError
 from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition
-from av.video.reformatter import Colorspace
+from av.video.reformatter import Colorspace, Interpolation
 from jaxtyping import Float64, UInt8
 
 from jax_talker.errors import UserError
@@ -262,7 +262,10 @@ def _alpha_decoder(stream) -> Any:
 
 def _pixels(frame, kind: str) -> np.ndarray:
     hd_untagged = frame.colorspace == UNTAGGED and frame.height >= HD_HEIGHT  # PyAV itself honours tags
-    return frame.to_ndarray(format=kind, src_colorspace=Colorspace.ITU709 if hd_untagged else None)
+    # Without ACCURATE_RND, FFmpeg 8's way from yuva420p to rgba leaves the last columns of some widths unwritten.
+    how = Interpolation.BILINEAR | Interpolation.ACCURATE_RND if kind == "rgba" else None
+    source = Colorspace.ITU709 if hd_untagged else None
+    return frame.to_ndarray(format=kind, src_colorspace=source, interpolation=how)
 
 
 def _arranged(pixels: np.ndarray, frame, aspect: Fraction | None, size: tuple[int, int] | None) -> np.ndarray:

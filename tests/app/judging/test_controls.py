@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from app.judging.fakes import FakeClip
+from motions import no_motion
 
 from jax_talker.app import builders, talking
 from jax_talker.app.judging import controls
@@ -21,7 +22,7 @@ class Telling(Speaker):
 
     def __init__(self):
         talker = SimpleNamespace(expressions=2, lips=3, gain=4.0, reach=1)
-        self.head = SimpleNamespace(talker=talker)
+        self.head, self.motion = SimpleNamespace(talker=talker), no_motion(2, 3)
 
     def pictures(self, coefficients, held, label, size):
         upper, lower = (0.5 + 0.01 * c.sum(1)[:, None, None, None] for c in coefficients)

@@ -14,7 +14,7 @@ from jax_talker.errors import UserError
 
 SIZE, FRAMES, REACH = 8, 22, 4
 NUMBERS = np.arange(FRAMES, dtype=np.float32)[:, None]
-MOTION = MotionFeatures(np.concatenate([NUMBERS, 2 * NUMBERS], 1), 3 * NUMBERS, np.arange(2))
+MOTION = MotionFeatures(np.concatenate([NUMBERS, 2 * NUMBERS], 1), 3 * NUMBERS)
 
 
 @pytest.fixture(scope="module")
