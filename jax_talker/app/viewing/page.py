@@ -28,6 +28,7 @@ SPIRAL, NOTHING = "spiral", "nothing"
 WIDEST_OPEN = 3.0  # standard deviations that the jaw's slider goes; a mouth that is shut cannot be shut further
 IDLE = 0.5  # s between two looks for something new, when nobody says that there is
 SLIDING = 5  # frames between two moves of the time slider while a sound is played
+TRUTH_SIZE = 256  # px at least, of the filmed frame in the panel
 LATELY = 4  # frames, whose drawing says how long it takes
 ROUND = geometry.spiral(120)  # cameras [120, 4, 4] of one round
 QUALITY = 92  # of the JPEGs that pictures are sent as
@@ -64,7 +65,8 @@ class Page:
         for performance in filter(None, (shown.own, given)):
             self._sounds[performance.name] = performance
         self._server = viser.ViserServer(host=host, port=port, label="jax_talker", verbose=False)
-        self._server.gui.configure_theme(control_layout="fixed", show_logo=False, show_share_button=False)  # sharing would go over a stranger
+        # Beside the head rather than before it; and sharing would go over a stranger's machine.
+        self._server.gui.configure_theme(control_layout="fixed", show_logo=False, show_share_button=False)
         self._server.scene.set_up_direction("+y")
         self._look_from_the_front()
         self._build(way or drawing.best_way(shown.drawer.gaussians))
@@ -101,7 +103,7 @@ class Page:
     def draw(self) -> None:
         """The face as sliders and sound have it now, to everybody."""
         was_playing = self.player.playing
-        takes = min(self._took)  # not the mean: the first picture of a kind is compiled, which says nothing of the others
+        takes = min(self._took)  # not the mean: the first of its kind is compiled, which says nothing of the others
         frame, performance = self.player.frame(takes if was_playing else 0.0), self.player.performance
         spoken = performance.at(frame) if performance is not None and frame is not None else None
         coefficients = self._shown.puppet.coefficients(self.pull, spoken)
@@ -131,7 +133,7 @@ class Page:
         self._audio, self._order = gui.add_html(""), gui.add_html("")
         with gui.add_folder("Camera"):
             presets = gui.add_button_group("from", [*PRESETS, SPIRAL])
-            presets.on_click(lambda event: self._look_from(str(event.target.value)))
+            presets.on_click(self._preset_chosen)
             self._way = gui.add_dropdown(
                 "as", WAYS, initial_value=way, hint="splats: drawn by your browser; pictures: rendered here"
             )
@@ -148,7 +150,7 @@ class Page:
             self._play.on_click(lambda event: self._play_or_stop(event.client))
             self._time = gui.add_slider("frame", 0, 1, 1, 0, disabled=True, hint="25 are a second")
             self._time.on_update(lambda event: self._seek(event) if event.client is not None else None)
-            self._truth = gui.add_image(np.full((1, 1, 3), 255, np.uint8), "filmed", visible=False)
+            self._truth = gui.add_image(np.full((1, 1, 3), 255, np.uint8), label="filmed", visible=False)
         with gui.add_folder("Face"):
             self._jaw = gui.add_slider("jaw", 0.0, WIDEST_OPEN, 0.05, 0.0) if shown.puppet.jaw is not None else None
             self._blink = gui.add_slider("blink", 0.0, 1.0, 0.01, 0.0)
@@ -186,6 +188,9 @@ class Page:
             (0.0, 1.0, 0.0),
             view.field,
         )
+
+    def _preset_chosen(self, event: Any) -> None:
+        self._look_from(event.target.value)
 
     def _look_from(self, preset: str) -> None:
         self._spiral_since = time.monotonic() if preset == SPIRAL else None
@@ -296,7 +301,8 @@ class Page:
         if ended or not self.player.playing or frame % SLIDING == 0:
             self._time.value = frame
         if performance.truth is not None and self._shown.clip is not None:
-            self._truth.image = self._shown.clip.image(int(performance.truth[frame]))
+            filmed = self._shown.clip.image(int(performance.truth[frame]))
+            self._truth.image = filmed.repeat(times := -(-TRUTH_SIZE // len(filmed)), 0).repeat(times, 1)
 
     def _tell_audio(self, script: str) -> None:
         """Have the page's sound do something, through the channel of the pictures, so that neither overtakes the other.
