@@ -66,7 +66,8 @@ class Page:
             self._sounds[performance.name] = performance
         self._server = viser.ViserServer(host=host, port=port, label="jax_talker", verbose=False)
         # Beside the head rather than before it; and sharing would go over a stranger's machine.
-        self._server.gui.configure_theme(control_layout="fixed", show_logo=False, show_share_button=False)
+        self._server.gui.configure_theme(show_logo=False, show_share_button=False)
+        self._server.gui.main_panel.dock_right()
         self._server.scene.set_up_direction("+y")
         self._look_from_the_front()
         self._build(way or drawing.best_way(shown.drawer.gaussians))
