@@ -4,6 +4,7 @@ Nothing leaves the machine: no analytics, no shared address, no fonts or scripts
 content security policy to ask no other machine for anything, in case some part of Gradio wants to.
 """
 
+import html
 import logging
 import os
 from collections.abc import Callable
@@ -142,4 +143,5 @@ def _aloud(gr: Any, work: Callable[[], Any], told: list[str] | None = None) -> A
     try:
         return work()
     except UserError as error:
-        raise gr.Error("\n".join([*(told or []), str(error)]), duration=None, print_exception=False) from None
+        lines = "<br>".join(html.escape(line) for line in [*(told or []), str(error)])  # gradio takes it for HTML
+        raise gr.Error(lines, duration=None, print_exception=False) from None
