@@ -2,6 +2,7 @@
 
 python -m jax_talker.view --run runs/may
 python -m jax_talker.view --run runs/may --audio speech.wav --show pictures
+python -m jax_talker.view --run runs/may --follow      # while train is at work on it
 
 Needs the extra: pip install 'jax-talker[view]'. Open to this machine alone, unless --host says otherwise.
 """
@@ -15,7 +16,7 @@ from ml_collections import ConfigDict
 from configs import quickstart
 from jax_talker import cli
 from jax_talker.app.run_folder import RunFolder
-from jax_talker.app.viewing import opening, performing
+from jax_talker.app.viewing import following, opening, performing
 from jax_talker.app.viewing.drawing import WAYS
 from jax_talker.app.viewing.page import Page
 
@@ -29,6 +30,7 @@ HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen at; 0.0.0.0 l
 PORT = flags.DEFINE_integer("port", 8080, "Port to listen at; the next free one if it is taken.")
 CLIP = flags.DEFINE_string("clip", None, "Where the run's clip is, when it is not found by itself.")
 WEIGHTS = flags.DEFINE_string("features_weights", None, "Where the run's audio features' weights are.")
+FOLLOW = flags.DEFINE_bool("follow", False, "Show a head that train is at work on, as it is learnt.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the blinks that --audio gets.")
 
 
@@ -36,6 +38,8 @@ def main() -> None:
     folder = RunFolder(Path(RUN.value))
     config: Any = ConfigDict(folder.config(quickstart.get_config().to_dict()))
     config.data.features_weights = folder.find_features(WEIGHTS.value)
+    if FOLLOW.value:
+        following.wait_for_a_head(folder, lambda line: print(line, flush=True))
     shown, missing = opening.open_head(config, folder, clip=CLIP.value, size=SIZE.value)
     given = None
     if AUDIO.value:
@@ -45,7 +49,7 @@ def main() -> None:
         print(f"without the truth beside it, and with guessed sliders: {missing}")
     print(f"open {page.address} in a browser; Ctrl-C ends it", flush=True)
     try:
-        page.run()
+        page.run(following.Follower(page, shown, folder).look) if FOLLOW.value else page.run()
     finally:
         page.close()
 

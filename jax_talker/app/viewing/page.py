@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ WIDEST_OPEN = 3.0  # standard deviations that the jaw's slider goes; a mouth tha
 IDLE = 0.5  # s between two looks for something new, when nobody says that there is
 SLIDING = 5  # frames between two moves of the time slider while a sound is played
 TRUTH_SIZE = 256  # px at least, of the filmed frame in the panel
+LOOK = 5.0  # s between two looks for a newer head
 LATELY = 4  # frames, whose drawing says how long it takes
 ROUND = geometry.spiral(120)  # cameras [120, 4, 4] of one round
 QUALITY = 92  # of the JPEGs that pictures are sent as
@@ -86,9 +88,16 @@ class Page:
         self._new.set()
         self._server.stop()
 
-    def run(self) -> None:
-        """Draw whatever is new until the page is closed. UserError where the head cannot be rendered."""
+    def run(self, look: Callable[[], None] = lambda: None) -> None:
+        """Draw whatever is new until the page is closed. UserError where the head cannot be rendered.
+
+        ``look`` is called every LOOK seconds; it may ``renew`` the head.
+        """
+        looked = time.monotonic()
         while not self._closed:
+            if time.monotonic() - looked > LOOK:
+                look()
+                looked = time.monotonic()
             moving = self.player.playing or self._spiral_since is not None
             self._new.wait(0 if moving else IDLE)
             if self._closed:
@@ -117,6 +126,18 @@ class Page:
         self._show_time(frame, ended=was_playing and not self.player.playing)
         self.drawn = frame
 
+    def renew(self, shown: Shown, said: str) -> None:
+        """Another state of the same head's training; ``said`` is about it. Sliders and sounds stay as they are."""
+        self._shown = shown
+        self._about.content = f"{self._title}\n\n{said}"
+        for name, performance in self._sounds.items():
+            if performance is not None:
+                again = performing.said_by(shown.config, shown.drawer.speaker, shown.clip, performance)
+                self._sounds[name] = again
+                if self.player.performance is performance:
+                    self.player.renew(again)
+        self._new.set()
+
     @property
     def pull(self) -> Pull:
         """Where the sliders stand."""
@@ -128,9 +149,10 @@ class Page:
 
     def _build(self, way: Way) -> None:
         gui, shown, count = self._server.gui, self._shown, self._shown.drawer.gaussians
-        gui.add_markdown(
+        self._title = (
             f"**{shown.name}**: a synthetic head of {count:,} Gaussians. Drag to turn it, scroll to come nearer."
         )
+        self._about = gui.add_markdown(self._title)
         self._audio, self._order = gui.add_html(""), gui.add_html("")
         with gui.add_folder("Camera"):
             presets = gui.add_button_group("from", [*PRESETS, SPIRAL])

@@ -33,6 +33,7 @@ class Performance:
     sound: Float32[np.ndarray, " samples"]  # 16 kHz mono
     coefficients: Coefficients  # [T, ·]
     truth: np.ndarray | None = None  # frame numbers [T] of the clip that was filmed saying it
+    seed: int = 0  # of its blinks, where it is not the clip
 
     @property
     def frames(self) -> int:
@@ -58,8 +59,20 @@ def perform(config: Any, speaker: Speaker, path: Path, *, name: str = "", seed: 
     sound = speech_of(open_sound(path))
     if (seconds := len(sound) / SAMPLE_RATE) > LONGEST:
         raise UserError(f"{name}: lasts {seconds:.0f} s; the viewer plays {LONGEST:.0f} s at most, render any length")
+    return say(config, speaker, name, sound, seed=seed)
+
+
+def say(config: Any, speaker: Speaker, name: str, sound: Float32[np.ndarray, " samples"], *, seed: int) -> Performance:
+    """Speech (16 kHz mono), said by the head."""
     script = talking.script_for(sound, "front", held=speaker.usual, clip=None, seed=seed)
-    return Performance(name, sound, talking.moving(config, speaker, script))
+    return Performance(name, sound, talking.moving(config, speaker, script), seed=seed)
+
+
+def said_by(config: Any, speaker: Speaker, clip: Clip | None, performance: Performance) -> Performance:
+    """The same, said by another state of the head."""
+    if performance.truth is not None and clip is not None:
+        return perform_clip(config, speaker, clip)
+    return say(config, speaker, performance.name, performance.sound, seed=performance.seed)
 
 
 def perform_clip(config: Any, speaker: Speaker, clip: Clip) -> Performance:
@@ -92,6 +105,11 @@ class Player:
         """Another performance, standing at its first frame; None: the head says nothing."""
         with self._lock:
             self._performance, self._begun, self._still = performance, None, 0
+
+    def renew(self, performance: Performance) -> None:
+        """The same sound with another motion; the time goes on."""
+        with self._lock:
+            self._performance = performance
 
     def play(self) -> float:
         """Go on from where it stands, from the beginning after the end; returns the sound's time in seconds."""
