@@ -86,8 +86,8 @@ class Studio:
             self._learn(order, out, tell, watch)
         else:
             tell(self._speak(self.people[str(order.person)], order, out, watch))
-        signed = "an invisible mark and content credentials" if credentials.available() else "an invisible mark"
-        tell(f"It has {signed}: {publishing.SAID}.")
+        says = "an invisible mark and content credentials say" if credentials.available() else "an invisible mark says"
+        tell(f"It is synthetic, and {says} so.")
         return out
 
     def _learn(self, order: Order, out: Path, tell: Callable[[str], None], watch: Watch) -> None:

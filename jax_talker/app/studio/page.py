@@ -20,6 +20,7 @@ OURS_ALONE = (
     "frame-ancestors 'self'"
 )
 CHECKED_AT_ONCE = 8
+READING = 15.0  # s that a refusal stays; what went wrong after long work stays until it is closed
 KEPT = (600, 6 * 3600)  # s: how often old files are looked for, and when a file is old
 FOREWORD = (
     "# Somebody says something\n"
@@ -66,7 +67,7 @@ def build(gr: Any, studio: Studio, qualities: tuple[str, ...]) -> Any:
         return Order(person, path(video), path(speech), camera, quality, agreed, anyway)
 
     def check(*filled: Any) -> None:
-        _aloud(gr, lambda: studio.check(order_of(*filled)))
+        _aloud(gr, lambda: studio.check(order_of(*filled)), seconds=READING)
 
     def make(*filled: Any, progress: Any = gr.Progress()) -> tuple[str, str, Any]:  # noqa: B008 (gradio finds it there)
         told: list[str] = []
@@ -81,9 +82,7 @@ def build(gr: Any, studio: Studio, qualities: tuple[str, ...]) -> Any:
                 choices = _choices(studio)
                 person = gr.Dropdown(choices, value=choices[0], label="Who speaks")
                 with gr.Group(visible=choices[0] == NEW) as new:
-                    video = gr.Video(
-                        label=f"A video of the person, who speaks (at most {limits.video:.0f} s)", sources=["upload"]
-                    )
+                    video = gr.Video(label=f"The person speaking (at most {limits.video:.0f} s)", sources=["upload"])
                     quality = gr.Radio(list(qualities), value=qualities[0], label="Quality (minutes to hours)")
                     agreed = gr.Checkbox(label="The person agreed to it")
                     anyway = gr.Checkbox(label="Learn from the video whatever is wrong with it")
@@ -138,10 +137,13 @@ def _choices(studio: Studio) -> list[str]:
     return [*studio.people, NEW]
 
 
-def _aloud(gr: Any, work: Callable[[], Any], told: list[str] | None = None) -> Any:
-    """What the visitor can put right is shown on the page; anything else is our bug and is raised as it is."""
+def _aloud(gr: Any, work: Callable[[], Any], told: list[str] | None = None, seconds: float | None = None) -> Any:
+    """What the visitor can put right is shown on the page, for ``seconds`` or until it is closed.
+
+    Anything else is our bug and is raised as it is.
+    """
     try:
         return work()
     except UserError as error:
         lines = "<br>".join(html.escape(line) for line in [*(told or []), str(error)])  # gradio takes it for HTML
-        raise gr.Error(lines, duration=None, print_exception=False) from None
+        raise gr.Error(lines, duration=seconds, print_exception=False) from None

@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from jax_talker.app import navigating
 from jax_talker.app.run_folder import RunFolder
-from jax_talker.app.viewing import performing
+from jax_talker.app.viewing import opening
 from jax_talker.app.viewing.drawing import Drawer
 from jax_talker.app.viewing.page import Page, Shown
-from jax_talker.app.viewing.puppet import make_puppet
 from jax_talker.training.log import read_scalars
 
 WAIT = 2.0  # s between two looks for the first checkpoint
@@ -44,9 +43,7 @@ class Follower:
             return
         shown = self.shown
         speaker = navigating.open_speaker(shown.config, self.folder)
-        own = performing.perform_clip(shown.config, speaker, shown.clip) if shown.clip is not None else None
-        puppet = make_puppet(shown.config, speaker, own.coefficients if own is not None else None, shown.clip)
-        renewed = replace(shown, drawer=Drawer(speaker, shown.drawer.size), puppet=puppet, own=own)
+        renewed = opening.show(shown.name, shown.config, Drawer(speaker, shown.drawer.size), shown.clip)
         self.page.renew(renewed, f"step {step}: {measured(self.folder, step)}")
         self.step = step
 

@@ -9,6 +9,7 @@ from jax_talker.app.viewing import performing
 from jax_talker.app.viewing.drawing import Drawer
 from jax_talker.app.viewing.page import Shown
 from jax_talker.app.viewing.puppet import make_puppet
+from jax_talker.data.clip.clip import Clip
 from jax_talker.errors import UserError
 
 DEFAULT_SIZE = 256  # px, of runs of earlier versions, which did not keep their clip's
@@ -26,8 +27,15 @@ def open_head(config: Any, folder: RunFolder, *, clip: str | None, size: int = 0
         if clip is not None:
             raise
         found, missing = None, str(error)
-    own = performing.perform_clip(config, speaker, found) if found is not None else None
-    puppet = make_puppet(config, speaker, own.coefficients if own is not None else None, found)
     pixels = size or (found.size if found is not None else folder.clip_size) or DEFAULT_SIZE
     name = Path(folder.root).resolve().name
-    return Shown(name, config, Drawer(speaker, pixels), puppet, found, own), missing
+    return show(name, config, Drawer(speaker, pixels), found), missing
+
+
+def show(name: str, config: Any, drawer: Drawer, clip: Clip | None) -> Shown:
+    """A head with what its sliders mean and what its clip says."""
+    if clip is None:
+        return Shown(name, config, drawer, make_puppet(config, drawer.speaker, None, None), None, None)
+    own = performing.perform_clip(config, drawer.speaker, clip)
+    puppet = make_puppet(config, drawer.speaker, own.coefficients, clip)
+    return Shown(name, config, drawer, puppet, clip, own.cut(performing.LONGEST))

@@ -6,6 +6,7 @@ One loop (``run``) draws; sliders and buttons, which viser calls from threads of
 something new. Everybody who opens the page shares sliders and sound; each has a camera of their own.
 """
 
+import logging
 import tempfile
 import threading
 import time
@@ -45,7 +46,7 @@ class Shown:
     drawer: Drawer
     puppet: Puppet
     clip: Clip | None
-    own: Performance | None  # the clip's sound, where the clip is there
+    own: Performance | None  # the clip's sound, or its beginning, where the clip is there
 
 
 class Page:
@@ -56,6 +57,7 @@ class Page:
             import viser
         except ImportError as error:
             raise UserError(f"viser cannot be imported ({error}); run: pip install 'jax-talker[view]'") from None
+        logging.getLogger("websockets").setLevel(logging.WARNING)  # not a line for everybody who comes
         self.player = Player()
         self.drawn: int | None = None  # the frame that was drawn last
         self._shown, self._new, self._closed = shown, threading.Event(), False
@@ -130,13 +132,19 @@ class Page:
         """Another state of the same head's training; ``said`` is about it. Sliders and sounds stay as they are."""
         self._shown = shown
         self._about.content = f"{self._title}\n\n{said}"
-        for name, performance in self._sounds.items():
+        for name, performance in list(self._sounds.items()):  # another may be uploaded meanwhile
             if performance is not None:
-                again = performing.said_by(shown.config, shown.drawer.speaker, shown.clip, performance)
-                self._sounds[name] = again
+                self._sounds[name] = again = self._said_again(performance)
                 if self.player.performance is performance:
                     self.player.renew(again)
         self._new.set()
+
+    def _said_again(self, performance: Performance) -> Performance:
+        shown = self._shown
+        if performance.truth is not None and shown.own is not None:
+            return shown.own
+        speaker = shown.drawer.speaker
+        return performing.say(shown.config, speaker, performance.name, performance.sound, seed=performance.seed)
 
     @property
     def pull(self) -> Pull:

@@ -5,7 +5,7 @@ import io
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,14 @@ class Performance:
         """Coefficients [·] of one frame."""
         return jax.tree.map(lambda x: np.asarray(x[frame]), self.coefficients)
 
+    def cut(self, seconds: float) -> "Performance":
+        """Its first seconds."""
+        frames = min(self.frames, int(seconds * FPS))
+        coefficients = jax.tree.map(lambda x: x[:frames], self.coefficients)
+        truth = None if self.truth is None else self.truth[:frames]
+        sound = self.sound[: frames * SAMPLE_RATE // FPS]
+        return replace(self, sound=sound, coefficients=coefficients, truth=truth)
+
     def wav(self) -> str:
         """The sound as a data: address of a WAV file (16 bit), for the page to play."""
         file = io.BytesIO()
@@ -66,13 +74,6 @@ def say(config: Any, speaker: Speaker, name: str, sound: Float32[np.ndarray, " s
     """Speech (16 kHz mono), said by the head."""
     script = talking.script_for(sound, "front", held=speaker.usual, clip=None, seed=seed)
     return Performance(name, sound, talking.moving(config, speaker, script), seed=seed)
-
-
-def said_by(config: Any, speaker: Speaker, clip: Clip | None, performance: Performance) -> Performance:
-    """The same, said by another state of the head."""
-    if performance.truth is not None and clip is not None:
-        return perform_clip(config, speaker, clip)
-    return say(config, speaker, performance.name, performance.sound, seed=performance.seed)
 
 
 def perform_clip(config: Any, speaker: Speaker, clip: Clip) -> Performance:

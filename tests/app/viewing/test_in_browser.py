@@ -90,6 +90,20 @@ def test_a_slider_that_is_moved_in_the_browser_changes_pixels(served, tab, way):
     assert changed(again, still) < SEEN  # the same face from the same camera
 
 
+def test_splats_and_pictures_show_the_same_head(served, tab):
+    """The browser's splatting and our rasteriser, of one head from one camera, where both are as they begin."""
+    seen = {}
+    for way in ("splats", "pictures"):
+        served._way.value = way
+        served._another_way(None)
+        time.sleep(2)
+        seen[way] = painted(tab, np.full((500, 600, 3), 255))
+    apart = np.abs(seen["splats"] - seen["pictures"]).mean()
+    head = np.abs(seen["pictures"] - 255).mean()
+    print(f"splats and pictures differ by {apart:.2f} of 255, the head from white by {head:.2f}")
+    assert apart < 0.15 * head
+
+
 def test_sound_and_picture_are_in_step(served, tab):
     served._load()
     tab.get_by_role("button", name="Play").click()

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,6 +92,14 @@ def test_the_browser_is_handed_the_sound_that_the_head_says():
     assert (kind, rate) == ("data:audio/wav;base64", SAMPLE_RATE)
     np.testing.assert_allclose(sound, said.sound, atol=1 / 32767)
     assert len(sound) / rate == pytest.approx(said.frames / FPS)
+
+
+def test_of_a_long_clip_the_beginning_is_played():
+    said = replace(performance(50), truth=np.arange(50))
+    cut = said.cut(1.2)
+    assert (cut.frames, len(cut.sound), cut.truth[-1]) == (30, 30 * SAMPLE_RATE // FPS, 29)
+    np.testing.assert_array_equal(cut.coefficients.lips, said.coefficients.lips[:30])
+    assert said.cut(9.0).frames == 50
 
 
 def test_any_sound_is_said(config, speaker, tmp_path):
