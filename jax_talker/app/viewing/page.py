@@ -64,6 +64,7 @@ class Page:
         self._spiral_since: float | None = None
         self._took: deque[float] = deque([0.0], maxlen=LATELY)  # s, of the last frames
         self._splats: Any = None
+        self._pictured: set[int] = set()  # who has a picture before them
         self._said = 0  # times that the browser was told to play or to stop
         self._sounds: dict[str, Performance | None] = {NOTHING: None}
         for performance in filter(None, (shown.own, given)):
@@ -170,7 +171,7 @@ class Page:
             )
             sizes = sorted({shown.drawer.size, 128, 256, 512})
             self._size = gui.add_dropdown("pixels", [str(s) for s in sizes], initial_value=str(shown.drawer.size))
-            self._way.on_update(self._another_way)
+            self._way.on_update(self._something_new)
             self._size.on_update(self._something_new)
         with gui.add_folder("Speech"):
             self._sound = gui.add_dropdown("sound", list(self._sounds), initial_value=NOTHING)
@@ -249,28 +250,28 @@ class Page:
 
     # What is drawn ----------------------------------------------------------------------------------------------------
 
-    def _another_way(self, _: object) -> None:
-        if self._splats is not None:
-            self._splats.visible = self._way.value == "splats"
-        if self._way.value == "splats":
-            for client in self._server.get_clients().values():
-                client.scene.set_background_image(None)
-        self._new.set()
-
     def _send_splats(self, coefficients: Any) -> None:
+        for client in self._server.get_clients().values():
+            if client.client_id in self._pictured:
+                client.scene.set_background_image(None)
+        self._pictured.clear()
         centers, covariances, rgb, opacity = map(np.asarray, self._shown.drawer.splats(coefficients))
         if self._splats is None:
             self._splats = self._server.scene.add_gaussian_splats("/head", centers, covariances, rgb, opacity)
         else:
             self._splats.set_gaussians(centers, covariances, rgb, opacity)
+            self._splats.visible = True
 
     def _send_pictures(self, coefficients: Any) -> None:
+        if self._splats is not None:
+            self._splats.visible = False
         for client in self._server.get_clients().values():
             camera = client.camera
             label = drawing.label_of(camera.wxyz, camera.position, camera.fov)
             picture = self._shown.drawer.picture(coefficients, label, int(self._size.value))
             window = camera.image_width / max(camera.image_height, 1)
             client.scene.set_background_image(drawing.fitted(picture, window), "jpeg", jpeg_quality=QUALITY)
+            self._pictured.add(client.client_id)
 
     # What is heard ----------------------------------------------------------------------------------------------------
 
