@@ -1,6 +1,7 @@
 """A real browser for tests: Debian's chromium, driven by playwright; skipped out loud where one of them is missing."""
 
 import shutil
+import socket
 from contextlib import contextmanager
 from urllib.parse import urlparse
 
@@ -9,6 +10,13 @@ import pytest
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SOFTWARE = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 PATIENCE = 120_000  # ms; the machine may be busy, and paints by its processor
+
+
+def free_port():
+    """One that nobody listens at just now."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
 
 
 @contextmanager

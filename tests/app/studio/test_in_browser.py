@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from browser import opened
+from browser import free_port, opened
 from test_programs import clip, prior, run, small
 
 from jax_talker.app import detecting
@@ -15,7 +15,7 @@ __all__ = ["clip", "prior", "run", "small"]
 pytest.importorskip("gradio", reason="pip install 'jax-talker[studio]': the page needs it")
 pytestmark = pytest.mark.slow
 
-PORT = 8490
+PORT = free_port()
 
 
 @pytest.fixture

@@ -6,13 +6,14 @@ import sys
 import urllib.request
 
 import pytest
+from browser import free_port
 
 from jax_talker.app.studio import page as pages
 from jax_talker.app.studio.limits import Limits
 from jax_talker.app.studio.orders import NEW, Studio
 from jax_talker.errors import UserError
 
-PORT = 8471
+PORT = free_port()
 
 
 @pytest.fixture
