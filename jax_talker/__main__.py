@@ -5,6 +5,8 @@ prepare       a person's video → a clip folder
 personalize   find the person in a prior's latent space
 train         a talking head from a clip folder
 render        any sound → a video of a trained head
+view          a trained head in a browser: turn it, pull its face, let it speak
+studio        a page in a browser: a person and a sentence in, a video out
 export        a speaking head's frames as .ply files of Gaussians
 evaluate      scores of a trained head, or of a video
 detect        was a video made by this program
@@ -18,7 +20,10 @@ import sys
 PROGRAMS = {
     **{
         name: f"jax_talker.{name}"
-        for name in ("talk", "prepare", "personalize", "train", "render", "export", "evaluate", "detect", "demo")
+        for name in (
+            *("talk", "prepare", "personalize", "train", "render", "view", "studio"),
+            *("export", "evaluate", "detect", "demo"),
+        )
     },
     "convert": "converters",
 }

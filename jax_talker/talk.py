@@ -20,6 +20,7 @@ from configs import talk
 from jax_talker import cli
 from jax_talker.app.compositing import TRANSPARENT
 from jax_talker.app.in_one_go.making import Wish, make
+from jax_talker.app.in_one_go.models import preparing
 from jax_talker.app.in_one_go.times import Times
 from jax_talker.app.publishing import asked_for
 from jax_talker.data.preparation.options import Options
@@ -89,14 +90,7 @@ def config() -> Any:
 
 def options() -> Options:
     """How to prepare: with the models that are here, or are fetched now."""
-    landmarker, segmenter = LANDMARK_MODEL.value, MATTE_MODEL.value
-    if LANDMARKS.value in ("auto", "mediapipe") and landmarker is None:
-        landmarker = model_files.wanted(model_files.FACE_LANDMARKER, FETCH.value)
-        if landmarker is None:
-            raise model_files.missing(model_files.FACE_LANDMARKER)
-    if segmenter is None:  # heads are found without it, less steadily
-        segmenter = model_files.wanted(model_files.SELFIE_SEGMENTER, FETCH.value)
-    return Options(landmarks=LANDMARKS.value, landmark_model=landmarker, matte_model=segmenter)
+    return preparing(LANDMARKS.value, LANDMARK_MODEL.value, MATTE_MODEL.value, fetch=FETCH.value)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ PROGRAMS = {
     "personalize",
     "train",
     "render",
+    "view",
+    "studio",
     "export",
     "detect",
     "evaluate",
@@ -75,7 +77,8 @@ FILMING = {
 }
 MADE_UP = {"jax_talker.procedural", "jax_talker.people"}  # the rooms of people who were never born
 INFERENCE = tuple(
-    f"jax_talker.{name}" for name in ("talk", "render", "export", "evaluate", "app.talking", "app.evaluating")
+    f"jax_talker.{name}"
+    for name in ("talk", "render", "view", "studio", "export", "evaluate", "app.talking", "app.evaluating")
 )
 
 # third-party package → the only places that may import it
@@ -88,6 +91,8 @@ ONE_IMPORTER = {
     "torch": ("converters/", "jax_talker/data/track/landmarkers/face_alignment.py"),
     "dlib": ("jax_talker/app/judging/dlib_meter.py",),
     "c2pa": ("jax_talker/provenance/credentials.py",),
+    "viser": ("jax_talker/app/viewing/page.py",),
+    "gradio": ("jax_talker/app/studio/page.py",),
     "jax.experimental.pallas.triton": ("kernels/pallas_triton.py",),
     "numba": ("kernels/", "jax_talker/procedural"),
     "librosa": (),  # its import fails where nothing can be cached: read-only packages, no home

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ from tqdm import tqdm
 
 from jax_talker.app.in_one_go.times import Part, Times, in_words
 from jax_talker.training.log import Bar, Log
+
+Watch = Callable[[float, str], None]  # told the share that is done, in [0, 1], and what is being done
 
 LOOK, LOOK_IN_A_FILE = 0.2, 10.0  # s between two drawings, in a terminal and where each stays
 SURE = 5  # units from which on a part's own pace says more than what was expected
@@ -19,11 +21,12 @@ TRUSTED = 20.0  # s of finished parts from which on they correct what is expecte
 class Display:
     """Parts come in their order; those that turn out to be done already are passed over."""
 
-    def __init__(self, parts: Sequence[Part], times: Times):
+    def __init__(self, parts: Sequence[Part], times: Times, watch: Watch | None = None):
         self._parts = {part.name: part for part in parts if part.units > 0}
         self._expected, self.measured_here = times.expected(parts)
         self._times, self._order = times, list(self._parts)
-        self._begun = self._part_begun = self._drawn = time.monotonic()
+        self._begun = self._part_begun = self._drawn = self._watched = time.monotonic()
+        self._watch = watch
         self._now, self._done, self._total, self._first = "", 0, 0, 0.0
         self._began_at, self._spent, self._foreseen = 0, 0.0, 0.0
         self._note = ""
@@ -104,6 +107,10 @@ class Display:
 
     def _draw(self, *, at_once: bool = False) -> None:
         now = time.monotonic()
+        if self._watch is not None and (at_once or now - self._watched >= LOOK):
+            self._watched, left = now, self.left()
+            share = (now - self._begun) / max(now - self._begun + left, 1e-3)
+            self._watch(min(share, 1.0), f"{self._now or 'getting ready'}, about {in_words(left)} left")
         if not at_once and now - self._drawn < self._look:
             return
         self._drawn, left = now, self.left()

@@ -7,7 +7,7 @@ from typing import Any
 
 from jax_talker.app import compositing, learning, navigating, showing, talking
 from jax_talker.app.in_one_go import person_folder
-from jax_talker.app.in_one_go.display import Display, QuietLog
+from jax_talker.app.in_one_go.display import Display, QuietLog, Watch
 from jax_talker.app.in_one_go.times import Part, Times, in_words
 from jax_talker.app.in_one_go.verdict import hopeless, verdict
 from jax_talker.app.publishing import ON, Provenance, publish
@@ -36,7 +36,7 @@ class Wish:
     speech: Path
     out: Path
     camera: str
-    keep: str | None  # the run's folder; None: one in ./runs
+    keep: str | None  # the run's folder; None: one in ``place``
     start: float  # s of the video
     duration: float | None
     seed: int  # of the blinks
@@ -44,15 +44,22 @@ class Wish:
     background: str | None = None  # compositing.composer; None: white
     paste_back: bool = False  # the head back in the video, under its own cameras
     provenance: Provenance = ON
+    place: Path = person_folder.PLACE  # of people who get a folder of their own
 
 
 def make(
-    wish: Wish, config: Any, options: Callable[[], Options], tell: Callable[[str], None], times: Times
+    wish: Wish,
+    config: Any,
+    options: Callable[[], Options],
+    tell: Callable[[str], None],
+    times: Times,
+    watch: Watch | None = None,
 ) -> RunFolder:
     """Make the video ``wish.out``; returns the folder of the person, with whom the next sentence is quick.
 
     ``options`` says how to prepare, and is asked only when that is still to be done; ``config`` is one of
-    configs/talk.py. UserError for what cannot be made, before any long work.
+    configs/talk.py; ``watch`` is told how far it is, beside the bar on the terminal. UserError for what cannot be made,
+    before any long work.
     """
     camera = "clip" if wish.paste_back else wish.camera
     if camera != "clip":
@@ -63,12 +70,12 @@ def make(
     words = speech_of(sound)
     asked = {"config": config.to_dict(), "start": wish.start, "duration": wish.duration}
     key = person_folder.key_of(wish.video, asked)
-    folder = RunFolder(person_folder.folder_for(wish.video, key, wish.keep))
+    folder = RunFolder(person_folder.folder_for(wish.video, key, wish.keep, wish.place))
     clip = folder.root / "clip"
     filmed, learnt = (clip / "clip.json").is_file(), navigating.trained(config, folder)
     footage = None if filmed or learnt else VideoFootage(wish.video, wish.start, wish.duration)
     chosen = None if footage is None else replace(options(), size=config.prepare.size)
-    display = Display(_parts(config, folder, footage, learnt, num_video_frames(len(words))), times)
+    display = Display(_parts(config, folder, footage, learnt, num_video_frames(len(words))), times, watch)
     tell(_announcement(display, folder, learnt))
     with folder.alone():
         person_folder.claim(folder.root, key, asked)

@@ -27,10 +27,10 @@ def key_of(video: Path, asked: Mapping[str, Any]) -> str:
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-def folder_for(video: Path, key: str, keep: str | None) -> Path:
-    """``keep``, or a folder in ./runs that is called after the video; UserError where another head lies there."""
+def folder_for(video: Path, key: str, keep: str | None, place: Path = PLACE) -> Path:
+    """``keep``, or a folder in ``place`` that is called after the video; UserError where another head lies there."""
     if keep is None:
-        return PLACE / f"{re.sub(r'[^A-Za-z0-9_-]+', '_', video.stem)[:40] or 'video'}-{key[:SHOWN]}"
+        return place / f"{re.sub(r'[^A-Za-z0-9_-]+', '_', video.stem)[:40] or 'video'}-{key[:SHOWN]}"
     root = Path(keep)
     path = root / FILE
     if path.is_file():

@@ -47,6 +47,21 @@ def test_what_took_how_long_is_expected_the_next_time(tmp_path, clock):
     assert not Display(parts, Times(tmp_path)).measured_here  # a spoilt file is no more than a lost one
 
 
+def test_somebody_who_watches_is_told_how_far_it_is(tmp_path, clock):
+    kept, seen = Times(tmp_path), []
+    kept.measured(Part("tune", 11, 64), 1.0, 10.0, 11)
+    with Display([Part("tune", 11, 64)], kept, lambda share, text: seen.append((share, text))) as display:
+        display.begin("tune", 11, 0)
+        for _ in range(10):
+            clock.now += 1.0
+            display.update()
+    shares = [share for share, _ in seen]
+    assert shares == sorted(shares)
+    assert shares[0] == 0
+    assert shares[-1] == pytest.approx(10 / 11, abs=0.01)
+    assert seen[-1][1] == f"tune, about {in_words(1)} left"
+
+
 def test_the_time_left_is_what_the_pace_says(tmp_path, clock):
     kept = Times(tmp_path)
     kept.measured(Part("tune", 10, 64), 4.0, 9 * 3.0, 10)

@@ -1,0 +1,1 @@
+"""A trained head in a browser: what its sliders mean, what is drawn, what is heard, and the page (viser) itself."""

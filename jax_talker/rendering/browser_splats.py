@@ -1,0 +1,49 @@
+"""A head as browsers' splat viewers take it: centres, covariances, plain colours, opacities."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jax_talker.geometry import rotation_from_quat
+from jax_talker.types import Camera, Gaussians
+from kernels.constants import EPS2D
+from kernels.spherical_harmonics import camera_center, view_colors
+
+
+class Splats(NamedTuple):
+    """One head in its prior's world."""
+
+    centers: Float[Array, "N 3"]
+    covariances: Float[Array, "N 3 3"]
+    rgb: Float[Array, "N 3"]  # sRGB in [0, 1]
+    opacity: Float[Array, "N 1"]  # [0, 1]
+
+
+@jax.jit
+def as_splats(gaussians: Gaussians, camera: Camera) -> Splats:
+    """Splats of one head [1, N], coloured as ``camera`` [1] sees them: browsers know no spherical harmonics.
+
+    ``camera`` is one of a picture of the size that the head was trained at. Its low-pass filter, so many pixels wide,
+    is made part of the covariances: without it a larger picture shows gaps between the Gaussians.
+    """
+    rotation = rotation_from_quat(gaussians.quat[0])
+    axes = rotation * gaussians.scale[0][:, None, :]
+    # A sum, not a product of matrices, which some devices do in less than full precision.
+    covariances = (axes[:, :, None, :] * axes[:, None, :, :]).sum(-1)
+    center = camera_center(camera.cam_from_world)[0]
+    away = jnp.linalg.norm(gaussians.mean[0] - center[None], axis=-1)
+    pixel = away / camera.intrinsics[0, 0, 0]  # how large a pixel is where the Gaussian is
+    covariances += (EPS2D * pixel**2)[:, None, None] * jnp.eye(3)[None]
+    if gaussians.rgb is not None:
+        rgb = gaussians.rgb[0]
+    else:
+        rgb = view_colors(gaussians.sh, gaussians.mean, camera.cam_from_world[:, None])[0, 0]  # type: ignore[arg-type]
+    return Splats(gaussians.mean[0], covariances, jnp.clip(rgb, 0, 1), jnp.clip(gaussians.opacity[0, :, None], 0, 1))
+
+
+def eye_and_field(camera: Camera, size: int) -> tuple[Float[Array, "3"], float]:
+    """Where a camera [1] of pictures of ``size``² stands, and its vertical field of view in radians."""
+    focal = float(camera.intrinsics[0, 1, 1])
+    return camera_center(camera.cam_from_world)[0], 2 * float(jnp.arctan(size / 2 / focal))
