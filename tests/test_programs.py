@@ -178,6 +178,16 @@ def test_motion_and_cameras_go_out_and_come_back(run, tmp_path):
     refuses("there are 15 frames", "export", "--run", run, "--coefficients", motion, "--frame", 15, "--out", "h.ply")
 
 
+@pytest.mark.slow
+def test_the_notebook_shows_a_run(run):
+    cells = json.loads((ROOT / "docs/notebooks/talking_head.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    environment = os.environ | {"RUN": str(run), "MPLBACKEND": "agg", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "484 Gaussians" in done.stdout
+
+
 def test_protocols(run, tmp_path):
     """Tables of one run and of two, on the real program; PSNR is that of ``evaluate --run`` but for 8 bits."""
     scores = [succeeds("evaluate", "--run", run), json.loads((run / "metrics.json").read_text())][1]
