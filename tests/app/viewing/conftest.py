@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from motions import no_motion
 
 from configs import quickstart
 from jax_talker import geometry
@@ -39,4 +40,4 @@ def speaker(config, small_prior, make_frames):
     params = jax.jit(head.init)(jax.random.key(0), anchor, fixed.layout, some)  # op by op it takes twelve seconds
     rng = np.random.default_rng(1)
     moving = jax.tree.map(lambda x: x + jnp.asarray(0.5 * rng.standard_normal(x.shape), x.dtype), params["talker"])
-    return Speaker(head, fixed, {**params, "talker": moving})
+    return Speaker(head, fixed, {**params, "talker": moving}, no_motion())
