@@ -116,19 +116,28 @@ def find_features(
         if record and choose(name, given).digest != record["sha256"]:
             raise UserError(f"{root}: was trained with {name} features of another version; train in another --workdir")
         return given
-    places = [Path(given)] if given else dict.fromkeys(_places(root, record, configured))
-    found = [str(place) for place in places if place.exists()]
-    for place in found:
-        if not record or choose(name, place).digest == record["sha256"]:
-            return place
     was = record["path"] if record else configured
-    if found:
+    others, lacking = [], ""
+    for place in [Path(given)] if given else dict.fromkeys(_places(root, record, configured)):
+        if not place.exists():
+            continue
+        try:
+            digest = choose(name, str(place)).digest
+        except UserError as error:
+            if given:
+                raise
+            lacking = lacking or f" ({error})"  # a folder of that name with other things in it is no place of theirs
+            continue
+        if not record or digest == record["sha256"]:
+            return str(place)
+        others.append(str(place))
+    if others:
         raise UserError(
-            f"{root}: {' and '.join(found)} holds other {name} weights than the run was trained with ({was}), or this "
+            f"{root}: {' and '.join(others)} holds other {name} weights than the run was trained with ({was}), or this "
             "version makes other features of them; say with --features-weights where those are"
         )
     raise UserError(
-        f"{root}: the {name} weights that it was trained with ({given or was}) are not there; say with "
+        f"{root}: the {name} weights that it was trained with ({given or was}) are not there{lacking}; say with "
         f"--features-weights where they are; {where_from(name)} makes them anew"
     )
 

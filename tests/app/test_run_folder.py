@@ -358,6 +358,20 @@ class TestFeaturesFoundAgain:
         with pytest.raises(UserError, match=r"was made with the features .*whisper"):
             begin(folder, inputs=(CLIP, PRIOR, other), resume=True)
 
+    def test_a_folder_of_that_name_with_other_things_in_it_is_not_theirs(self, project, tmp_path):
+        """`weights` is what many folders are called: those of other programs must not stand before the right one."""
+        shutil.copytree("weights/whisper", tmp_path / "weights/whisper")
+        shutil.rmtree("weights/whisper")
+        Path("weights/whisper").mkdir()
+        Path("weights/whisper/lpips.safetensors").write_bytes(b"")
+        folder = RunFolder(Path("runs/may"))
+        assert folder.find_features() == str(tmp_path / "weights/whisper")
+        shutil.rmtree(tmp_path / "weights")
+        with pytest.raises(UserError, match=r"are not there \(.*no Whisper's encoder weights"):
+            folder.find_features()
+        with pytest.raises(UserError, match="no Whisper's encoder weights"):
+            folder.find_features("weights/whisper")
+
     def test_features_without_weights_need_no_finding(self, folder):
         begin(folder, inputs=(CLIP, PRIOR, run_inputs.features_input("logmel", None)))
         assert folder.find_features() is None
