@@ -36,10 +36,11 @@ def as_splats(gaussians: Gaussians, camera: Camera) -> Splats:
     away = jnp.linalg.norm(gaussians.mean[0] - center[None], axis=-1)
     pixel = away / camera.intrinsics[0, 0, 0]  # how large a pixel is where the Gaussian is
     covariances += (EPS2D * pixel**2)[:, None, None] * jnp.eye(3)[None]
-    if gaussians.rgb is not None:
-        rgb = gaussians.rgb[0]
-    else:
-        rgb = view_colors(gaussians.sh, gaussians.mean, camera.cam_from_world[:, None])[0, 0]  # type: ignore[arg-type]
+    rgb = gaussians.rgb
+    if gaussians.sh is not None:
+        rgb = view_colors(gaussians.sh, gaussians.mean, camera.cam_from_world[:, None])[:, 0]
+    assert rgb is not None  # they have one of both
+    rgb = rgb[0]
     return Splats(gaussians.mean[0], covariances, jnp.clip(rgb, 0, 1), jnp.clip(gaussians.opacity[0, :, None], 0, 1))
 
 

@@ -58,8 +58,11 @@ def test_there_is_less_of_it_where_it_would_be_seen(plain, marked):
     assert 0.2 < difference[white].mean() / difference[~white].mean() < 0.7
 
 
-@pytest.mark.parametrize(("crf", "scale", "crop"), [(28, 1, 0), (18, 0.75, 0), (18, 1, 0.1), (23, 0.75, 0.1)])
+@pytest.mark.parametrize(("crf", "scale", "crop"), [(28, 1, 0), (18, 0.75, 0), (18, 1, 0.1), (28, 0.75, 0.1)])
 def test_the_mark_survives(tmp_path, marked, crf, scale, crop):
+    if scale < 1 and crop:  # all at once leave so little of 192² noise that five seconds' bits are read by luck
+        tile = watermark.pattern(BITS)
+        marked = [watermark.marked(picture, tile, index) for index, picture in enumerate(talking(250))]
     cut = round(SIZE * crop / 2)
     pictures = [picture[cut : SIZE - cut, cut : SIZE - cut] for picture in marked]
     pictures = [cv2.resize(p, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for p in pictures]

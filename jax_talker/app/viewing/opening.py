@@ -12,8 +12,6 @@ from jax_talker.app.viewing.puppet import make_puppet
 from jax_talker.data.clip.clip import Clip
 from jax_talker.errors import UserError
 
-DEFAULT_SIZE = 256  # px, of runs of earlier versions, which did not keep their clip's
-
 
 def open_head(config: Any, folder: RunFolder, *, clip: str | None, size: int = 0) -> tuple[Shown, str | None]:
     """A trained head, and why its clip is not beside it (None: it is).
@@ -27,7 +25,7 @@ def open_head(config: Any, folder: RunFolder, *, clip: str | None, size: int = 0
         if clip is not None:
             raise
         found, missing = None, str(error)
-    pixels = size or (found.size if found is not None else folder.clip_size) or DEFAULT_SIZE
+    pixels = size or (found.size if found is not None else folder.clip_size)
     name = Path(folder.root).resolve().name
     return show(name, config, Drawer(speaker, pixels), found), missing
 

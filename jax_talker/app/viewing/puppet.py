@@ -12,6 +12,7 @@ from jax_talker.app import builders
 from jax_talker.app.speaking import Speaker
 from jax_talker.audio.hearing import hear
 from jax_talker.data.batches.dataset import neighbourhoods
+from jax_talker.data.check.doctor.signals import mouth_and_jaw
 from jax_talker.data.clip.clip import FPS, SAMPLE_RATE, Clip
 from jax_talker.data.track.landmarks import scheme_of
 from jax_talker.models.navigator import Coefficients
@@ -50,7 +51,7 @@ class Puppet:
         closing = np.linspace(0, 1, len(self.blinks.lips))
         found = []
         for part in range(2):
-            moved = np.asarray((pull.expression, pull.lips)[part]) * self.spread[part]
+            moved = np.asarray((pull.expression, pull.lips)[part]) * np.asarray(self.spread[part])
             for k, lid in enumerate(np.asarray(self.blinks[part]).T):
                 moved[k] += np.interp(pull.blink, closing, lid)
             if self.jaw is not None:
@@ -67,22 +68,16 @@ def make_puppet(config: Any, speaker: Speaker, of_clip: Coefficients | None, cli
     if clip is None or of_clip is None:
         talker = speaker.head.talker
         usual = UNMEASURED * talker.gain
-        spread = Coefficients(np.full(talker.expressions, usual), np.full(talker.lips, usual))  # type: ignore[arg-type]
+        spread = Coefficients(jnp.full(talker.expressions, usual), jnp.full(talker.lips, usual))
         return Puppet(spread, blinks, None, measured=False)
     train = builders.clip_split(config, clip).train
     frames = jax.tree.map(lambda x: np.asarray(x, np.float64)[train], of_clip)
     spread = jax.tree.map(lambda x: x.std(0), frames)
-    opening = mouth_opening(clip)[train]
+    landmarks = np.asarray(clip.arrays["landmarks"], np.float64)
+    opening = mouth_and_jaw(landmarks, scheme_of(landmarks.shape[1]))[0][train]
     opening = (opening - opening.mean()) / max(float(opening.std()), 1e-9)
     jaw = jax.tree.map(lambda x: opening @ (x - x.mean(0)) / len(opening), frames)  # regression on the opening
     return Puppet(spread, blinks, jaw, measured=True)
-
-
-def mouth_opening(clip: Clip) -> np.ndarray:
-    """Area [T] within the lips' inner edge in each frame, square pixels."""
-    landmarks = np.asarray(clip.arrays["landmarks"], np.float64)
-    x, y = np.moveaxis(landmarks[:, list(scheme_of(landmarks.shape[1]).eyes_and_lips[3])], -1, 0)
-    return 0.5 * np.abs((x * np.roll(y, -1, 1) - y * np.roll(x, -1, 1)).sum(1))
 
 
 def _blinks(config: Any, speaker: Speaker) -> Coefficients:

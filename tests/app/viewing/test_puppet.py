@@ -20,7 +20,7 @@ LABEL = geometry.make_label(geometry.orbit(0, 0))
 def moved(config, speaker):
     """(puppet, coefficients [T, ·] of its clip): lips that are what the mouth's opening is along one direction."""
     clip = viewing_clip.opening_mouth()
-    opening = puppet.mouth_opening(clip)
+    opening = viewing_clip.apart(clip)
     opening = (opening - opening.mean()) / opening.std()
     rng = np.random.default_rng(0)
     lips = opening[:, None] * np.array([1.0, -2.0, 0.5, 0.0]) + np.array([0, 0, 0, 0.3]) * rng.normal(
@@ -44,7 +44,7 @@ def test_sliders_are_in_deviations_over_the_training_frames(config, moved):
 def test_jaw_is_the_direction_in_which_the_mouth_opens(config, moved):
     made, _, clip = moved
     train = builders.clip_split(config, clip).train
-    opening = puppet.mouth_opening(clip)
+    opening = viewing_clip.apart(clip)
     unit = opening[train].std() / opening.std()  # coefficients were made in units of all frames
     np.testing.assert_allclose(made.jaw.lips[:3], unit * np.array([1.0, -2.0, 0.5]), rtol=1e-6)
     assert abs(made.jaw.lips[3]) < 0.15  # noise that has nothing to do with it
@@ -74,7 +74,8 @@ def test_what_is_pulled_is_added_to_what_is_said(moved):
 def test_without_a_clip_the_unit_is_a_guess_and_no_jaw_is_offered(config, speaker):
     made = puppet.make_puppet(config, speaker, None, None)
     assert (made.measured, made.jaw) == (False, None)
-    assert set(made.spread.lips) == {speaker.head.talker.gain / 3}
+    assert made.spread.lips.shape == (4,)
+    np.testing.assert_allclose(made.spread.lips, speaker.head.talker.gain / 3, rtol=1e-6)
 
 
 def test_every_slider_changes_the_picture(speaker, moved):
