@@ -114,7 +114,7 @@ def _measured(args: argparse.Namespace, change: str | None, keep: Path) -> dict[
     extractor = _extractor(config.data.features, config.data.features_weights)
 
     def windows(sound: np.ndarray) -> np.ndarray:
-        return hear(extractor, sound, num_video_frames(len(sound)), keep=keep)
+        return hear(extractor, builders.level(config), sound, num_video_frames(len(sound)), keep=keep)
 
     rows = _rows(config, speaker, frames, _base(args, clip), windows)
     title = "as it was trained" if change is None else f"retrained {change or 'as configured'}"
