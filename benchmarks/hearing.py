@@ -1,15 +1,17 @@
 """How well a run's head hears: speech it never heard, other voices, bad recordings, and what is no speech.
 
     python -m benchmarks hearing --run runs/demo
-    python -m benchmarks hearing --run runs/demo --audio speech.wav
+    python -m benchmarks hearing --run runs/demo --audio german.wav --audio french.wav
     python -m benchmarks hearing --run runs/demo --retrain "" --retrain "model.attention=1 train.sound.room=0"
 
 The jaw is read off the lip coefficients by a linear map, fitted on the training frames to the jaw that made the clip
 (procedural people), or to how far the lips are apart in its landmarks. ``correlation`` is with the true jaw where it is
-known, else with what the speech alone led to; ``movement`` the deviation of the jaw, as a share of the same; ``jitter``
-the second difference in time, as a share of the truth's; ``open`` how far the mouth is open (95th percentile), 0 in
-resting frames and 1 for speech. With ``--retrain`` the encoders are learnt anew from the personalised head, as the
-regression on seen motion does it, with what the configuration has there changed. No picture is drawn.
+known, else with what the speech alone led to; ``movement`` the deviation of the jaw, as a share of the same (of given
+speech: of the clip's own); ``jitter`` the second difference in time, as a share of the truth's; ``open`` how far the
+mouth is open (95th percentile), 0 in resting frames and 1 for speech; ``loudness`` the jaw's correlation with the
+sound's level (dB, 80 ms, what is 40 dB below the loudest counting as silence). With ``--retrain`` the encoders are
+learnt anew from the personalised head, as the regression on seen motion does it, with what the configuration has there
+changed. No picture is drawn.
 """
 
 import argparse
@@ -43,7 +45,7 @@ from jax_talker.audio.hearing import hear
 from jax_talker.data.batches.dataset import ClipFrames
 from jax_talker.data.batches.motion_features import resting_frames
 from jax_talker.data.check.doctor.signals import mouth_and_jaw
-from jax_talker.data.clip.clip import FPS, Clip
+from jax_talker.data.clip.clip import FPS, SAMPLE_RATE, Clip
 from jax_talker.data.read.audio import num_video_frames, speech_of
 from jax_talker.data.read.sound import open_sound
 from jax_talker.data.track.landmarks import scheme_of
@@ -55,7 +57,8 @@ from jax_talker.training.state import cosine, create, direction
 
 SECONDS = 12.0  # of speech that is made up
 STRANGERS = (speech.Voice(95.0, 0.9), speech.Voice(215.0, 1.12), speech.Voice(160.0, 1.0))
-COLUMNS = ("correlation", "movement", "jitter", "open")
+COLUMNS = ("correlation", "movement", "jitter", "open", "loudness")
+QUIET = 40.0  # dB below the loudest: silence
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--run", type=Path, required=True, help="a run folder of python -m jax_talker.train")
     parser.add_argument("--clip", help="where the run's clip is, when it is not found by itself")
-    parser.add_argument("--audio", type=Path, help="speech to hear; default: made up where the clip's speaker is")
+    parser.add_argument(
+        "--audio", type=Path, action="append", help="speech to hear; default: made up where the clip's speaker is"
+    )
     parser.add_argument(
         "--retrain", action="append", help="changes of the configuration, as model.attention=1; once each"
     )
@@ -114,7 +119,7 @@ def _measured(args: argparse.Namespace, change: str | None, keep: Path) -> dict[
     extractor = _extractor(config.data.features, config.data.features_weights)
 
     def windows(sound: np.ndarray) -> np.ndarray:
-        return hear(extractor, sound, num_video_frames(len(sound)), keep=keep)
+        return hear(extractor, builders.level(config), sound, num_video_frames(len(sound)), keep=keep)
 
     rows = _rows(config, speaker, frames, _base(args, clip), windows)
     title = "as it was trained" if change is None else f"retrained {change or 'as configured'}"
@@ -160,8 +165,8 @@ def _retrained(config: Any, folder: RunFolder, clip: Clip) -> Speaker:
 
 def _base(args: argparse.Namespace, clip: Clip) -> dict[str, Said]:
     """Speech that is not the clip's: given, or in the clip's own made-up voice and in those of strangers."""
-    if args.audio is not None:
-        return {"speech": Said(speech_of(open_sound(args.audio)))}
+    if args.audio:
+        return {path.stem: Said(speech_of(open_sound(path))) for path in args.audio}
     source = clip.source.get("procedural")
     if not isinstance(source, dict):
         raise UserError("--audio is needed: this clip's speaker is not made up, so nothing new can be said for them")
@@ -191,12 +196,15 @@ def _rows(
     closed = float(np.median(truth[resting_frames(clip.arrays, speaker.motion, split.train)]))
     rows: dict[str, dict[str, float | None]] = {}
 
-    def add(name: str, jaw: np.ndarray, like: np.ndarray | None, alone: np.ndarray) -> None:
+    def add(
+        name: str, jaw: np.ndarray, like: np.ndarray | None, alone: np.ndarray, sound: np.ndarray | None = None
+    ) -> None:
         rows[name] = {
             "correlation": None if like is None else float(np.corrcoef(jaw, like)[0, 1]),
             "movement": float(jaw.std() / alone.std()),
             "jitter": None if like is None else float(_jitter(jaw) / _jitter(like)),
             "open": float((np.quantile(jaw, 0.95) - closed) / (np.quantile(alone, 0.95) - closed)),
+            "loudness": None if sound is None else float(np.corrcoef(jaw, _loudness(sound, len(jaw)))[0, 1]),
         }
 
     jaw_of = lambda sound: read(_lips(config, speaker, windows(sound)))  # noqa: E731
@@ -205,7 +213,8 @@ def _rows(
     for name, part in (("training frames", split.train), ("held out", split.test)):
         add(name, read(own[part]), truth[part], truth[part])
     for name, jaw in jaws.items():
-        add(name, jaw, base[name].jaw, jaw if base[name].jaw is None else base[name].jaw)
+        known = base[name].jaw
+        add(name, jaw, known, truth[split.train] if known is None else known, base[name].sound)
     want = said.jaw if said.jaw is not None else jaws[first]
     for name, worse in sounds.SPEECH.items():
         add(name, jaw_of(worse(said.sound)), want, jaws[first])
@@ -220,6 +229,14 @@ def _opening(clip: Clip) -> np.ndarray:
         return np.asarray(clip.arrays["motion"][:, 0], np.float64)
     points = np.asarray(clip.arrays["landmarks"], np.float64)
     return mouth_and_jaw(points, scheme_of(points.shape[1]))[0]
+
+
+def _loudness(sound: np.ndarray, frames: int) -> np.ndarray:
+    """[T] dB of the 80 ms around each frame's time."""
+    half = SAMPLE_RATE // FPS
+    power = np.pad(np.asarray(sound, np.float64), (half, max(0, half * (frames + 1) - len(sound)))) ** 2
+    level = 10 * np.log10(np.array([power[i * half : (i + 2) * half].mean() for i in range(frames)]) + 1e-12)
+    return np.maximum(level, level.max() - QUIET)
 
 
 @functools.cache

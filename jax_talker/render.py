@@ -69,7 +69,9 @@ STREAM = flags.DEFINE_bool(
     "Hear --audio as it comes (-, a file, or a microphone such as alsa:default) and write frames as they are known; "
     "--out - writes them to standard output as raw RGB.",
 )
-GAIN = flags.DEFINE_float("gain", None, "dB that bring streamed speech to -26 dBFS; unset: found while listening.")
+GAIN = flags.DEFINE_float(
+    "gain", None, "dB that bring streamed speech to the run's level (docs/audio.md); unset: found while listening."
+)
 AT_ONCE = flags.DEFINE_integer("at_once", 2, "Frames drawn at once while streaming.", lower_bound=1)
 PROVENANCE = flags.DEFINE_enum(
     "provenance", "on", ["on", "off"], "off: no invisible mark and no content credentials; it is written down."
@@ -140,6 +142,7 @@ def _stream() -> None:
     stream = streaming.Stream(
         speaker,
         builders.extractor(config),
+        builders.level(config),
         label,
         size,
         held=speaker.usual,

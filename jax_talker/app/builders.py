@@ -8,6 +8,7 @@ from jax_talker.app.run_folder import RunFolder
 from jax_talker.audio import hearing
 from jax_talker.audio.choice import bands, choose
 from jax_talker.audio.extractor import Extractor
+from jax_talker.audio.level import Level
 from jax_talker.data.batches.dataset import ClipFrames, Split, split
 from jax_talker.data.batches.motion_features import MotionSpace, motion_features
 from jax_talker.data.clip.clip import Clip, open_clip
@@ -32,6 +33,18 @@ def extractor(config: Any) -> Extractor:
     return choose(config.data.features, config.data.features_weights)
 
 
+def level(config: Any) -> Level:
+    """The level at which a run hears speech."""
+    try:
+        return Level(**config.data.level)
+    except TypeError:
+        known, given = ({*names} for names in (Level.__dataclass_fields__, config.data.level))
+        raise UserError(
+            f"config.data.level: {', '.join(sorted(given ^ known))} is what only this version or only that of the run "
+            "knows, so the run would be heard otherwise than it was trained; use the version that made it"
+        ) from None
+
+
 def clip(config: Any) -> Clip:
     """The clip that a run is trained on."""
     if not config.data.clip:
@@ -50,7 +63,7 @@ def clip_frames(config: Any, of: Clip, sound_of: Clip, reach: int, motion: Motio
     """Frames of one camera with the clip's audio windows and the motion that its own camera saw, in the person's space
     of it. Audio features are kept in the clip's folder."""
     sound, keep = sound_of.audio(), sound_of.root / hearing.FOLDER
-    windows = hearing.hear(extractor(config), sound, of.frames, of.boundaries, keep=keep)
+    windows = hearing.hear(extractor(config), level(config), sound, of.frames, of.boundaries, keep=keep)
     return ClipFrames(of, windows, reach, motion_features(sound_of.arrays, motion))
 
 

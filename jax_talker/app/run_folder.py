@@ -22,7 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from jax_talker.app.person import FILE as PERSON
-from jax_talker.app.run_inputs import Input, find_clip, find_features
+from jax_talker.app.run_inputs import Input, check_level, find_clip, find_features, with_level
 from jax_talker.data.clip.clip import Clip
 from jax_talker.errors import UserError
 
@@ -54,14 +54,15 @@ class RunFolder:
         return max((step for name, step in self._saved() if name == stage), default=0)
 
     def config(self, defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The configuration the run was made with; ``defaults`` fill in what earlier versions did not know."""
+        """The configuration the run was made with; ``defaults`` fill in what earlier versions did not know, but for
+        the level at which a head hears (run_inputs.with_level), which today's default must not change."""
         path = self.root / CONFIG
         if not path.is_file():
             raise UserError(f"{self.root}: not a run folder (no config.json); make one with python -m jax_talker.train")
         stored = _read(path)
         if "task" not in stored:
             raise UserError(f"{path}: not a run's configuration; choose the folder of a run")
-        return _filled(stored, defaults or {})
+        return _filled(with_level(stored), defaults or {})
 
     def made_of(self, kind: str) -> dict[str, Any] | None:
         """What is known about the run's "clip", "prior" or "features" (Input.record); None in an earlier version's."""
@@ -136,6 +137,7 @@ class RunFolder:
         the same inputs; warnings say where the configuration differs. An error before the first new checkpoint leaves a
         run that was gone on with as it was.
         """
+        config = with_level(config)
         going_on = self._check_stages(stages, behind, resume)
         if not going_on:
             self._forget_records()
@@ -186,6 +188,7 @@ class RunFolder:
         """UserError where the run was made of something else than ``inputs``."""
         stored = self.config()
         warnings = []
+        check_level(self.root, stored, config)
         for given in inputs:
             known = self.made_of(given.kind)
             if known is None:  # an earlier version's: by the path, which is all that it kept

@@ -3,12 +3,13 @@
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jax_talker.audio import level
 from jax_talker.audio.choice import choose, where_from
 from jax_talker.data.batches.dataset import Split
 from jax_talker.data.clip import checksums
@@ -59,6 +60,24 @@ def prior_input(path_or_name: str) -> Input:
 def features_input(name: str, weights: str | None) -> Input:
     """An extractor by itself and its weights (choice.choose); UserError where there is none."""
     return Input("features", weights or name, choose(name, weights).digest)
+
+
+def with_level(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with the level at which its head hears: that of the first runs, where it kept none itself.
+    Those of priors hear nothing, and stay as they are."""
+    if config.get("task") != "talker":
+        return dict(config)
+    data = config.get("data", {})
+    return {**config, "data": {**data, "level": {**asdict(level.FIRST), **data.get("level", {})}}}
+
+
+def check_level(root: Path, stored: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """UserError where the run at ``root`` would be gone on with at another level than it has heard so far."""
+    was, now = (with_level(one).get("data", {}).get("level", {}) for one in (stored, config))
+    if changed := sorted(name for name in was.keys() | now.keys() if was.get(name) != now.get(name)):
+        told = ", ".join(f"{name} {was.get(name)!r}, not {now.get(name)!r}" for name in changed)
+        flags = " ".join(f"--config.data.level.{name}={was.get(name)}" for name in changed)
+        raise UserError(f"{root}: hears speech at another level ({told} dB); pass {flags}, or another --workdir")
 
 
 def check_trainable(batch: int, clip: Clip, split: Split) -> None:

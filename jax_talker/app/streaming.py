@@ -13,6 +13,7 @@ from jaxtyping import Float32, UInt8
 from jax_talker.app.speaking import Speaker, smoothed
 from jax_talker.app.talking import batches_of
 from jax_talker.audio.extractor import Extractor
+from jax_talker.audio.level import Level
 from jax_talker.audio.streaming import LevelStream, steps_of
 from jax_talker.audio.windows import WINDOW
 from jax_talker.blinking import blinks
@@ -46,15 +47,16 @@ class Stream:
     """Frames of a head that hears a sound piece by piece; the same frames as of the whole sound at the same gain.
 
     ``label`` [25] is the camera, ``held`` the one under which the head is held (by default the same). ``smoothing`` is
-    the deviation in frames of config.render. ``gain`` (dB) brings speech to the level of features (None: found while
-    listening). Frames are drawn ``at_once``: more is faster, and waits longer. ``blink`` [T] says how closed the lids
-    are; beyond it they are drawn with ``seed``.
+    the deviation in frames of config.render. ``gain`` (dB) brings speech to ``level`` (None: found while listening).
+    Frames are drawn ``at_once``: more is faster, and waits longer. ``blink`` [T] says how closed the lids are; beyond
+    it they are drawn with ``seed``.
     """
 
     def __init__(
         self,
         speaker: Speaker,
         extractor: Extractor,
+        level: Level,
         label: Float32[np.ndarray, "25"],
         size: int,
         *,
@@ -66,7 +68,7 @@ class Stream:
         seed: int = 0,
     ):
         self._speaker, self._size, self._at_once, self._smoothing = speaker, size, at_once, smoothing
-        self._level, self._stream = LevelStream(gain), steps_of(extractor)
+        self._level, self._stream = LevelStream(level, gain), steps_of(extractor)
         self._label, self._held = (
             jnp.asarray(np.tile(one, (at_once, 1))) for one in (label, label if held is None else held)
         )

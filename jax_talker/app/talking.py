@@ -114,7 +114,9 @@ def moving(config: Any, speaker: Speaker, script: Script) -> Coefficients:
     """Coefficients [T, ·] of all the script's frames: those that it has, or what is heard in its sound."""
     if script.coefficients is not None:
         return script.coefficients
-    windows = hear(builders.extractor(config), script.sound, len(script.label), script.boundaries)
+    windows = hear(
+        builders.extractor(config), builders.level(config), script.sound, len(script.label), script.boundaries
+    )
     return spoken(config, speaker, windows, script.blink, tuple(script.boundaries))
 
 

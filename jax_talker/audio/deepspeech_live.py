@@ -21,7 +21,7 @@ from jax_talker.networks.deepspeech import logits_onward, silent
 
 VERSION = "1"  # another one where other numbers come out
 KEPT, AHEAD = 20, 15  # steps that are computed at once; those beyond that the backward LSTM has heard by then
-# What coefficients are before anything was heard, and how many steps that weighs: speech at level.LEVEL_DB.
+# What coefficients are before anything was heard, and how many steps that weighs: speech at −26 dB (level.py).
 PRIOR_MEAN, PRIOR_DEVIATION, PRIOR_STEPS = -1.7, 11.4, 25
 
 

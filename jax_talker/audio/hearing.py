@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from jax_talker.audio.extractor import Extractor, digest_of
-from jax_talker.audio.level import normalised
+from jax_talker.audio.level import Level, normalised
 from jax_talker.audio.windows import frame_windows
 from jax_talker.data.clip.clip import FPS, SAMPLE_RATE
 from jax_talker.data.read.boundaries import recordings
@@ -25,18 +25,19 @@ log = logging.getLogger(__name__)
 
 def hear(
     extractor: Extractor,
+    level: Level,
     sound: Float32[np.ndarray, " samples"],
     num_frames: int,
     boundaries: Sequence[int] = (),
     *,
     keep: Path | None = None,
 ) -> Float32[np.ndarray, "num_frames S F"]:
-    """The feature windows of every frame, of ``sound`` at the level that extractors are used to (level.py).
+    """The feature windows of every frame, of ``sound`` at the ``level`` at which a head hears speech.
 
     Each recording of a joined sound (``boundaries``: frames) is extracted by itself. With ``keep`` features are stored
     in that folder under a name that says of what they are, and found again.
     """
-    leveled = normalised(sound)
+    leveled = normalised(sound, level)
     features = _kept(extractor, leveled, boundaries, keep) if keep else _extracted(extractor, leveled, boundaries)
     return frame_windows(features, num_frames, boundaries, rate=extractor.rate)
 

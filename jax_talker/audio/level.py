@@ -1,28 +1,44 @@
 """How loud speech is when features are made of it, however loud it was recorded."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float32, Float64
 
 from jax_talker.data.clip.clip import SAMPLE_RATE
 
-LEVEL_DB = -26.0  # of full scale: what speech is brought to before features are made
-SPEECH_DB = 25.0  # below the loudest twentieth of a recording: what is fainter is not speech
-FAINTEST_DB = -70.0  # a recording in which nothing is louder stays as it is: silence must not become speech
-NOISE_DB = -40.0  # fainter recordings are a room's noise where they are steady: within STEADY_DB nearly all the time
-SILENT_DB = -100.0  # what a room's noise becomes: of log-mel nothing is left then, and a mouth rests as in silence
-STEADY_DB = 6.0  # noise's blocks differ by 1 or 2 dB, those of speech without a pause by 15
 BLOCK = SAMPLE_RATE // 20  # samples, 50 ms
 
 
-def normalised(sound: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, " samples"]:
-    """``sound`` with its speech at ``LEVEL_DB``, however loud it was recorded.
+@dataclass(frozen=True)
+class Level:
+    """What a head takes for speech, and how loud it hears it: dB, of full scale where nothing else is said.
+
+    A head that was trained at one level hears another one as other speech, so each run keeps its own
+    (``config.data.level``).
+    """
+
+    speech: float  # what speech is brought to before features are made
+    span: float  # below the loudest twentieth of a recording: what is fainter is not speech
+    faintest: float  # a recording in which nothing is louder stays as it is: silence must not become speech
+    noise: float  # fainter recordings are a room's noise where they are steady: within ``steady`` nearly all the time
+    steady: float  # noise's blocks differ by 1 or 2 dB, those of speech without a pause by 15
+    silent: float  # what a room's noise becomes: of log-mel nothing is left then, and a mouth rests as in silence
+
+
+# Of runs from before each kept its own. It is history, whatever configurations say today: no number here may change.
+FIRST = Level(speech=-26.0, span=25.0, faintest=-70.0, noise=-40.0, steady=6.0, silent=-100.0)
+
+
+def normalised(sound: Float32[np.ndarray, " samples"], level: Level) -> Float32[np.ndarray, " samples"]:
+    """``sound`` with its speech at ``level``, however loud it was recorded.
 
     Silence stays silent, and a recording of nothing but a room's noise becomes silence: there is no speech
     whose level could say how loud it is beside it, and a mouth must not move by it.
     """
     if not len(sound):
         return sound
-    return (sound * np.float32(10 ** (gain_db(block_power(sound)) / 20))).astype(np.float32)
+    return (sound * np.float32(10 ** (gain_db(block_power(sound), level) / 20))).astype(np.float32)
 
 
 def block_power(sound: Float32[np.ndarray, " samples"]) -> Float64[np.ndarray, " blocks"]:
@@ -31,11 +47,11 @@ def block_power(sound: Float32[np.ndarray, " samples"]) -> Float64[np.ndarray, "
     return (np.pad(around, (0, -len(sound) % BLOCK)).reshape(-1, BLOCK) ** 2).mean(1)
 
 
-def gain_db(power: Float64[np.ndarray, " blocks"]) -> float:
+def gain_db(power: Float64[np.ndarray, " blocks"], level: Level) -> float:
     """By how much a sound with blocks of such power is made louder, dB."""
     faint, loudest = np.percentile(power, (10, 95))
-    if loudest < 10 ** (FAINTEST_DB / 10):
+    if loudest < 10 ** (level.faintest / 10):
         return 0.0
-    if loudest < 10 ** (NOISE_DB / 10) and loudest < faint * 10 ** (STEADY_DB / 10):
-        return SILENT_DB - 10 * float(np.log10(loudest))
-    return LEVEL_DB - 10 * float(np.log10(power[power >= loudest * 10 ** (-SPEECH_DB / 10)].mean()))
+    if loudest < 10 ** (level.noise / 10) and loudest < faint * 10 ** (level.steady / 10):
+        return level.silent - 10 * float(np.log10(loudest))
+    return level.speech - 10 * float(np.log10(power[power >= loudest * 10 ** (-level.span / 10)].mean()))

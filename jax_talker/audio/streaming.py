@@ -8,7 +8,7 @@ from jaxtyping import Float32
 
 from jax_talker.audio.deepspeech_live import DeepSpeechLive
 from jax_talker.audio.extractor import Extractor, num_steps
-from jax_talker.audio.level import BLOCK, block_power, gain_db
+from jax_talker.audio.level import BLOCK, Level, block_power, gain_db
 from jax_talker.data.clip.clip import SAMPLE_RATE
 from jax_talker.errors import UserError
 
@@ -19,14 +19,14 @@ REMEMBERED = 20 * 60 * SAMPLE_RATE // BLOCK  # blocks: 20 minutes say how loud a
 
 
 class LevelStream:
-    """Brings speech to the level of ``level.normalised``: by a given gain, or by what has been heard so far.
+    """Brings speech to ``level`` as level.normalised does: by a given gain, or by what has been heard so far.
 
     The latter needs whole blocks of 50 ms and is off by what the beginning could not know; the former changes nothing
     but the scale, so that a stream equals the whole.
     """
 
-    def __init__(self, gain: float | None = None):
-        self._fixed = gain
+    def __init__(self, level: Level, gain: float | None = None):
+        self._level, self._fixed = level, gain
         self._gain, self._power = 0.0 if gain is None else gain, []
         self._left = np.zeros(0, np.float32)
 
@@ -51,7 +51,7 @@ class LevelStream:
 
     def _louder(self, block: np.ndarray) -> np.ndarray:
         self._power = [*self._power[-REMEMBERED:], float(block_power(block)[0])]
-        wanted = np.clip(gain_db(np.array(self._power)), FAINTER_DB, LOUDER_DB)
+        wanted = np.clip(gain_db(np.array(self._power), self._level), FAINTER_DB, LOUDER_DB)
         self._gain += SLOWNESS * (float(wanted) - self._gain)
         return (block * np.float32(10 ** (self._gain / 20))).astype(np.float32)
 

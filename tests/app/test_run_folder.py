@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from jax_talker.app import run_inputs
 from jax_talker.app.person import Person, load_person
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.app.run_inputs import Input
+from jax_talker.audio import level
 from jax_talker.data.batches.dataset import split
 from jax_talker.data.clip.clip import open_clip
 from jax_talker.data.clip.clip_writer import ClipWriter
@@ -219,7 +220,7 @@ class TestInputs:
         defaults = {"seed": 7, "data": {"clip": None, "features": "logmel"}, "log": {"keep": 2}}
         assert folder.config(defaults) == {
             **CONFIG,
-            "data": {"clip": "a", "features": "logmel"},
+            "data": {"clip": "a", "features": "logmel", "level": asdict(level.FIRST)},
             "log": {"keep": 2},
         }
 

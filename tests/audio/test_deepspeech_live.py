@@ -14,7 +14,7 @@ from jax_talker.audio.deepspeech_live import (
     RunningStandard,
 )
 from jax_talker.audio.extractor import Extractor, num_steps
-from jax_talker.audio.level import normalised
+from jax_talker.audio.level import FIRST, normalised
 from jax_talker.audio.mfcc import mfcc
 from jax_talker.audio.streaming import steps_of
 from jax_talker.data.read.audio import load_sound
@@ -96,7 +96,7 @@ def test_running_standards_are_those_of_what_was_heard():
 @pytest.mark.parametrize("name", ["Obama_5s.wav", "RD_Radio31_000.wav", "grid_man.mpg", "May_5s.mp4"])
 def test_real_speech_is_standardised_nearly_as_the_whole(shared, name):
     """In units of the whole's deviation; docs/audio.md has the numbers. A sound of 3 s hardly knows its own mean."""
-    rows = mfcc(as_int16(normalised(load_sound(shared / "clips" / name))))[::2]
+    rows = mfcc(as_int16(normalised(load_sound(shared / "clips" / name), FIRST)))[::2]
     whole = standardised(rows)[CONTEXT:-CONTEXT]
     mean, deviation = RunningStandard().heard(rows)[np.minimum(np.arange(len(rows)) + CONTEXT, len(rows) - 1)].T
     off = np.sqrt((((rows - mean[:, None]) / deviation[:, None] - whole) ** 2).mean(1))

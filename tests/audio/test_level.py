@@ -1,11 +1,17 @@
 """Speech is heard at one level; silence and a room's noise are not taken for speech."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from jax_talker.audio.level import normalised
+from jax_talker.audio import level
 from jax_talker.audio.logmel import LogMel
 from jax_talker.data.read.audio import load_sound
+
+
+def normalised(sound):
+    return level.normalised(sound, level.FIRST)
 
 
 @pytest.fixture(scope="module")
@@ -20,12 +26,16 @@ def decibels(sound):
     return 20 * np.log10(np.sqrt((sound.astype(np.float64) ** 2).mean()))
 
 
-def noise(level_db, seconds=4.0, seed=0, brown=False):
+# What the first version made of the three sounds of the last test, dB.
+GAINS = {"speech": -4.750613, "noise": -50.320159, "silence": 0.0}
+
+
+def noise(db, seconds=4.0, seed=0, brown=False):
     own = np.random.default_rng(seed).standard_normal(round(16_000 * seconds))
     if brown:
         spectrum = np.fft.rfft(own)
         own = np.fft.irfft(spectrum / np.maximum(1, np.arange(len(spectrum)) / (50 * seconds)), len(own))
-    return (own / own.std() * 10 ** (level_db / 20)).astype(np.float32)
+    return (own / own.std() * 10 ** (db / 20)).astype(np.float32)
 
 
 def test_speech_is_brought_to_one_level(voice):
@@ -41,17 +51,17 @@ def test_silence_stays_silent():
         np.testing.assert_array_equal(normalised(sound), sound)
 
 
-@pytest.mark.parametrize("level", [-65, -55, -45])
+@pytest.mark.parametrize("db", [-65, -55, -45])
 @pytest.mark.parametrize("brown", [False, True])
-def test_a_rooms_noise_alone_becomes_silence(level, brown):
-    heard = normalised(noise(level, brown=brown))
+def test_a_rooms_noise_alone_becomes_silence(db, brown):
+    heard = normalised(noise(db, brown=brown))
     assert decibels(heard) < -98
     assert (LogMel().extract(heard) > 0.05).mean() < 0.01
 
 
 def test_a_constant_is_not_loud(voice):
-    level = [np.std(normalised(sound)) for sound in (voice, voice + np.float32(0.1))]
-    assert level[1] == pytest.approx(level[0], rel=0.02)
+    deviation = [np.std(normalised(sound)) for sound in (voice, voice + np.float32(0.1))]
+    assert deviation[1] == pytest.approx(deviation[0], rel=0.02)
 
 
 @pytest.mark.parametrize("name", ["Obama_5s.wav", "RD_Radio31_000.wav", "grid_man.mpg", "May_5s.mp4"])
@@ -67,3 +77,17 @@ def test_speech_in_noise_is_speech(shared, snr):
     sound = load_sound(shared / "clips" / "Obama_5s.wav") * np.float32(0.01)
     mixed = sound + noise(decibels(sound) - snr, len(sound) / 16_000)[: len(sound)]
     assert decibels(normalised(mixed)) == pytest.approx(decibels(normalised(sound)), abs=1.5)
+
+
+@pytest.mark.parametrize("db", [-35.0, -20.0])
+def test_a_run_may_have_another_level(voice, db):
+    """Only the loudness is another one."""
+    other = level.normalised(voice, replace(level.FIRST, speech=db))
+    np.testing.assert_allclose(other, normalised(voice) * np.float32(10 ** ((db + 26) / 20)), rtol=1e-5, atol=1e-9)
+
+
+def test_the_first_runs_are_heard_as_ever(voice):
+    """Golden: these are what their heads were trained on, so no change of the rule may change them."""
+    sounds = {"speech": voice, "noise": noise(-50.0), "silence": np.zeros(16_000, np.float32)}
+    gains = {name: level.gain_db(level.block_power(sound), level.FIRST) for name, sound in sounds.items()}
+    assert gains == pytest.approx(GAINS, abs=1e-4)

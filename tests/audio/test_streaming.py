@@ -1,9 +1,11 @@
 """Sound in pieces gives the steps, and the level, of the whole."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from jax_talker.audio.level import block_power, gain_db, normalised
+from jax_talker.audio.level import FIRST, block_power, gain_db, normalised
 from jax_talker.audio.logmel import LogMel
 from jax_talker.audio.streaming import LevelStream, StepStream
 from jax_talker.audio.whisper import Whisper
@@ -51,26 +53,26 @@ def test_what_hears_too_much_at_once_is_refused(tiny_whisper):
 
 def test_a_given_gain_is_the_whole_sounds(shared):
     sound = load_sound(shared / "clips" / "Obama_5s.wav")
-    stream = LevelStream(gain_db(block_power(sound)))
+    stream = LevelStream(FIRST, gain_db(block_power(sound), FIRST))
     found = [stream.feed(piece) for piece in pieces(sound, (1, 5000))] + [stream.finish()]
-    np.testing.assert_allclose(np.concatenate(found), normalised(sound), atol=1e-6)
+    np.testing.assert_allclose(np.concatenate(found), normalised(sound, FIRST), atol=1e-6)
     assert stream.delay == 0
 
 
-@pytest.mark.parametrize("gain", [0.06, 1.0])
-def test_a_level_is_found_while_listening(shared, gain):
+@pytest.mark.parametrize(("gain", "level"), [(0.06, FIRST), (1.0, FIRST), (0.06, replace(FIRST, speech=-38.0))])
+def test_a_level_is_found_while_listening(shared, gain, level):
     sound = np.float32(gain) * load_sound(shared / "clips" / "Obama_5s.wav")
-    stream = LevelStream()
+    stream = LevelStream(level)
     found = np.concatenate([stream.feed(piece) for piece in pieces(sound, (1, 5000))] + [stream.finish()])
     assert len(found) == len(sound)
     assert stream.delay == 50
     late = slice(2 * 16_000, None)
-    got, want = (10 * np.log10((s[late].astype(np.float64) ** 2).mean()) for s in (found, normalised(sound)))
+    got, want = (10 * np.log10((s[late].astype(np.float64) ** 2).mean()) for s in (found, normalised(sound, level)))
     assert got == pytest.approx(want, abs=3)
 
 
 def test_silence_is_not_made_loud():
-    stream = LevelStream()
+    stream = LevelStream(FIRST)
     noise = (10 ** (-50 / 20) * np.random.default_rng(0).standard_normal(80_000)).astype(np.float32)
     found = np.concatenate([stream.feed(noise), stream.finish()])
     assert 20 * np.log10(found[-16_000:].std()) < -60

@@ -83,7 +83,8 @@ def make_puppet(config: Any, speaker: Speaker, of_clip: Coefficients | None, cli
 def _blinks(config: Any, speaker: Speaker) -> Coefficients:
     """What lids add to coefficients while they close, heard in silence."""
     frames = round(SILENCE * FPS)
-    windows = hear(builders.extractor(config), np.zeros(round(SILENCE * SAMPLE_RATE), np.float32), frames)
+    silence = np.zeros(round(SILENCE * SAMPLE_RATE), np.float32)
+    windows = hear(builders.extractor(config), builders.level(config), silence, frames)
     audio = neighbourhoods(windows, speaker.reach, ())(np.full(speaker.batch, frames // 2))
     heard = speaker.heard(jnp.asarray(audio), jnp.linspace(0, 1, speaker.batch))
     return jax.tree.map(lambda x: np.asarray(x) - np.asarray(x[0]), heard)

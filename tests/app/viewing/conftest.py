@@ -33,7 +33,7 @@ def speaker(config, small_prior, make_frames):
     talker = Talker(prior.num_ws, prior.w_dim, expressions=3, lips=4, audio_features=6, hidden=(8,))
     poses = Poses(jnp.asarray(geometry.make_label(geometry.orbit(0, 0)), jnp.float32), jnp.full(3, 0.4))
     head, fixed = TalkingHead(prior, talker), Fixed(variables, detail.as_they_are(prior.num_gaussians), poses)
-    windows = hear(builders.extractor(config), np.zeros(SAMPLE_RATE, np.float32), FPS)
+    windows = hear(builders.extractor(config), builders.level(config), np.zeros(SAMPLE_RATE, np.float32), FPS)
     some = make_frames([4, 5], talker.reach)
     some = replace(some, audio=jnp.zeros((2, talker.reach, *windows.shape[1:])))
     anchor = jax.jit(prior.mean_latent)(variables)
