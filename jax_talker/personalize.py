@@ -4,6 +4,7 @@ python -m jax_talker.personalize --config configs/quickstart.py --config.data.cl
 """
 
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -34,7 +35,7 @@ def main() -> None:
         run_inputs.prior_input(config.prior.path),
         run_inputs.features_input(config.data.features, config.data.features_weights),
     ]
-    how = {"resume": RESUME.value, "allow_changes": ALLOW_CHANGES.value}
+    how: dict[str, Any] = {"resume": RESUME.value, "allow_changes": ALLOW_CHANGES.value}
     with (
         may_be_stopped("the same command with --resume goes on"),
         folder.alone(),

@@ -39,7 +39,7 @@ def main() -> None:
 
 def train(config: Any, folder: RunFolder) -> None:
     """What ``config.task`` names."""
-    how = {"resume": RESUME.value, "allow_changes": ALLOW_CHANGES.value}
+    how: dict[str, Any] = {"resume": RESUME.value, "allow_changes": ALLOW_CHANGES.value}
     if config.task in PRIORS:
         training = PRIORS[config.task]
         with (

@@ -28,7 +28,7 @@ def learn(
         inputs = [*inputs, run_inputs.prior_input(config.prior.path)]
     behind, ahead = (personalizing.STAGES, []) if personalised else ([], personalizing.STAGES)
     stages = [*ahead, *navigating.STAGES]
-    how = {"resume": resume, "allow_changes": allow_changes, "behind": behind}
+    how: dict[str, Any] = {"resume": resume, "allow_changes": allow_changes, "behind": behind}
     with folder.begun(config.to_dict(), inputs, stages, **how) as warnings:
         for line in [*warnings, f"computing on {describe()}"]:
             log.say(line)
