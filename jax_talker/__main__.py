@@ -11,6 +11,7 @@ export        a speaking head's frames as .ply files of Gaussians
 evaluate      scores of a trained head, or of a video
 detect        was a video made by this program
 demo          all of it on a made-up person
+sweep         train with many configurations or for many people, and one report
 convert       checkpoints of others → priors and weights (python -m converters)
 """
 
@@ -22,7 +23,7 @@ PROGRAMS = {
         name: f"jax_talker.{name}"
         for name in (
             *("talk", "prepare", "personalize", "train", "render", "view", "studio"),
-            *("export", "evaluate", "detect", "demo"),
+            *("export", "evaluate", "detect", "demo", "sweep"),
         )
     },
     "convert": "converters",

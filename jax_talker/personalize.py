@@ -4,6 +4,7 @@ python -m jax_talker.personalize --config configs/quickstart.py --config.data.cl
 """
 
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -14,10 +15,14 @@ from jax_talker.app.run_folder import RunFolder
 from jax_talker.errors import UserError
 from jax_talker.training.devices import describe
 from jax_talker.training.log import Log
+from jax_talker.training.stopping import may_be_stopped
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; --config.x.y=z changes a field.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)
 RESUME = flags.DEFINE_bool("resume", False, "Go on where an interrupted run in --workdir stopped.")
+ALLOW_CHANGES = flags.DEFINE_bool(
+    "allow_changes", False, "Resume with another configuration than the run was made with."
+)
 
 
 def main() -> None:
@@ -30,9 +35,11 @@ def main() -> None:
         run_inputs.prior_input(config.prior.path),
         run_inputs.features_input(config.data.features, config.data.features_weights),
     ]
+    how: dict[str, Any] = {"resume": RESUME.value, "allow_changes": ALLOW_CHANGES.value}
     with (
+        may_be_stopped("the same command with --resume goes on"),
         folder.alone(),
-        folder.begun(config.to_dict(), inputs, personalizing.STAGES, resume=RESUME.value) as warnings,
+        folder.begun(config.to_dict(), inputs, personalizing.STAGES, **how) as warnings,
         Log(folder.root) as log,
     ):
         for line in [*warnings, f"computing on {describe()}"]:

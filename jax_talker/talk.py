@@ -27,6 +27,7 @@ from jax_talker.data.preparation.options import Options
 from jax_talker.data.read import model_files, stdin
 from jax_talker.data.read.video import check_video_path
 from jax_talker.errors import UserError
+from jax_talker.training.stopping import Stopped, listening
 
 VIDEO = flags.DEFINE_string("video", None, "The person's video: any rate, size and format, with sound.")
 SPEECH = flags.DEFINE_string("speech", None, "What the head says: any file with sound; --speech=- is standard input.")
@@ -60,7 +61,7 @@ def main() -> None:
     if PASTE_BACK.value and (BACKGROUND.value or CAMERA.value not in ("front", "clip")):
         raise UserError("--paste-back has its own camera and background: those of the video")
     try:
-        with stdin.as_file(SPEECH.value) as speech:
+        with listening(), stdin.as_file(SPEECH.value) as speech:
             wish = Wish(
                 video=Path(VIDEO.value),
                 speech=speech,
@@ -79,6 +80,9 @@ def main() -> None:
     except KeyboardInterrupt:
         print("\nthe same command goes on where this one was", file=sys.stderr)
         raise
+    except Stopped as stopped:  # no success: there is no video
+        print(f"{stopped}; the same command goes on where this one was", file=sys.stderr)
+        sys.exit(128 + stopped.number)
 
 
 def config() -> Any:

@@ -6,6 +6,7 @@ python -m jax_talker.train --config configs/prior_people.py --config.corpus.pack
 """
 
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -15,10 +16,14 @@ from jax_talker.app import learning, people_training, prior_training
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.errors import UserError
 from jax_talker.training.log import Log
+from jax_talker.training.stopping import may_be_stopped
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; --config.x.y=z changes a field.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)
 RESUME = flags.DEFINE_bool("resume", False, "Go on where an interrupted run in --workdir stopped.")
+ALLOW_CHANGES = flags.DEFINE_bool(
+    "allow_changes", False, "Resume with another configuration than the run was made with."
+)
 PRIORS = {"prior": prior_training, "people_prior": people_training}  # what trains a generator, by config.task
 
 
@@ -26,23 +31,29 @@ def main() -> None:
     config = CONFIG.value
     if config is None:
         raise UserError("--config is missing; for example --config configs/quickstart.py")
-    folder = RunFolder(Path(WORKDIR.value))
+    if config.task != "talker" and config.task not in PRIORS:
+        raise UserError(f"config.task: {config.task!r} is neither 'talker' nor one of {sorted(PRIORS)}")
+    with may_be_stopped("the same command with --resume goes on"):
+        train(config, RunFolder(Path(WORKDIR.value)))
+
+
+def train(config: Any, folder: RunFolder) -> None:
+    """What ``config.task`` names."""
+    how: dict[str, Any] = {"resume": RESUME.value, "allow_changes": ALLOW_CHANGES.value}
     if config.task in PRIORS:
         training = PRIORS[config.task]
         with (
             folder.alone(),
-            folder.begun(config.to_dict(), [], [training.STAGE], resume=RESUME.value) as warnings,
+            folder.begun(config.to_dict(), [], [training.STAGE], **how) as warnings,
             Log(folder.root) as log,
         ):
             for line in warnings:
                 log.say(line)
             training.train(config, folder, log, resume=RESUME.value)
         return
-    if config.task != "talker":
-        raise UserError(f"config.task: {config.task!r} is neither 'talker' nor one of {sorted(PRIORS)}")
     inputs = learning.checked(config)
     with folder.alone(), Log(folder.root) as log:
-        learning.learn(config, folder, log, inputs, resume=RESUME.value)
+        learning.learn(config, folder, log, inputs, **how)
         log.say(f"trained; next: python -m jax_talker.render --run {folder.root} --audio speech.wav --out out.mp4")
 
 

@@ -23,6 +23,7 @@ PROGRAMS = {
     "evaluate",
     "demo",
     "benchmark",
+    "sweep",
 }
 
 # The rooms of data: each imports only those before it.
@@ -93,6 +94,8 @@ ONE_IMPORTER = {
     "c2pa": ("jax_talker/provenance/credentials.py",),
     "viser": ("jax_talker/app/viewing/page.py",),
     "gradio": ("jax_talker/app/studio/page.py",),
+    "ray": ("jax_talker/app/sweeping/with_ray.py",),
+    "optuna": (),  # Ray's own searcher uses it
     "jax.experimental.pallas.triton": ("kernels/pallas_triton.py",),
     "numba": ("kernels/", "jax_talker/procedural"),
     "librosa": (),  # its import fails where nothing can be cached: read-only packages, no home

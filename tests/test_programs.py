@@ -131,10 +131,11 @@ def test_train_resumes_and_refuses_to_overwrite(run, clip, small):
     flags = ["--config", "configs/quickstart.py", f"--config.data.clip={clip}", "--workdir", run, *small]
     refuses("pass --resume to go on", "train", *flags)
     before = (run / "config.json").read_bytes()
-    refuses("does not fit this configuration", "train", *flags, "--config.model.lips=9", "--resume")
+    refuses("was made with another configuration:", "train", *flags, "--config.model.lips=9", "--resume")
+    refuses("does not fit this configuration", "train", *flags, "--config.model.lips=9", "--resume", "--allow-changes")
     assert (run / "config.json").read_bytes() == before, "what is refused changes nothing"
     done = succeeds("train", *flags, "--config.train.steps=6", "--resume")
-    assert "resuming with another train.steps: 4 then, 6 now" in done.stderr + done.stdout
+    assert "resuming with another train.steps: 4 → 6" in done.stderr + done.stdout
     assert (run / "checkpoints" / "navigate" / "6").is_dir()
 
 

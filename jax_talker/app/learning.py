@@ -19,14 +19,17 @@ def checked(config: Any) -> list[Input]:
     return [run_inputs.clip_input(clip), features]
 
 
-def learn(config: Any, folder: RunFolder, log: Log, inputs: Sequence[Input], *, resume: bool) -> Speaker:
+def learn(
+    config: Any, folder: RunFolder, log: Log, inputs: Sequence[Input], *, resume: bool, allow_changes: bool = False
+) -> Speaker:
     """Personalise, if that has not been done in ``folder`` (which is ours ``alone``), and train the talker."""
     personalised = folder.personalised
     if not personalised:  # afterwards the prior itself is needed no more
         inputs = [*inputs, run_inputs.prior_input(config.prior.path)]
     behind, ahead = (personalizing.STAGES, []) if personalised else ([], personalizing.STAGES)
     stages = [*ahead, *navigating.STAGES]
-    with folder.begun(config.to_dict(), inputs, stages, resume=resume, behind=behind) as warnings:
+    how: dict[str, Any] = {"resume": resume, "allow_changes": allow_changes, "behind": behind}
+    with folder.begun(config.to_dict(), inputs, stages, **how) as warnings:
         for line in [*warnings, f"computing on {describe()}"]:
             log.say(line)
         begun = None if personalised else personalizing.personalize(config, folder, log, resume=resume)

@@ -41,7 +41,7 @@ def train(
     split = trainer.split
     log.say(f"train: {len(split.train)} frames, {len(split.test)} held out; {trainer.loss_text}")
     params = person.params
-    if not (resume and folder.checkpoints(STAGE).is_dir()):
+    if not (resume and folder.steps_done(STAGE)):  # afterwards its checkpoint has what was heard
         params = {**params, "talker": _hear(trainer, params["talker"], resume)}
     c = config.train
     rates = {"talker": c.rate, "deformation": c.deformation_rate}

@@ -42,14 +42,16 @@ class Person:
         return Fixed(variables, self.layout, self.poses, rest)
 
     def save(self, folder: Path) -> None:
-        """Write ``FILE`` into the folder of the person's generator."""
+        """Write ``FILE`` into the folder of the person's generator, whole or not at all."""
         parts = {
             name: {f.name: getattr(part, f.name) for f in fields(part)}
             for name, part in (("layout", self.layout), ("poses", self.poses), ("motion", self.motion))
         }
         flat = flatten_dict({"params": self.params, **parts, "gain": np.float32(self.gain)}, sep="/")
         arrays = {name: np.array(array, order="C") for name, array in flat.items()}
-        safetensors.numpy.save_file(arrays, folder / FILE, metadata={"format": FORMAT})
+        beside = folder.parent / f".{FILE}.partial"  # a folder of a prior holds nothing but its files
+        safetensors.numpy.save_file(arrays, beside, metadata={"format": FORMAT})
+        beside.replace(folder / FILE)
 
 
 def load_person(folder: Path) -> Person:

@@ -21,6 +21,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from jax_talker.app import config_changes
 from jax_talker.app.person import FILE as PERSON
 from jax_talker.app.run_inputs import Input, check_level, find_clip, find_features, with_level
 from jax_talker.data.clip.clip import Clip
@@ -129,13 +130,14 @@ class RunFolder:
         *,
         resume: bool,
         behind: Sequence[str] = (),
+        allow_changes: bool = False,
     ) -> Iterator[list[str]]:
         """Run ``stages`` in the folder (``alone``); yields warnings for the person.
 
         Begun anew (not ``resume``), a folder with any stage's checkpoints is refused, but for those of the finished
         stages ``behind`` from whose outcome, personal/, ``stages`` go on. What is gone on with must have been made of
-        the same inputs; warnings say where the configuration differs. An error before the first new checkpoint leaves a
-        run that was gone on with as it was.
+        the same inputs, and resumed with the same configuration unless changes are allowed (config_changes); warnings
+        say where it differs. An error before the first new checkpoint leaves a run that was gone on with as it was.
         """
         config = with_level(config)
         going_on = self._check_stages(stages, behind, resume)
@@ -145,9 +147,10 @@ class RunFolder:
             yield []
             return
         warnings = self._check_inputs(config, inputs)
-        old, new = _flat(self.config()), _flat(config)
-        changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-        warnings += [f"resuming with another {n}: {old.get(n)!r} then, {new.get(n)!r} now" for n in changed]
+        changed = config_changes.between(self.config(), config)
+        if resume and not allow_changes:
+            config_changes.check(self.root, changed)
+        warnings += [f"resuming with another {change}" for change in changed]
         files = (self.root / CONFIG, self.root / RECORD)
         before = [path.read_bytes() if path.is_file() else None for path in files]
         state = self._saved(), self.personalised
@@ -264,14 +267,4 @@ def _filled(stored: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str,
     for name, default in defaults.items():
         if isinstance(default, Mapping) and isinstance(out[name], Mapping):
             out[name] = _filled(out[name], default)
-    return out
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    out = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            out |= _flat(value, f"{prefix}{name}.")
-        else:
-            out[prefix + name] = list(value) if isinstance(value, tuple) else value
     return out

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from jax_talker.errors import UserError
@@ -82,6 +83,11 @@ class Checkpoints:
         state = restored["state"]
         self._kept = step
         return TrainState(**state | {"key": jax.random.wrap_key_data(state["key"])}), restored["config"]
+
+    def stored(self, step: int | None = None) -> dict[str, Any]:
+        """What the newest checkpoint (or that of ``step``) holds, as it lies there: nested dicts of NumPy arrays."""
+        found = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore()))["state"]
+        return jax.tree.map(np.asarray, found)
 
     def resumed(self, state: TrainState, wanted: bool) -> TrainState:
         """The newest saved state if one is ``wanted`` and there, else ``state`` as it is.

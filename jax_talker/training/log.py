@@ -15,7 +15,7 @@ from jax_talker.errors import UserError
 if TYPE_CHECKING:
     from jax_talker.training.events import Events
 
-SCALARS = "scalars.jsonl"
+SCALARS, SKIPPED = "scalars.jsonl", "skipped.jsonl"
 
 
 @runtime_checkable
@@ -32,6 +32,7 @@ class Log:
     """Scalars and images of one run: TensorBoard events in ``workdir/log`` and one JSON line per record.
 
     ``scalars.jsonl`` holds {"stage", "step", name: value …}; curves are drawn from it, without TensorBoard.
+    ``skipped.jsonl`` holds {"stage", "step", "frames"} of the steps that were not applied.
     """
 
     def __init__(self, workdir: str | Path):
@@ -74,6 +75,15 @@ class Log:
         for name, value in stored.items():
             if value is not None:
                 self._events.scalar(step, f"{stage}/{name}", value)
+
+    def skipped(self, stage: str, step: int, frames: list[int]) -> None:
+        """Record and say the clip's frames of a step that was not applied; without any, batches are no frames."""
+        if not frames:
+            return
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        with (self.workdir / SKIPPED).open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"stage": stage, "step": step, "frames": frames}) + "\n")
+        self.say(f"{stage}: step {step} was not applied; its frames: {', '.join(map(str, frames))}")
 
     def image(self, stage: str, step: int, name: str, pixels: np.ndarray) -> None:
         """Record a picture [H, W, 3] in [0, 1]."""

@@ -10,10 +10,13 @@ import jax
 import numpy as np
 
 from jax_talker.errors import UserError
+from jax_talker.training import stopping
 from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.growing import GrowingStep
 from jax_talker.training.log import Log
+from jax_talker.training.skipped import frames_of, skipped_steps
 from jax_talker.training.state import TrainState
+from jax_talker.training.stopping import Stopped
 
 Step = Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
 SKIPS_ALLOWED = 20  # non-finite steps in a row after which a run is called diverged
@@ -51,24 +54,28 @@ def run(
     ``step`` is compiled here and its state donated. ``sample(state)`` gives pictures [H, W, 3] to log. Scalars are
     means since the last record (of ``overflow``, what did not fit the rasteriser's capacity, the most); overflow and
     skipped steps are said aloud, and a growing step gets more room. Diverged is raised when no gradient is finite any
-    more; the state, to which none of those was applied, is saved first.
+    more; the state, to which none of those was applied, is saved first. Stopped is raised between two steps when the
+    process is asked to end (stopping.listening), after saving.
     """
     started = time.monotonic()
     compiled = _compile(step)
     first = int(state.step)
     waiting: list[dict[str, jax.Array]] = []
+    shown: list[list[jax.Array]] = []  # frames of the waiting steps' batches
     unmeasured: set[str] = set()
     in_a_row = 0
-    with log.bar(stage, first, steps) as bar:
+    with stopping.patient(), log.bar(stage, first, steps) as bar:
         for number in range(first + 1, steps + 1):
-            state, measured = compiled(state, next(batches))
+            _end_if_asked(stage, state, steps, checkpoints, config)
+            batch = next(batches)
+            state, measured = compiled(state, batch)
             if number == first + 1:
                 log.say(f"{stage}: first step after {time.monotonic() - started:.1f} s")
             waiting.append(measured)
+            shown.append(frames_of(batch))
             last = number == steps
             if last or _due(number, every.scalars or LOOK):
                 values, skipped = _mean(waiting)
-                waiting = []
                 if last or every.scalars:
                     _say_unmeasured(log, stage, number, values, unmeasured)
                     log.scalars(stage, number, values)
@@ -78,6 +85,9 @@ def run(
                     log.say(
                         f"{stage}: {sum(skipped)} steps with non-finite gradients to step {number} were not applied"
                     )
+                    for step_number, frames in skipped_steps(number, skipped, shown):
+                        log.skipped(stage, step_number, frames)
+                waiting, shown = [], []
                 learnt = in_a_row < number - first
                 if in_a_row >= SKIPS_ALLOWED or (last and in_a_row and not learnt):
                     if learnt and checkpoints is not None:
@@ -91,7 +101,21 @@ def run(
             if checkpoints is not None and (last or _due(number, every.checkpoint)):
                 checkpoints.save(state, dict(config or {}))
             bar.update()
+        _end_if_asked(stage, state, steps, checkpoints, config)
     return state
+
+
+def _end_if_asked(
+    stage: str, state: TrainState, steps: int, checkpoints: Checkpoints | None, config: Mapping[str, Any] | None
+) -> None:
+    number = stopping.asked()
+    if number is None:
+        return
+    if checkpoints is None:
+        raise Stopped(f"{stage}: stopped after step {int(state.step)} of {steps}; nothing is saved", number)
+    if int(state.step):
+        checkpoints.save(state, dict(config or {}))
+    raise Stopped(f"{stage}: stopped after step {int(state.step)} of {steps}, and saved", number)
 
 
 def _compile(step: Step | GrowingStep) -> Step:
@@ -136,8 +160,9 @@ def _say_unmeasured(log: Log, stage: str, number: int, values: Mapping[str, floa
 
 
 def _diverged(stage: str, number: int, in_a_row: int, *, saved: bool) -> Diverged:
-    remedy = "the state before them is saved; go on from it with --resume and" if saved else "start again with"
+    lower = "a lower learning rate"
+    saved_state = f"the state before them is saved; go on from it with --resume --allow-changes and {lower}"
     return Diverged(
-        f"{stage}: every gradient of the last {in_a_row} steps (to step {number}) was non-finite; {remedy} a lower "
-        "learning rate"
+        f"{stage}: every gradient of the last {in_a_row} steps (to step {number}) was non-finite; "
+        f"{saved_state if saved else f'start again with {lower}'}"
     )

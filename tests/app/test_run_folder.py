@@ -39,9 +39,9 @@ def folder(tmp_path):
     return RunFolder(tmp_path / "run")
 
 
-def begin(folder, stages=ALL, *, config=CONFIG, inputs=(CLIP, PRIOR), resume=False, behind=(), saves=(), then=None):
+def begin(folder, stages=ALL, *, config=CONFIG, inputs=(CLIP, PRIOR), saves=(), then=None, resume=False, **how):
     """Begin, leave a checkpoint of the stages ``saves``, and end, with an error ``then``. Returns the warnings."""
-    with folder.alone(), folder.begun(config, inputs, stages, resume=resume, behind=behind) as warnings:
+    with folder.alone(), folder.begun(config, inputs, stages, resume=resume, **how) as warnings:
         for stage in saves:
             save(folder, stage)
         if then is not None:
@@ -189,7 +189,30 @@ class TestInputs:
         begin(folder, saves=["invert"])
         moved = {**CONFIG, "data": {"clip": "b"}}
         warnings = begin(folder, inputs=(replace(CLIP, path="b"), PRIOR), config=moved, resume=True)
-        assert warnings == ["resuming with another data.clip: 'a' then, 'b' now"]
+        assert warnings == ["resuming with another data.clip: 'a' → 'b'"]
+
+    def test_another_configuration_is_shown_and_refused_unless_allowed(self, folder):
+        old = {**CONFIG, "train": {"rate": 1e-3, "steps": 10, "hidden": (64,)}, "log": {"scalars": 20}}
+        begin(folder, config=old, saves=["invert"])
+        before = everything(folder)
+        new = {**CONFIG, "seed": 2, "train": {"rate": 2e-3, "steps": 20, "hidden": [64]}, "log": {"scalars": 5}}
+        with pytest.raises(
+            UserError,
+            match=r"(?s)another configuration:\n  seed: 1 → 2\n  train.rate: 0.001 → 0.002\n.*--allow-changes",
+        ) as refused:
+            begin(folder, config=new, resume=True)
+        assert "steps" not in str(refused.value), "what is harmless is not held against it"
+        assert everything(folder) == before
+        warnings = begin(folder, config=new, resume=True, allow_changes=True, saves=["tune"])
+        assert [line.removeprefix("resuming with another ") for line in warnings] == [
+            "log.scalars: 20 → 5", "seed: 1 → 2", "train.rate: 0.001 → 0.002", "train.steps: 10 → 20",
+        ]  # fmt: skip
+        assert folder.config()["seed"] == 2
+
+    def test_a_field_that_another_version_did_not_know_was_nobodys_choice(self, folder):
+        begin(folder, saves=["invert"])
+        config = {**CONFIG, "devices": {"mode": "jit"}, "model": {"new": 3}}
+        assert begin(folder, config=config, resume=True)[-1] == "resuming with another model.new: nothing → 3"
 
     def test_what_fails_later_changes_nothing_until_it_has_saved(self, folder):
         """A checkpoint that does not fit is found after the folder was prepared; the old configuration stays."""
@@ -197,10 +220,10 @@ class TestInputs:
         before = everything(folder)
         changed = {**CONFIG, "seed": 2}
         with pytest.raises(UserError, match="does not fit"):
-            begin(folder, config=changed, resume=True, then=UserError("does not fit"))
+            begin(folder, config=changed, resume=True, allow_changes=True, then=UserError("does not fit"))
         assert everything(folder) == before
         with pytest.raises(UserError, match="disk"):
-            begin(folder, config=changed, resume=True, saves=["tune"], then=UserError("disk"))
+            begin(folder, config=changed, resume=True, allow_changes=True, saves=["tune"], then=UserError("disk"))
         assert folder.config()["seed"] == 2
 
     def test_runs_of_earlier_versions_go_on_with_what_they_named(self, folder):

@@ -20,6 +20,7 @@ from jax_talker.training.growing import GrowingStep
 from jax_talker.training.log import Log, read_scalars
 from jax_talker.training.loop import Diverged, Every, run
 from jax_talker.training.state import adam, create, descend
+from jax_talker.types import FrameBatch
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIMISER = adam(0.1, 20)
@@ -89,6 +90,30 @@ def test_a_non_finite_step_is_skipped_and_said(tmp_path, capsys):
     assert "1 steps with non-finite gradients to step 3 were not applied" in capsys.readouterr().out
     scalars = read_scalars(tmp_path)["toy"]
     np.testing.assert_array_equal(scalars["skipped"][1], [0, 0, 1, 0])
+
+
+def test_the_frames_of_a_skipped_step_are_said_and_kept(tmp_path, capsys):
+    """Every FrameBatch in a batch tells its own, wherever it stands in it."""
+
+    def couples(bad):
+        for n, target in zip(range(6), targets(bad={bad}), strict=False):
+            yield {"x": target, "frames": (frame_batch([4 * n, 4 * n + 1]), frame_batch([90 + n, 4 * n]))}
+
+    with Log(tmp_path) as log:
+        run("toy", fresh(), 6, lambda s, b: step(s, b["x"]), couples(3), log=log, every=Every(4, 0, 0))
+    assert "toy: step 4 was not applied; its frames: 12, 13, 93" in capsys.readouterr().out
+    lines = (tmp_path / "skipped.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [{"stage": "toy", "step": 4, "frames": [12, 13, 93]}]
+
+
+def frame_batch(index):
+    """A FrameBatch without pictures."""
+    nothing = jnp.zeros((len(index), 0, 0))
+    return FrameBatch(
+        image=jnp.zeros((len(index), 0, 0, 3)), upper=nothing, lower=nothing, head=nothing, valid=nothing,
+        label=jnp.zeros((len(index), 25)), audio=jnp.zeros((len(index), 1, 1, 1)), blink=jnp.zeros(len(index)),
+        expression=jnp.zeros((len(index), 1)), lips=jnp.zeros((len(index), 1)), index=jnp.array(index),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("scalars", [0, 1, 7])

@@ -1,0 +1,239 @@
+"""Sweeps without their trainings: what is tried, who is gone on with, who is given up, and what the report says."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from configs import quickstart
+from jax_talker.app.sweeping import results, running, with_ray
+from jax_talker.app.sweeping.space import read_space, settings, space_of
+from jax_talker.app.sweeping.trial import STARTER, Died, Plan, Trial, as_flag, read_record, steps_of
+from jax_talker.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[3]
+FAKE = (sys.executable, str(Path(__file__).with_name("fake_program.py")))
+
+
+def plan_in(root, *flags):
+    return Plan(root, flags, {"navigate": 20}, ROOT, FAKE)
+
+
+def sweep(root, told, *flags, launcher="local", count=2, resume=False, early=True):
+    said = []
+    running.run(
+        plan_in(root, *flags), space_of(told, "space"), launcher=launcher, count=count, seed=0, metric="psnr",
+        early=early, resources=with_ray.Resources(1, 0), resume=resume, tell=said.append,
+    )  # fmt: skip
+    return json.loads((root / "results.json").read_text())["trials"], said
+
+
+class TestSpace:
+    def test_draws_keep_to_their_bounds_and_repeat(self):
+        told = {
+            "a": {"uniform": (-1.0, 2.0)},
+            "b": {"log_uniform": (1e-4, 1e-1)},
+            "c": {"integer": (1, 3)},
+            "d": {"choice": ("x", "y")},
+            "e": {"each": ("p", "q")},
+        }
+        space = space_of(told, "here")
+        found = list(settings(space, 200, 0))
+        assert found == list(settings(space, 200, 0))
+        assert found[: 2 * 50] == list(settings(space, 50, 0)), "a longer sweep begins as the shorter one"
+        assert found != list(settings(space, 200, 1))
+        assert len(found) == 400
+        for one, other in zip(found[::2], found[1::2], strict=True):  # the same setting for each of them
+            assert (one.pop("e"), other.pop("e")) == ("p", "q")
+            assert one == other
+        a, b, c, d = (np.array([values[name] for values in found]) for name in "abcd")
+        assert (a.min() >= -1) & (a.max() <= 2)
+        assert (b.min() >= 1e-4) & (b.max() <= 1e-1)
+        assert np.mean(b < 10**-2.5) == pytest.approx(0.5, abs=0.1), "as many below the geometric mean as above"
+        assert set(c) == {1, 2, 3}
+        assert set(d) == {"x", "y"}
+
+    @pytest.mark.parametrize(
+        ("axis", "message"),
+        [
+            (3, "3 is no axis"),
+            ({"gauss": (0, 1)}, "no kind 'gauss'"),
+            ({"uniform": (1, 0)}, "not two bounds"),
+            ({"log_uniform": (0.0, 1.0)}, "lower bound above 0"),
+            ({"integer": (0.5, 3)}, "not whole numbers"),
+            ({"choice": ()}, "has no values"),
+        ],
+    )
+    def test_nonsense_is_one_line(self, axis, message):
+        with pytest.raises(UserError, match=f"space: train.rate: .*{message}"):
+            space_of({"train.rate": axis}, "space")
+
+    @pytest.mark.parametrize("name", ["demo", "mead"])
+    def test_those_that_come_along_fit_the_configuration(self, name):
+        running.check(quickstart.get_config(), read_space(ROOT / f"configs/sweeps/{name}.py"))
+
+    @pytest.mark.parametrize(("name", "value"), [("train.ratio", 1.0), ("train.steps", "many")])
+    def test_what_does_not_fit_is_refused_before_any_work(self, name, value):
+        with pytest.raises(UserError, match="does not fit the configuration"):
+            running.check(quickstart.get_config(), space_of({name: {"choice": (value,)}}, "space"))
+
+    def test_a_file_that_is_none(self, tmp_path):
+        (tmp_path / "a.py").write_text("x = 1")
+        with pytest.raises(UserError, match="must define get_space"):
+            read_space(tmp_path / "a.py")
+        with pytest.raises(UserError, match="no such file"):
+            read_space(tmp_path / "b.py")
+
+    def test_values_on_a_command_line(self):
+        assert [as_flag(x) for x in ((4, 5), 0.1, "a b", 3)] == ["(4, 5)", "0.1", "a b", "3"]
+        assert steps_of(quickstart.get_config().to_dict()) == {
+            "invert": 150,
+            "tune": 800,
+            "hear": 600,
+            "navigate": 1000,
+        }
+
+
+class TestTrial:
+    def test_its_reports_and_its_record(self, tmp_path):
+        trial = Trial(plan_in(tmp_path), "one", {"quality": 21.5, "slow": 0.1})
+        found = list(trial.reports())
+        assert found[-1] == {"progress": 100.0, "psnr": 21.5, "psnr_lower": 21.5}
+        assert [report["seen"] for report in found[:-1]] == [21.5] * (len(found) - 1)
+        assert all(0 < report["progress"] <= 99 for report in found[:-1])
+        record = read_record(trial.folder)
+        assert record["status"] == "finished"
+        assert record["values"] == {"quality": 21.5, "slow": 0.1}
+        assert "ssim" not in record, "what could not be measured is not there"
+
+    def test_killed_it_goes_on_from_what_it_saved(self, tmp_path):
+        trial = Trial(plan_in(tmp_path), "one", {"dies": 1})
+        with pytest.raises(Died, match="train was killed by SIGKILL"):
+            list(trial.reports())
+        assert read_record(trial.folder)["status"] == "failed"
+        list(Trial(plan_in(tmp_path), "one", {"dies": 1}).reports())
+        assert read_record(trial.folder)["status"] == "finished"
+        log = (trial.folder / "train.log").read_text()
+        assert "begins at step 0" in log
+        assert "begins at step 10" in log
+
+    def test_ended_from_outside_it_saves_first(self, tmp_path):
+        trial = Trial(plan_in(tmp_path), "one", {"slow": 0.3})
+        reports = trial.reports()
+        next(reports)
+        reports.close()
+        assert "stopped at" in (trial.folder / "train.log").read_text()
+        assert read_record(trial.folder)["status"] == "interrupted"
+
+
+class TestOneByOne:
+    def test_a_sweep_and_its_report(self, tmp_path):
+        told = {"quality": {"uniform": (10.0, 30.0)}, "dies": {"choice": (1,)}}
+        trials, said = sweep(tmp_path / "s", told, count=3)
+        assert [trial["status"] for trial in trials] == ["finished"] * 3
+        scores = [trial["psnr"] for trial in trials]
+        assert scores == sorted(scores, reverse=True)
+        assert sum("goes on from what it saved" in line for line in said) == 3
+        with (tmp_path / "s" / "results.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert [float(row["psnr"]) for row in rows] == scores
+        report = (tmp_path / "s" / "report.md").read_text()
+        assert report.index(trials[0]["name"]) < report.index(trials[2]["name"])
+        picture = cv2.imread(str(tmp_path / "s" / "parallel.png"))
+        assert np.ptp(picture, -1).max() > 50, "lines have colours"
+
+    def test_one_that_is_refused_does_not_end_it(self, tmp_path):
+        trials, _ = sweep(tmp_path / "s", {"quality": {"each": (5.0, 6.0)}}, "--config.refuses=1", count=1)
+        assert [trial["status"] for trial in trials] == ["failed"] * 2
+        assert "no such clip" in (tmp_path / "s" / "report.md").read_text()
+
+    def test_people_are_an_axis_and_settings_have_means_over_them(self, tmp_path):
+        told = {"slow": {"uniform": (0.0, 0.01)}, "quality": {"each": (10.0, 20.0)}}
+        trials, _ = sweep(tmp_path / "s", told)
+        assert len(trials) == 4
+        means = (tmp_path / "s" / "report.md").read_text().partition("## Means over quality")[2]
+        assert means.count("| 2 of 2 | 15.00 | 10.00 | 20.00 |") == 2
+
+    def test_interrupted_it_goes_on_and_does_nothing_twice(self, tmp_path):
+        told = {"quality": {"uniform": (10.0, 30.0)}}
+        root = tmp_path / "s"
+        with pytest.raises(KeyboardInterrupt):
+            interrupted_after(root / "trials" / "0001" / "trial.json", lambda: sweep(root, told, "--config.slow=0.1"))
+        first, second = (read_record(root / "trials" / name) for name in ("0000", "0001"))
+        assert (first["status"], second["status"]) == ("finished", "interrupted")
+        assert "1 interrupted" in (root / "report.md").read_text()
+        with pytest.raises(UserError, match="holds a sweep; pass --resume"):
+            sweep(root, told, "--config.slow=0.1")
+        with pytest.raises(UserError, match=r"is another sweep:\n  trials: 2 → 3"):
+            sweep(root, told, "--config.slow=0.1", count=3, resume=True)
+        trials, _ = sweep(root, told, "--config.slow=0.1", resume=True)
+        assert [trial["status"] for trial in trials] == ["finished"] * 2
+        assert (root / "trials" / "0000" / "train.log").read_text().count("begins at") == 1
+        assert (root / "trials" / "0001" / "train.log").read_text().count("begins at") == 2
+
+    def test_a_folder_of_something_else_is_left_alone(self, tmp_path):
+        (tmp_path / "mine").touch()
+        with pytest.raises(UserError, match="is no sweep"):
+            sweep(tmp_path, {"quality": {"uniform": (1.0, 2.0)}})
+
+
+def interrupted_after(path, work):
+    """``work`` with a Ctrl-C shortly after the file was written."""
+
+    def wait():
+        while not path.exists():
+            time.sleep(0.01)
+        time.sleep(0.5)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    threading.Thread(target=wait, daemon=True).start()
+    work()
+
+
+def test_a_picture_of_trials_without_scores(tmp_path):
+    """Also where each axis has one value."""
+    space = space_of({"a": {"choice": ("x",)}, "b": {"uniform": (0.0, 1.0)}}, "space")
+    files = results.write(tmp_path, space, "psnr", "t")
+    assert all(path.is_file() for path in files)
+
+
+def test_ray_is_named_where_it_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"pip install 'jax-talker\[sweep\]'.*--launcher local"):
+        sweep(tmp_path / "s", {"quality": {"uniform": (1.0, 2.0)}}, launcher="ray")
+
+
+@pytest.mark.slow  # Ray takes half a minute to start and end
+def test_a_sweep_on_ray_with_trials_that_are_killed(tmp_path):
+    pytest.importorskip("ray")
+    told = {"quality": {"uniform": (10.0, 30.0)}, "dies": {"choice": (1,)}}
+    trials, said = sweep(tmp_path / "s", told, "--config.slow=0.1", launcher="ray", count=3, early=False)
+    assert [trial["status"] for trial in trials] == ["finished"] * 3
+    assert sum("goes on from what it saved" in line for line in said) == 3
+    for folder in (tmp_path / "s" / "trials").iterdir():
+        assert "begins at step 10" in (folder / "train.log").read_text()
+    again, _ = sweep(tmp_path / "s", told, "--config.slow=0.1", launcher="ray", count=3, early=False, resume=True)
+    assert again == trials, "a finished sweep has nothing left to do"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent is gone")
+def test_a_launcher_that_is_killed_leaves_nobody_behind(tmp_path):
+    (tmp_path / "sleeper.py").write_text("import time\nprint('here', flush=True)\ntime.sleep(60)\n")
+    launcher = "import subprocess, sys; subprocess.Popen(sys.argv[1:]).wait()"
+    command = [sys.executable, "-c", launcher, sys.executable, "-c", STARTER, "sleeper"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    begun = time.monotonic()
+    process.kill()
+    process.wait()
+    process.stdout.read()  # the pipe is closed when the last one is gone
+    assert time.monotonic() - begun < 30

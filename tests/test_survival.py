@@ -1,0 +1,209 @@
+"""Nothing is lost: a training that is killed at any moment, or asked to end, ends with the bits of one that was not."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+from training.conftest import small_prior
+
+from jax_talker import priors
+from jax_talker.app import navigating, personalizing
+from jax_talker.app.person import FILE as PERSON
+from jax_talker.app.run_folder import RunFolder
+from jax_talker.procedural import filming
+from jax_talker.training.checkpoint import Checkpoints
+
+__all__ = ["small_prior"]
+ROOT = Path(__file__).resolve().parents[1]
+KILLS = 20  # of a loop that saves often
+KILLS_OF_TRAIN = 6  # of the whole program, whose every start traces for seconds: one in each sixth of its time
+STEPS = 6
+FLAGS = [
+    *("--config", "configs/quickstart.py", "--resume"),
+    f"--config.personalize.invert_steps={STEPS}",
+    f"--config.personalize.tune_steps={STEPS}",
+    f"--config.train.hear_steps={STEPS}",
+    f"--config.train.steps={STEPS}",
+    "--config.train.batch=2",
+    *("--config.model.expressions=4", "--config.model.lips=6"),  # the tiny generator's latents have 32 numbers
+    "--config.log.scalars=2",  # no divisor of what is saved: records do not fall together with checkpoints
+    "--config.log.checkpoint=3",
+]
+# A program, started by forking a process that has imported it: the moments of imports are no moments of training. Each
+# line on standard input is a run; each line back is its process, and later how it ended.
+STARTER = """
+import os, sys
+flags = sys.argv[1:]
+{imports}
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        workdir = line.strip()
+        out = os.open(workdir + ".log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(out, 1), os.dup2(out, 2)
+        try:
+            {run}
+        except SystemExit as end:
+            os._exit(end.code or 0)
+        os._exit(0)
+    print(child, flush=True)
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+TRAIN = STARTER.format(
+    imports="from jax_talker import cli, train\nimport jax_talker.app.navigating",
+    run='cli.run(train.main, ["train", *flags, "--workdir", workdir])',
+)
+LOOP = STARTER.format(imports="import toy_training", run="toy_training.main(workdir)")
+
+
+class Starter:
+    """Runs trainings, one at a time."""
+
+    def __init__(self, code, flags, cache):
+        environment = os.environ | {
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'training'}",
+            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0",
+            "JAX_COMPILATION_CACHE_DIR": cache,
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
+        command = [sys.executable, "-W", "ignore", "-c", code, *map(str, flags)]
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run(self, workdir, after=None, number=signal.SIGKILL):
+        """(exit status, its seconds) of a training that gets the signal ``number`` ``after`` s; None: none."""
+        streams = self._process.stdin, self._process.stdout
+        streams[0].write(f"{workdir}\n")
+        streams[0].flush()
+        begun, child = time.monotonic(), int(streams[1].readline())
+        if after is not None:
+            time.sleep(after)
+            with contextlib.suppress(ProcessLookupError):  # it has ended before
+                os.kill(child, number)
+        status = int(streams[1].readline())
+        return os.waitstatus_to_exitcode(status), time.monotonic() - begun
+
+    def close(self):
+        self._process.stdin.close()
+        self._process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def place(small_prior, tmp_path_factory):
+    """A folder with a clip of 1.6 s, a generator that compiles in seconds, and a cache of what was compiled."""
+    root = tmp_path_factory.mktemp("survival")
+    filming.write_clip(root / "clip", filming.make_scene(1, 1.6), size=32, source={}, views={})
+    priors.save(root / "prior", *small_prior, card="random\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def starter(place):
+    flags = [*FLAGS, f"--config.data.clip={place / 'clip'}", f"--config.prior.path={place / 'prior'}"]
+    made = Starter(TRAIN, flags, str(place / "compiled"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def unbroken(starter, place):
+    """A run that nobody interrupted, everything compiled before; and the seconds it takes."""
+    assert starter.run(place / "first")[0] == 0, log_of(place / "first")
+    status, took = starter.run(place / "unbroken")
+    assert status == 0
+    return place / "unbroken", took
+
+
+def log_of(workdir):
+    return Path(f"{workdir}.log").read_text()[-4000:]
+
+
+def outcome(root):
+    """Every number that a run leaves: those of all stages' last checkpoints and of the person, by name."""
+    found = dict(safetensors.numpy.load_file(root / "personal" / PERSON))
+    for stage in [*personalizing.STAGES, *navigating.STAGES]:
+        with Checkpoints(RunFolder(root).checkpoints(stage)) as checkpoints:
+            assert checkpoints.latest() == STEPS
+            found |= {f"{stage}{name}": leaf for name, leaf in flat(checkpoints.stored()).items()}
+    return found
+
+
+def flat(tree):
+    return {jax.tree_util.keystr(path): np.asarray(x) for path, x in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def same(a, b):
+    assert a.keys() == b.keys()
+    differing = [name for name in a if a[name].tobytes() != b[name].tobytes()]
+    assert not differing, f"{len(differing)} of {len(a)} arrays differ: {differing[:5]}"
+
+
+def killed(starter, place, moments):
+    """Run after run, killed after so many seconds each, until all moments are used; the folders of runs that went on to
+    their end."""
+    left, folders = list(moments), []
+    while left:
+        folders.append(place / f"killed_{len(folders)}")
+        while left:
+            status, _ = starter.run(folders[-1], after=left[0])
+            assert status in (0, -signal.SIGKILL), log_of(folders[-1])
+            if status == 0:  # finished before it was killed
+                break
+            left.pop(0)
+        assert starter.run(folders[-1])[0] == 0, log_of(folders[-1])
+    return folders
+
+
+@pytest.mark.slow
+def test_a_loop_that_is_killed_at_random_moments_ends_with_the_same_bits(tmp_path):
+    starter = Starter(LOOP, [], str(tmp_path / "compiled"))
+    starter.run(tmp_path / "first")
+    assert starter.run(tmp_path / "unbroken")[0] == 0, log_of(tmp_path / "unbroken")
+    took = starter.run(tmp_path / "again")[1]
+    random_moments = random.Random(0)
+    folders = killed(starter, tmp_path, [random_moments.uniform(0.2, 1.0) * took for _ in range(KILLS)])
+    starter.close()
+    with Checkpoints(tmp_path / "unbroken") as checkpoints:
+        wanted = flat(checkpoints.stored())
+    for root in folders:
+        with Checkpoints(root) as checkpoints:
+            same(flat(checkpoints.stored()), wanted)
+    print(f"{KILLS} kills in {len(folders)} runs; unbroken, one takes {took:.1f} s")
+
+
+@pytest.mark.slow
+def test_a_training_that_is_killed_at_random_moments_ends_with_the_same_bits(starter, unbroken, place):
+    """In any stage, and between them: compiling, saving, scoring, writing the person."""
+    wanted, took = unbroken
+    random_moments = random.Random(0)
+    moments = [took * (k + random_moments.random()) / KILLS_OF_TRAIN for k in range(KILLS_OF_TRAIN)]
+    folders = killed(starter, place, random_moments.sample(moments, len(moments)))
+    for root in folders:
+        same(outcome(root), outcome(wanted))
+    print(f"{KILLS_OF_TRAIN} kills in {len(folders)} runs; unbroken, one takes {took:.1f} s")
+
+
+@pytest.mark.slow
+def test_asked_to_end_it_saves_says_how_to_go_on_and_ends_with_the_same_bits(starter, unbroken, place):
+    wanted, took = unbroken
+    root = place / "asked"
+    for share in (0.4, 0.7):
+        status, _ = starter.run(root, after=share * took, number=signal.SIGTERM)
+        assert status == 0, log_of(root)
+    assert starter.run(root)[0] == 0
+    lines = [line for line in log_of(root).splitlines() if "the same command with --resume goes on" in line]
+    assert lines
+    same(outcome(root), outcome(wanted))
