@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -34,7 +33,6 @@ from benchmarks import harness, sounds
 from configs import quickstart
 from jax_talker import priors
 from jax_talker.app import builders, navigating
-from jax_talker.app.navigating import HEARING_BATCH
 from jax_talker.app.person import load_person
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.app.speaking import Speaker
@@ -53,6 +51,7 @@ from jax_talker.errors import UserError
 from jax_talker.procedural import speech
 from jax_talker.procedural.filming import make_scene
 from jax_talker.training.head_step import make_hearing_step
+from jax_talker.training.shares import batch_of
 from jax_talker.training.state import cosine, create, direction
 
 SECONDS = 12.0  # of speech that is made up
@@ -158,8 +157,9 @@ def _retrained(config: Any, folder: RunFolder, clip: Clip) -> Speaker:
     step = jax.jit(make_hearing_step(head, optimiser, builders.sound_variation(config)))
     state = create({**fresh, "navigator": {**fresh["navigator"], **kept}}, optimiser, config.seed)
     for number in range(steps):
-        chosen = np.random.default_rng((config.seed, number)).choice(train, size=HEARING_BATCH)
-        state, _ = step(state, frames.heard_only(chosen), jnp.float32(config.train.hear_rate * cosine(number, steps)))
+        chosen = np.random.default_rng((config.seed, number)).choice(train, size=config.train.hear_batch)
+        rate = np.float32(config.train.hear_rate * cosine(number, steps))
+        state, _ = step(state, batch_of(frames.heard_only(chosen), rate))
     return Speaker(head, person.fixed(prior, variables), {**person.params, "talker": state.params}, person.motion)
 
 

@@ -48,6 +48,12 @@ def get_config() -> ConfigDict:
     c.train.alpha = 0.5
     c.train.position = 0.02
 
+    c.devices = ConfigDict()  # docs/scaling.md
+    # "auto" is "jit" over as many devices as the batch can be dealt out to; "jit" and "pmap" take all; "single" one.
+    c.devices.mode = "auto"
+    c.devices.count = placeholder(int)  # devices; unset: all
+    c.devices.accumulate = 1  # parts of a device's share that are worked on in turn, in less memory
+
     c.log = ConfigDict()
     c.log.scalars = 50
     c.log.images = 1000

@@ -85,6 +85,7 @@ def get_config() -> ConfigDict:
     c.train.steps = 1000
     c.train.batch = 4  # even: successive frames come in couples
     c.train.rate = 1e-3
+    c.train.hear_batch = 16
     c.train.hear_rate = 2e-3
     # How log-mel is varied, so that other voices, rooms and microphones are heard as well (docs/audio.md).
     c.train.sound = ConfigDict()
@@ -99,6 +100,12 @@ def get_config() -> ConfigDict:
     c.train.upper = 1.0
     c.train.smooth = 1e-3
     c.train.size = 1e-4
+
+    c.devices = ConfigDict()  # docs/scaling.md
+    # "auto" is "jit" over as many devices as the batch can be dealt out to; "jit" and "pmap" take all; "single" one.
+    c.devices.mode = "auto"
+    c.devices.count = placeholder(int)  # devices; unset: all
+    c.devices.accumulate = 1  # parts of a device's share that are worked on in turn, in less memory
 
     c.log = ConfigDict()
     c.log.scalars = 20

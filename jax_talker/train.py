@@ -3,6 +3,9 @@
 python -m jax_talker.train --config configs/quickstart.py --config.data.clip=data/may --workdir runs/may
 python -m jax_talker.train --config configs/prior.py --workdir runs/prior
 python -m jax_talker.train --config configs/prior_people.py --config.corpus.pack=HEADS --workdir runs/people
+
+On several machines start the same command on each, --workdir on a disk that they share, with --cluster (Slurm, TPU
+pods …) or with --coordinator=FIRST_HOST:PORT --processes=N --process=K (docs/scaling.md).
 """
 
 from pathlib import Path
@@ -15,6 +18,7 @@ from jax_talker import cli
 from jax_talker.app import learning, people_training, prior_training
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.errors import UserError
+from jax_talker.training import processes
 from jax_talker.training.log import Log
 from jax_talker.training.stopping import may_be_stopped
 
@@ -24,6 +28,10 @@ RESUME = flags.DEFINE_bool("resume", False, "Go on where an interrupted run in -
 ALLOW_CHANGES = flags.DEFINE_bool(
     "allow_changes", False, "Resume with another configuration than the run was made with."
 )
+CLUSTER = flags.DEFINE_bool("cluster", False, "Train together with the cluster's other processes, as JAX finds them.")
+COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT at which the first of several processes listens.")
+PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.", lower_bound=1)
+PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, counted from 0.", lower_bound=0)
 PRIORS = {"prior": prior_training, "people_prior": people_training}  # what trains a generator, by config.task
 
 
@@ -33,6 +41,9 @@ def main() -> None:
         raise UserError("--config is missing; for example --config configs/quickstart.py")
     if config.task != "talker" and config.task not in PRIORS:
         raise UserError(f"config.task: {config.task!r} is neither 'talker' nor one of {sorted(PRIORS)}")
+    together = (COORDINATOR.value, PROCESSES.value, PROCESS.value)
+    if CLUSTER.value or any(x is not None for x in together):
+        processes.join(*together)
     with may_be_stopped("the same command with --resume goes on"):
         train(config, RunFolder(Path(WORKDIR.value)))
 

@@ -4,8 +4,16 @@ Axis letters: B batch, V views, N Gaussians, H W image, T time, F features, L la
 Frames are named target_from_source, so that products read aloud: ``cam_from_world @ world_from_head``.
 """
 
+from typing import TYPE_CHECKING
+
+import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt8
+
+if TYPE_CHECKING:
+    from jaxtyping import Array as Given
+else:
+    Given = Array | np.ndarray  # on its way from the host it is NumPy's, which nothing that computes has to know
 
 
 @struct.dataclass
@@ -53,16 +61,19 @@ class RenderOutput:
 
 @struct.dataclass
 class FrameBatch:
-    """A batch of video frames as the training steps see them: 25 fps, heads on white."""
+    """A batch of video frames as the training steps see them: 25 fps, heads on white.
 
-    image: Float[Array, "B H W 3"]  # sRGB in [0, 1], row 0 on top
-    upper: Float[Array, "B H W"]  # masks, 1 inside
-    lower: Float[Array, "B H W"]
-    head: Float[Array, "B H W"]
-    valid: Float[Array, "B H W"]  # 0 where the crop reaches beyond what was filmed: no loss, no score
-    label: Float[Array, "B 25"]  # EG3D camera label; a prior turns it into its own Camera
-    audio: Float[Array, "B A T F"]  # A neighbouring frames' windows of T feature steps, as AudioNet hears them
-    blink: Float[Array, "B"]  # 0 open … 1 closed
-    expression: Float[Array, "B C"]  # motion of the upper and of the lower face as landmarks show it
-    lips: Float[Array, "B C2"]  # (data.batches.motion_features); zero: eyes open, mouth at rest
-    index: Int[Array, "B"]  # frame number in the clip
+    On the host they are NumPy arrays, their pixels and masks bytes (255 is 1) until a device makes floats of them.
+    """
+
+    image: Float[Given, "B H W 3"] | UInt8[Given, "B H W 3"]  # sRGB in [0, 1], row 0 on top
+    upper: Float[Given, "B H W"] | UInt8[Given, "B H W"]  # masks, 1 inside
+    lower: Float[Given, "B H W"] | UInt8[Given, "B H W"]
+    head: Float[Given, "B H W"] | UInt8[Given, "B H W"]
+    valid: Float[Given, "B H W"] | UInt8[Given, "B H W"]  # 0 where the crop reaches beyond what was filmed: no loss
+    label: Float[Given, "B 25"]  # EG3D camera label; a prior turns it into its own Camera
+    audio: Float[Given, "B A T F"]  # A neighbouring frames' windows of T feature steps, as AudioNet hears them
+    blink: Float[Given, "B"]  # 0 open … 1 closed
+    expression: Float[Given, "B C"]  # motion of the upper and of the lower face as landmarks show it
+    lips: Float[Given, "B C2"]  # (data.batches.motion_features); zero: eyes open, mouth at rest
+    index: Int[Given, "B"]  # frame number in the clip

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, get_args
 
 from jax_talker.app.run_folder import RunFolder
@@ -18,10 +19,14 @@ from jax_talker.models.talker import Talker
 from jax_talker.networks import lpips
 from jax_talker.priors.base import Prior
 from jax_talker.rendering import Rasteriser
+from jax_talker.training import processes
+from jax_talker.training.devices import Devices
+from jax_talker.training.devices import choose as choose_devices
 from jax_talker.training.growing import GrowingStep
 from jax_talker.training.head_step import HeadWeights
 from jax_talker.training.loop import Every
 from jax_talker.training.objective import ImageLoss
+from jax_talker.training.shares import even
 from jax_talker.training.sound_variation import Variation
 from jax_talker.training.talking_head import TalkingHead
 
@@ -63,7 +68,8 @@ def clip_frames(config: Any, of: Clip, sound_of: Clip, reach: int, motion: Motio
     """Frames of one camera with the clip's audio windows and the motion that its own camera saw, in the person's space
     of it. Audio features are kept in the clip's folder."""
     sound, keep = sound_of.audio(), sound_of.root / hearing.FOLDER
-    windows = hearing.hear(extractor(config), level(config), sound, of.frames, of.boundaries, keep=keep)
+    with processes.writer_first("features"):
+        windows = hearing.hear(extractor(config), level(config), sound, of.frames, of.boundaries, keep=keep)
     return ClipFrames(of, windows, reach, motion_features(sound_of.arrays, motion))
 
 
@@ -164,6 +170,25 @@ def growing_step(
     """A training step at ``size``² whose rasteriser has the room that the run has needed so far, and grows."""
     start = rasteriser(config, folder.capacity())
     return GrowingStep(build, start, num_gaussians=num_gaussians, size=size, remember=folder.save_capacity)
+
+
+def devices(config: Any, fits: Callable[[int], bool] | None = None) -> Devices:
+    """The devices that train a prior; ``fits`` says whether so many can be dealt a batch (None: of config.train)."""
+    d, batch = config.devices, config.train.batch
+    found = choose_devices(d.mode, d.count, d.accumulate, fits or (lambda count: even(batch, count * d.accumulate)))
+    if fits is None:
+        found.deal(batch)
+    return found
+
+
+def head_devices(config: Any) -> Devices:
+    """The devices that train a head; UserError, before any work, where its batches cannot be dealt out to them."""
+    batch, hearing, cross = config.train.batch, config.train.hear_batch, crossed(config)
+    parts = config.devices.accumulate
+    found = devices(config, lambda count: even(batch, count * parts, together=2, apart=cross) and even(hearing, count))
+    found.deal(batch, together=2, apart=cross)
+    replace(found, accumulate=1).deal(hearing, what="config.train.hear_batch")
+    return found
 
 
 def every(config: Any) -> Every:

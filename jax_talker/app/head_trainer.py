@@ -1,12 +1,11 @@
 """One person's head while it is learnt: frames, the step that all stages share, and how a stage is run."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jax_talker.app import builders
@@ -22,6 +21,7 @@ from jax_talker.training.growing import GrowingStep
 from jax_talker.training.head_step import Control, make_head_step
 from jax_talker.training.log import Log
 from jax_talker.training.loop import run
+from jax_talker.training.shares import Batch, batch_of
 from jax_talker.training.state import TrainState, cosine, create, direction
 from jax_talker.training.talking_head import Fixed, Params, TalkingHead
 
@@ -71,6 +71,7 @@ class HeadTrainer:
         self._loss, self._perceptual, self.loss_text = builders.image_loss(config)
         self._spread, self._num_gaussians = gain / _walk(prior), num_gaussians
         self.optimiser = direction()
+        self.devices = builders.head_devices(config)
         self._steps: dict[int, GrowingStep] = {}
 
     @property
@@ -81,19 +82,23 @@ class HeadTrainer:
 
     def _step(self, stage: Stage) -> GrowingStep:
         """The stage's step; stages that differ only in what is traced share one."""
-        # With a pass through the generator, two views that nobody looks at cost less than compiling a second program.
-        cross = 0 if stage.draws_once else builders.crossed(self.config)
+        cross = self._cross(stage)
         if cross not in self._steps:
             weights = builders.head_weights(self.config)
 
             def build(rasteriser: Rasteriser) -> Callable[..., Any]:
                 head = replace(self.head, rasteriser=rasteriser)
-                step = make_head_step(head, self.optimiser, self._loss, weights, spread=self._spread, cross=cross)
-                return lambda state, batch: step(state, *batch)
+                how = {"spread": self._spread, "cross": cross, "shares": self.devices.shares}
+                return make_head_step(head, self.optimiser, self._loss, weights, **how)
 
             size = self.frames.clip.size
             self._steps[cross] = builders.growing_step(self.config, self._num_gaussians, size, build, self.folder)
         return self._steps[cross]
+
+    def _cross(self, stage: Stage) -> int:
+        """Couples that the stage's step can cross."""
+        # With a pass through the generator, two views that nobody looks at cost less than compiling a second program.
+        return 0 if stage.draws_once else builders.crossed(self.config)
 
     def init(self, anchor: jax.Array, layout: Layout) -> Params:
         """Fresh parameters."""
@@ -114,7 +119,7 @@ class HeadTrainer:
         """Train ``params`` for a stage, or go on with it where it was interrupted."""
         seed, fixed = self.config.seed, replace(fixed, perceptual=self._perceptual)
         with Checkpoints(self.folder.checkpoints(stage.name), keep=self.config.log.keep) as checkpoints:
-            state = checkpoints.resumed(create(params, self.optimiser, seed), resume)
+            state = checkpoints.resumed(self.devices.spread(create(params, self.optimiser, seed)), resume)
             state = run(
                 stage.name,
                 state,
@@ -126,21 +131,28 @@ class HeadTrainer:
                 checkpoints=checkpoints,
                 config=self.config.to_dict(),
                 sample=sample,
+                devices=self.devices,
             )
         return state.params
 
-    def _batches(self, stage: Stage, state: TrainState, fixed: Fixed) -> Iterator[tuple]:
-        first = int(state.step)
+    def _batches(self, stage: Stage, state: TrainState, fixed: Fixed) -> Iterator[Batch]:
+        """This process's rows of each batch, in the order in which devices get them."""
+        first, names = int(state.step), list(state.params)
         batch = self.config.train.batch
         weights = self._weights if stage.hear else self._seen_weights
-        drawn = self.frames.pairs(self.split.train, batch, stage.cross, self.config.seed, first, weights)
-        hear, crossed, focus = (jnp.float32(x) for x in (stage.hear, stage.cross > 0, stage.focus))
-        draw = DrawnFrames(self.head, state.params, fixed) if stage.draws_once else None
-        for number, (i, j) in enumerate(drawn, first):
-            share = cosine(number, stage.steps)
-            rates = {name: np.float32(share * stage.rates.get(name, 0.0)) for name in state.params}
-            drawn = () if draw is None else (draw(i),)
-            yield fixed, i, j, Control(jax.device_put(rates), hear, crossed, focus), *drawn
+        rows = self.devices.deal(batch, together=2, apart=self._cross(stage))
+        drawn = self.frames.pairs(self.split.train, batch, stage.cross, self.config.seed, first, weights, rows)
+        hear, crossed, focus = (np.float32(x) for x in (stage.hear, stage.cross > 0, stage.focus))
+        draw = DrawnFrames(self.head, state.params, fixed) if stage.draws_once else lambda _: None
+        fixed = self.devices.spread(fixed)
+        return (
+            batch_of((i, j, draw(i)), (fixed, Control(self._rates(stage, number, names), hear, crossed, focus)), rows)
+            for number, (i, j) in enumerate(drawn, first)
+        )
+
+    def _rates(self, stage: Stage, number: int, names: Iterable[str]) -> dict[str, np.float32]:
+        share = cosine(number, stage.steps)
+        return {name: np.float32(share * stage.rates.get(name, 0.0)) for name in names}
 
 
 def typical_walk(prior: Prior, spread: float) -> float:

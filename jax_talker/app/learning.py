@@ -15,6 +15,7 @@ def checked(config: Any) -> list[Input]:
     """What a head is learnt from, its prior aside; UserError, before a folder is made, for what cannot be used."""
     clip = builders.clip(config)
     run_inputs.check_trainable(config.train.batch, clip, builders.clip_split(config, clip))
+    builders.head_devices(config)
     features = run_inputs.features_input(config.data.features, config.data.features_weights)
     return [run_inputs.clip_input(clip), features]
 
@@ -30,7 +31,7 @@ def learn(
     stages = [*ahead, *navigating.STAGES]
     how: dict[str, Any] = {"resume": resume, "allow_changes": allow_changes, "behind": behind}
     with folder.begun(config.to_dict(), inputs, stages, **how) as warnings:
-        for line in [*warnings, f"computing on {describe()}"]:
+        for line in [*warnings, f"computing on {describe(builders.head_devices(config))}"]:
             log.say(line)
         begun = None if personalised else personalizing.personalize(config, folder, log, resume=resume)
         return navigating.train(config, folder, log, resume=resume, begun=begun)

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jax_talker import priors
@@ -24,12 +23,12 @@ from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.head_step import make_hearing_step
 from jax_talker.training.log import Log
 from jax_talker.training.loop import run
+from jax_talker.training.shares import batch_of
 from jax_talker.training.state import TrainState, cosine, create, direction
 from jax_talker.training.talking_head import Fixed, Params
 
 STAGE, HEARING = "navigate", "hear"
 STAGES = [HEARING, STAGE]
-HEARING_BATCH = 16
 
 
 def train(
@@ -99,26 +98,30 @@ def _hear(trainer: HeadTrainer, talker: Any, resume: bool) -> Any:
     config = trainer.config
     steps, rate = config.train.hear_steps, config.train.hear_rate
     optimiser = direction()
-    step = make_hearing_step(trainer.head, optimiser, builders.head_weights(config).sound)
+    devices = replace(trainer.devices, accumulate=1)
+    step = make_hearing_step(trainer.head, optimiser, builders.head_weights(config).sound, devices.shares)
+    batch = config.train.hear_batch
+    rows = devices.deal(batch, what="config.train.hear_batch")
 
     def batches(first: int):
         for number in range(first, steps):
             rng = np.random.default_rng((config.seed, number))
-            some = rng.choice(trainer.split.train, size=HEARING_BATCH)
-            yield trainer.frames.heard_only(some), jnp.float32(rate * cosine(number, steps))
+            some = trainer.frames.heard_only(rng.choice(trainer.split.train, size=batch)[rows])
+            yield batch_of(some, np.float32(rate * cosine(number, steps)), rows)
 
     with Checkpoints(trainer.folder.checkpoints(HEARING), keep=1) as checkpoints:
-        state = checkpoints.resumed(create(talker, optimiser, config.seed), resume)
+        state = checkpoints.resumed(devices.spread(create(talker, optimiser, config.seed)), resume)
         state = run(
             HEARING,
             state,
             steps,
-            lambda state, batch: step(state, *batch),
+            step,
             batches(int(state.step)),
             log=trainer.log,
             every=builders.every(config),
             checkpoints=checkpoints,
             config=config.to_dict(),
+            devices=devices,
         )
     return state.params
 

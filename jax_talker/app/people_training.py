@@ -24,11 +24,12 @@ from jax_talker.people.layout import CHART_NAMES
 from jax_talker.people.pack import Pack
 from jax_talker.priors import Morphable, MorphableConfig
 from jax_talker.priors.base import Variables
-from jax_talker.training import texture_step
+from jax_talker.training import processes, texture_step
 from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.devices import describe
 from jax_talker.training.log import Log
 from jax_talker.training.loop import run
+from jax_talker.training.shares import Batch, batch_of
 from jax_talker.training.state import TrainState, adam
 from jax_talker.types import Latent
 
@@ -66,14 +67,17 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
     started, pack = time.time(), Pack(config.corpus.pack)
     spec = CorpusSpec(config.corpus.people, config.corpus.moments, config.corpus.size, config.corpus.shell)
     other = dataclasses.replace(spec, people=config.corpus.strangers, moments=2, first=STRANGERS)
-    corpus = load_or_make(folder.root / "corpus", pack, spec)
-    strangers = load_or_make(folder.root / "strangers", pack, other)
+    devices = builders.devices(config)
+    with processes.writer_first("corpus"):
+        corpus = load_or_make(folder.root / "corpus", pack, spec)
+        strangers = load_or_make(folder.root / "strangers", pack, other)
     points = Points(pack, spec.size, spec.shell)
     corpus, strangers = with_free_faces(points, corpus), with_free_faces(points, strangers)
-    arrays = bases(config, folder.root, points, corpus)
+    with processes.writer_first("bases"):
+        arrays = bases(config, folder.root, points, corpus)
     prior, variables = build(config, points, arrays)
     count = sum(x.size for x in jax.tree.leaves(variables["params"]))
-    log.say(f"prior: {count:,} parameters, {prior.num_gaussians} Gaussians, on {describe()}")
+    log.say(f"prior: {count:,} parameters, {prior.num_gaussians} Gaussians, on {describe(devices)}")
     log.say(f"the bases alone: {score(prior, variables, points, arrays, strangers)}")
     c = config.train
     weights = texture_step.TextureWeights(**config.loss.to_dict())
@@ -81,17 +85,18 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
     state = texture_step.state_of(variables, optimiser, config.seed)
     if c.steps:
         with Checkpoints(folder.checkpoints(STAGE), keep=config.log.keep) as checkpoints:
-            state = checkpoints.resumed(state, resume)
+            state = checkpoints.resumed(devices.spread(state), resume)
             state = run(
                 STAGE,
                 state,
                 c.steps,
-                texture_step.make_texture_step(prior, optimiser, weights),
-                _batches(points, arrays, corpus, c.batch, config.seed, int(state.step)),
+                texture_step.make_texture_step(prior, optimiser, weights, devices.shares),
+                _batches(points, arrays, corpus, c.batch, config.seed, int(state.step), devices.deal(c.batch)),
                 log=log,
                 every=builders.every(config),
                 checkpoints=checkpoints,
                 config=config.to_dict(),
+                devices=devices,
             )
     variables = kept(state)
     scores = score(prior, variables, points, arrays, strangers)
@@ -110,8 +115,9 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
         **asdict(spec) | {"people": len(corpus.codes)},
         **scores,
     )
-    write(folder.root / "prior", prior, variables, pack.units, card)
-    (folder.root / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+    if processes.writes():
+        write(folder.root / "prior", prior, variables, pack.units, card)
+        (folder.root / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
     log.say(f"wrote {folder.root / 'prior'}: {scores}")
     return scores
 
@@ -215,21 +221,21 @@ def score(
 
 
 def _batches(
-    points: Points, arrays: statistics.Arrays, corpus: Corpus, size: int, seed: int, step: int
-) -> Iterator[dict[str, np.ndarray]]:
-    """Random moments of random people, from step ``step`` on."""
+    points: Points, arrays: statistics.Arrays, corpus: Corpus, size: int, seed: int, step: int, rows: np.ndarray
+) -> Iterator[Batch]:
+    """Random moments of random people, from step ``step`` on: the ``rows`` of each batch."""
     known = vectors(arrays, corpus)
     chart = points.read(points.space.layout.chart)
     weight = np.array([LOOKED_AT.get(name, 1.0) for name in CHART_NAMES], np.float32)[chart]
     while True:
         rng = np.random.default_rng((seed, step))
-        p, m = rng.integers(known.shape[0], size=size), rng.integers(known.shape[1], size=size)
-        yield {
+        p, m = rng.integers(known.shape[0], size=size)[rows], rng.integers(known.shape[1], size=size)[rows]
+        made = {
             "w": known[p, m],
             "position": np.stack([points.at(x) for x in corpus.position[p, m].astype(np.float32)]),
-            "color": corpus.color[p, m].astype(np.float32) / 255,
-            "hair_color": corpus.hair_color[p, m].astype(np.float32) / 255,
+            "color": np.asarray(corpus.color[p, m]),
+            "hair_color": np.asarray(corpus.hair_color[p, m]),
             "hair": corpus.hair[p, :, 3].astype(np.float32),
-            "weight": weight,
         }
+        yield batch_of(made, weight, rows)
         step += 1

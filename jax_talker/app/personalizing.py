@@ -28,6 +28,7 @@ from jax_talker.models import detail
 from jax_talker.models.deformation import poses_of
 from jax_talker.models.detail import Layout
 from jax_talker.priors.base import Prior, Variables, draw
+from jax_talker.training import processes
 from jax_talker.training.cameras import move_labels
 from jax_talker.training.drawn import DrawnFrames
 from jax_talker.training.head_step import latent_spread
@@ -102,8 +103,10 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
         tuned="tuned" if c.tune_rate else "left alone",
         psnr=score,
     )
-    priors.save(folder.personal, prior, variables, card=card, overwrite=True)
-    person.save(folder.personal)
+    if processes.writes():
+        priors.save(folder.personal, prior, variables, card=card, overwrite=True)
+        person.save(folder.personal)
+    processes.meet("personalised")
     log.say(f"personalise: training frames reconstructed at {score:.2f} dB; wrote {folder.personal}")
     trainer.variables = variables
     return person, trainer

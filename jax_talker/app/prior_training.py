@@ -23,7 +23,7 @@ from jax_talker.procedural.head import Head, picture
 from jax_talker.procedural.identity import Z_SIZE, Identity, Motion, random_identity
 from jax_talker.procedural.template import template
 from jax_talker.rendering import render
-from jax_talker.training import invert_step
+from jax_talker.training import invert_step, processes
 from jax_talker.training import prior_step as stage
 from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.devices import describe
@@ -31,6 +31,7 @@ from jax_talker.training.head_step import latent_spread
 from jax_talker.training.log import Log
 from jax_talker.training.loop import run
 from jax_talker.training.objective import ImageLoss
+from jax_talker.training.shares import Batch, batch_of
 from jax_talker.training.state import TrainState, adam, create
 from jax_talker.types import FrameBatch, Latent
 
@@ -61,11 +62,13 @@ video of a real person it is a starting point that personalisation has to carry 
 
 def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str, float]:
     """Film the corpus, train, write ``workdir/prior`` with its card; returns the inversion scores."""
+    devices = builders.devices(config)
     spec = CorpusSpec(**config.corpus.to_dict(), seed=config.seed)
-    corpus = load_or_make(folder.root / "corpus", spec)
+    with processes.writer_first("corpus"):
+        corpus = load_or_make(folder.root / "corpus", spec)
     prior, variables = build(config)
     count = sum(x.size for x in jax.tree.leaves(variables["params"]))
-    log.say(f"prior: {count:,} parameters, {prior.num_gaussians} Gaussians, on {describe()}")
+    log.say(f"prior: {count:,} parameters, {prior.num_gaussians} Gaussians, on {describe(devices)}")
     loss = ImageLoss(config.loss.l1, config.loss.ssim)
     c = config.train
     optimiser = optax.chain(adam(c.rate, c.steps, warmup=0.01, floor=0.02), stage.faster_mapping(c.mapping_rate))
@@ -75,11 +78,11 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
         prior.num_gaussians,
         spec.size,
         lambda rasteriser: stage.make_prior_step(
-            prior, optimiser, loss, weights, size=spec.size, rasteriser=rasteriser
+            prior, optimiser, loss, weights, size=spec.size, rasteriser=rasteriser, shares=devices.shares
         ),
         folder,
     )
-    state = stage.initial_state(variables, optimiser, config.seed)
+    state = devices.spread(stage.initial_state(variables, optimiser, config.seed))
     started = time.time()
     with Checkpoints(folder.checkpoints(STAGE), keep=config.log.keep) as checkpoints:
         state = checkpoints.resumed(state, resume)
@@ -88,12 +91,13 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
             state,
             c.steps,
             step,
-            _batches(corpus, c.batch, config.seed, int(state.step)),
+            _batches(corpus, c.batch, config.seed, int(state.step), devices.deal(c.batch)),
             log=log,
             every=builders.every(config),
             checkpoints=checkpoints,
             config=config.to_dict(),
             sample=_sampler(prior, corpus),
+            devices=devices,
         )
     variables = stage.averaged(state.params)
     scores = score_inversion(prior, variables, loss, strangers(), size=spec.size, log=log)
@@ -114,8 +118,9 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
         **asdict(spec),
         **scores,
     )
-    priors.save(folder.root / "prior", prior, variables, card=card, dtype="float16", overwrite=True)
-    (folder.root / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+    if processes.writes():
+        priors.save(folder.root / "prior", prior, variables, card=card, dtype="float16", overwrite=True)
+        (folder.root / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
     log.say(f"wrote {folder.root / 'prior'}: {scores}")
     return scores
 
@@ -135,9 +140,9 @@ def build(config: Any) -> tuple[Any, Variables]:
     return prior, prior.init(jax.random.key(config.seed), baked)
 
 
-def _batches(corpus: Corpus, people: int, seed: int, step: int) -> Iterator[dict[str, np.ndarray]]:
+def _batches(corpus: Corpus, people: int, seed: int, step: int, rows: np.ndarray) -> Iterator[Batch]:
     while True:
-        yield corpus.batch(np.random.default_rng((seed, step)), people)
+        yield batch_of(corpus.batch(np.random.default_rng((seed, step)), people, rows), slot=rows)
         step += 1
 
 
@@ -146,7 +151,7 @@ def _sampler(prior: Prior, corpus: Corpus):
     batch = corpus.batch(np.random.default_rng(0), 4)
     size = batch["image"].shape[2]
     label = jnp.asarray(batch["label"].reshape(-1, 25))
-    truth = np.concatenate(list(batch["image"].reshape(-1, size, size, 3)), 1)
+    truth = np.concatenate(list(batch["image"].reshape(-1, size, size, 3) / np.float32(255)), 1)
 
     @jax.jit
     def speak(variables):

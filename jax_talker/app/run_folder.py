@@ -26,6 +26,7 @@ from jax_talker.app.person import FILE as PERSON
 from jax_talker.app.run_inputs import Input, check_level, find_clip, find_features, with_level
 from jax_talker.data.clip.clip import Clip
 from jax_talker.errors import UserError
+from jax_talker.training import processes
 
 CONFIG, RECORD, CAPACITY, LOCK = "config.json", "run.json", "capacity.json", ".lock"
 FORMAT = 1  # of run.json
@@ -107,6 +108,9 @@ class RunFolder:
 
         ``new`` refuses a folder in which there is something already.
         """
+        if not processes.writes():  # the process that does is alone for all
+            yield
+            return
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.root / LOCK, timeout=0)
@@ -158,7 +162,7 @@ class RunFolder:
         try:
             yield warnings
         except BaseException:
-            if (self._saved(), self.personalised) == state:
+            if processes.writes() and (self._saved(), self.personalised) == state:
                 for path, content in zip(files, before, strict=True):
                     path.unlink() if content is None else path.write_bytes(content)
             raise
@@ -210,7 +214,7 @@ class RunFolder:
 
     def _forget_records(self) -> None:
         """Records of a run that left no checkpoint do not mix with those of the next one."""
-        if (self.root / CONFIG).is_file():
+        if processes.writes() and (self.root / CONFIG).is_file():
             (self.root / "scalars.jsonl").unlink(missing_ok=True)
             (self.root / CAPACITY).unlink(missing_ok=True)
             shutil.rmtree(self.root / "log", ignore_errors=True)
@@ -227,8 +231,9 @@ class RunFolder:
 
     def save_capacity(self, capacity: int | None) -> None:
         """Remember how much room was needed, if it is more than was known."""
-        if (capacity or 0) > (self.capacity() or 0):
-            _store(self.root / CAPACITY, {"capacity": capacity})
+        with processes.writer_first("capacity"):
+            if (capacity or 0) > (self.capacity() or 0):
+                _store(self.root / CAPACITY, {"capacity": capacity})
 
 
 def _typed(config: Mapping[str, Any], kind: str) -> str | None:
@@ -256,7 +261,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _store(path: Path, content: Mapping[str, Any]) -> None:
-    """Whole or not at all, also when the disk is full or the process is killed."""
+    """Whole or not at all, also when the disk is full or the process is killed; by the process that writes."""
+    if not processes.writes():
+        return
     beside = path.with_name(f".{path.name}.partial")
     beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     os.replace(beside, path)

@@ -38,11 +38,13 @@ class Corpus:
     z: np.ndarray
     labels: np.ndarray
 
-    def batch(self, rng: np.random.Generator, people: int) -> dict[str, np.ndarray]:
-        """One random motion of each of ``people`` random people: z [B, Z], label [B, V, 25], image, alpha."""
-        person = rng.integers(len(self.z), size=people)
-        motion = rng.integers(self.z.shape[1], size=people)
-        pixels = self.images[person, motion].astype(np.float32) / 255
+    def batch(self, rng: np.random.Generator, people: int, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """One random motion of each of ``people`` random people: z [B, Z], label [B, V, 25], and as bytes image
+        [B, V, H, W, 3] and alpha. ``rows`` are those of the batch's rows that are made (None: all)."""
+        chosen = slice(None) if rows is None else rows
+        person = rng.integers(len(self.z), size=people)[chosen]
+        motion = rng.integers(self.z.shape[1], size=people)[chosen]
+        pixels = np.asarray(self.images[person, motion])
         return {
             "z": self.z[person, motion],
             "label": self.labels[person, motion],

@@ -29,9 +29,9 @@ class DrawnFrames:
         self._kept: dict[int, list[np.ndarray]] = {}
 
     def __call__(self, frames: FrameBatch) -> Gaussians:
-        """Of each frame of a batch, by its index."""
+        """Of each frame of a batch, by its index; NumPy arrays."""
         one = [self._leaves(int(index), frames, at) for at, index in enumerate(np.asarray(frames.index))]
-        return self._tree.unflatten(jax.device_put([np.concatenate(x) for x in zip(*one, strict=True)]))
+        return self._tree.unflatten([np.concatenate(x) for x in zip(*one, strict=True)])
 
     def _leaves(self, index: int, frames: FrameBatch, at: int) -> list[np.ndarray]:
         if index in self._kept:

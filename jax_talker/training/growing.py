@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
-
 from jax_talker.rendering import Rasteriser
+from jax_talker.training.devices import ALONE, Devices
 
 
 class GrowingStep:
@@ -28,10 +27,10 @@ class GrowingStep:
         self._build, self._sizes = build, (num_gaussians, size)
         self._compiled: Callable[..., Any] | None = None
 
-    def compiled(self) -> Callable[..., Any]:
-        """The step with today's room, under ``jit``, its state donated; the same one until more room is needed."""
+    def compiled(self, devices: Devices = ALONE) -> Callable[..., Any]:
+        """The step with today's room, compiled for the devices; the same one until more room is needed."""
         if self._compiled is None:
-            self._compiled = jax.jit(self._build(self.rasteriser), donate_argnums=0)
+            self._compiled = devices.compile(self._build(self.rasteriser))
         return self._compiled
 
     def grow(self, lost: float) -> int:

@@ -19,15 +19,15 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Key
 
-from jax_talker.losses import masked_mean
 from jax_talker.models import detail
 from jax_talker.models.navigator import EXPRESSION_CHANNEL, Coefficients
 from jax_talker.priors.base import Prior, Variables
 from jax_talker.training import cameras
 from jax_talker.training.objective import ImageLoss
+from jax_talker.training.shares import WHOLE, Batch, Shares, keys_of, normal
 from jax_talker.training.sound_variation import AS_IT_IS, Variation, room, varied
 from jax_talker.training.state import TrainState, descend
-from jax_talker.training.talking_head import Fixed, Params, TalkingHead
+from jax_talker.training.talking_head import Params, TalkingHead
 from jax_talker.types import FrameBatch, Gaussians, Latent
 
 
@@ -72,46 +72,47 @@ def make_head_step(
     *,
     spread: float,
     cross: int,
-) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
-    """A step(state, fixed, i, j, control, drawn=None) of FrameBatches [B] (data.batches.dataset.ClipFrames.pairs).
+    shares: Shares = WHOLE,
+) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
+    """A step on batches of rows (i, j, drawn) and common (Fixed, Control); i and j are FrameBatches [B], as
+    data.batches.dataset.ClipFrames.pairs draws them, ``drawn`` is None or the generator's Gaussians [B, N] of i.
 
-    The last 2·``cross`` frames are those of couples whose lips follow j; before them j is i. ``spread`` is the prior's
-    unit of distance in W (``latent_spread``). Where the generator's Gaussians of i are given (training.drawn), seen
-    motion leads, and neither generator nor anchor nor talker learns: a step of half the work.
+    The last 2·``cross`` frames are those of couples whose lips follow j; before them j is i. Of a batch in shares, each
+    share ends with its part of them (shares.dealt). ``spread`` is the prior's unit of distance in W
+    (``latent_spread``). Where Gaussians of i are given (training.drawn), seen motion leads, and neither generator nor
+    anchor nor talker learns: a step of half the work.
     """
 
-    def step(
-        state: TrainState,
-        fixed: Fixed,
-        i: FrameBatch,
-        j: FrameBatch,
-        control: Control,
-        drawn: Gaussians | None = None,
-    ) -> tuple[TrainState, dict[str, Array]]:
-        if drawn is not None and cross:
-            raise ValueError("Gaussians that are drawn already show frames as they are; none can be crossed")
-        size, batch = i.image.shape[1], len(i.index)
-        alone = batch - 2 * cross  # frames that are shown whole
-        views = jax.tree.map(lambda a, b: jnp.concatenate([a, b[alone:]]), i, j)
-        number = jnp.arange(batch + 2 * cross)
-        whole = number < jnp.where(control.crossed > 0, alone, batch)
-        parts = jnp.concatenate([jnp.zeros_like(i.head[:alone]), i.upper[alone:], j.lower[alone:]]) * control.crossed
-        mask = jnp.where(whole[:, None, None], 1.0, parts) * views.valid
-        emphasis = 1 + control.focus * (weights.lower * views.lower + weights.upper * views.upper)
-        sound_key, place_key = jax.random.split(state.step_key())
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
+        fixed, control = batch.common
+        cross_here = cross // shares.pieces()
+        sound_key, quiet_key, place_key = jax.random.split(state.step_key(), 3)
         centre = head.prior.mean_latent(fixed.variables)
 
-        def objective(params: Params) -> tuple[Array, dict[str, Array]]:
+        def objective(params: Params, batch: Batch) -> tuple[Array, dict[str, Array]]:
+            i, j, drawn = batch.rows
+            if drawn is not None and cross:
+                raise ValueError("Gaussians that are drawn already show frames as they are; none can be crossed")
+            size, count, twice = i.image.shape[1], len(i.index), 2 * cross_here
+            alone = count - twice  # frames that are shown whole
+            views = jax.tree.map(lambda a, b: jnp.concatenate([a, b[alone:]]), i, j)
+            number = jnp.arange(count + twice)
+            whole = number < jnp.where(control.crossed > 0, alone, count)
+            inside = [jnp.zeros_like(i.head[:alone]), i.upper[alone:], j.lower[alone:]]
+            mask = jnp.where(whole[:, None, None], 1.0, jnp.concatenate(inside) * control.crossed) * views.valid
+            emphasis = 1 + control.focus * (weights.lower * views.lower + weights.upper * views.upper)
             if drawn is None:
-                coefficients, quiet = _coefficients(head, params, i, j, control.hear, sound_key, weights.sound)
+                keys = keys_of(sound_key, batch.slot)
+                coefficients, quiet = _coefficients(head, params, i, j, control.hear, keys, quiet_key, weights.sound)
             else:
                 seen = jax.lax.stop_gradient(head.seen(params, i.expression, i.lips))
                 coefficients, quiet = seen, jnp.zeros_like(seen.lips[:1])
             label = cameras.move_labels(views.label, params["camera"])
-            shown = head.show(params, fixed, coefficients, views.label, label, size, drawn=drawn, twice=2 * cross)
+            shown = head.show(params, fixed, coefficients, views.label, label, size, drawn=drawn, twice=twice)
             image = loss(shown.image, views.image, mask, emphasis, fixed.perceptual)
-            image *= 1 + (1 - control.crossed) * 2 * cross / batch  # a mean over the views that are looked at
-            alpha = masked_mean(jnp.abs(shown.alpha - views.head), views.valid * whole[:, None, None])
+            image *= 1 + (1 - control.crossed) * twice / count  # a mean over the views that are looked at
+            off = jnp.abs(shown.alpha - views.head) * views.valid
+            alpha = (off * whole[:, None, None]).mean() / jnp.maximum(whole.mean(), 1 / len(whole))
             both = jnp.concatenate(coefficients, -1) / head.talker.gain
             kept = {
                 "detail": weights.detail * detail.size_of(params["detail"]),
@@ -133,34 +134,58 @@ def make_head_step(
                 kept["locality"] = weights.locality * _locality(head.prior, fixed.variables, tuned, params, place_key)
             total = image + weights.alpha * alpha + jnp.stack([*kept.values()]).sum()
             mse = ((shown.image - views.image) ** 2).mean(-1) * views.valid
-            answers = whole | ((number >= batch) & (control.crossed > 0))  # views that answer for the lower face
+            answers = whole | ((number >= count) & (control.crossed > 0))  # views that answer for the lower face
             measured = {
                 "image": image,
                 "alpha": alpha,
-                "walk": jnp.sqrt((both**2).sum(-1).mean()),
-                "psnr": -10 * jnp.log10(masked_mean(mse, whole[:, None, None] * views.valid) + 1e-9),
-                "psnr_lower": -10 * jnp.log10(masked_mean(mse, views.lower * answers[:, None, None]) + 1e-9),
-                "overflow": shown.overflow.sum(),
+                "walk": (both**2).sum(-1).mean(),
+                "psnr": _masked(mse, whole[:, None, None] * views.valid),
+                "psnr_lower": _masked(mse, views.lower * answers[:, None, None]),
+                "overflow": shown.overflow.sum().astype(jnp.float32),
             }
             return total, measured | kept
 
-        return descend(state, optimiser, objective, control.rates)
+        state, means = descend(state, optimiser, objective, batch, control.rates, shares)
+        measured = {"walk": jnp.sqrt(means["walk"]), "overflow": means["overflow"] * shares.pieces()}
+        measured |= {name: -10 * jnp.log10(_of_mask(means[name]) + 1e-9) for name in ("psnr", "psnr_lower")}
+        return state, means | measured
 
     return step
 
 
+def _masked(values: Float[Array, "V H W"], mask: Float[Array, "V H W"]) -> dict[str, Array]:
+    """Two means over all pixels whose ratio is the mean inside the mask: of shares, means can be averaged."""
+    return {"inside": (values * mask).mean(), "mask": mask.mean()}
+
+
+def _of_mask(means: dict[str, Array]) -> Float[Array, ""]:
+    return means["inside"] / jnp.maximum(means["mask"], 1e-9)
+
+
 def _coefficients(
-    head: TalkingHead, params: Params, i: FrameBatch, j: FrameBatch, hear: Array, key: Key[Array, ""], how: Variation
+    head: TalkingHead,
+    params: Params,
+    i: FrameBatch,
+    j: FrameBatch,
+    hear: Array,
+    keys: Key[Array, "B"],
+    quiet_key: Key[Array, ""],
+    how: Variation,
 ) -> tuple[Coefficients, Array]:
-    """What leads the batch, and the lip coefficients of silence and of a room's noise."""
-    sound_key, room_key, noise_key = jax.random.split(key, 3)
+    """What leads the batch, and the lip coefficients of silence and of a room's noise.
+
+    ``keys`` are the frames' own; all shares of a batch hear the same silence (``quiet_key``).
+    """
+    sound_keys, noise_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+    room_key, quiet_noise_key = jax.random.split(quiet_key)
     silence = jnp.zeros_like(i.audio[:1])
     if how.room:
-        silence = jnp.concatenate([silence, room(room_key, silence.shape, how)])
-    lip_audio = jnp.concatenate([varied(j.audio, sound_key, how), silence])
-    expression_audio = jnp.concatenate([varied(i.audio, sound_key, how), silence])
+        silence = jnp.concatenate([silence, room(room_key[None], silence.shape[1:], how)])
+    lip_audio = jnp.concatenate([varied(j.audio, sound_keys, how), silence])
+    expression_audio = jnp.concatenate([varied(i.audio, sound_keys, how), silence])
     blink = jnp.concatenate([i.blink, jnp.zeros(len(silence))])
-    noise = jax.random.normal(noise_key, (len(blink), EXPRESSION_CHANNEL))
+    quiet_noise = jax.random.normal(quiet_noise_key, (len(silence), EXPRESSION_CHANNEL))
+    noise = jnp.concatenate([normal(noise_keys, EXPRESSION_CHANNEL), quiet_noise])
     heard = head.heard(params, expression_audio, blink, lip_audio, noise)
     seen = head.seen(params, i.expression, j.lips)
     count = len(i.index)
@@ -169,18 +194,21 @@ def _coefficients(
 
 
 def make_hearing_step(
-    head: TalkingHead, optimiser: optax.GradientTransformation, how: Variation
-) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
-    """A step(state, frames, rate) that regresses what is heard on what is seen, without rendering.
+    head: TalkingHead, optimiser: optax.GradientTransformation, how: Variation, shares: Shares = WHOLE
+) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
+    """A step on batches of rows frames and common rate that regresses what is heard on what is seen; nothing is
+    rendered.
 
     The state's params are those of the talker; only its adapter and encoders have a gradient.
     """
 
-    def step(state: TrainState, frames: FrameBatch, rate: Array) -> tuple[TrainState, dict[str, Array]]:
-        def objective(talker: Any) -> tuple[Array, dict[str, Array]]:
-            params = {"talker": talker}
-            key = state.step_key()
-            heard, quiet = _coefficients(head, params, frames, frames, jnp.ones(()), key, how)
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
+        sound_key, quiet_key = jax.random.split(state.step_key())
+
+        def objective(talker: Any, batch: Batch) -> tuple[Array, dict[str, Array]]:
+            params, frames = {"talker": talker}, batch.rows
+            keys = keys_of(sound_key, batch.slot)
+            heard, quiet = _coefficients(head, params, frames, frames, jnp.ones(()), keys, quiet_key, how)
             seen = jax.lax.stop_gradient(head.seen(params, frames.expression, frames.lips))
             lips = ((heard.lips - seen.lips) ** 2).sum(-1).mean() / head.talker.gain**2
             # Distances, not squares, and half as strongly to rest: brows that sound does not tell of then stay where
@@ -190,7 +218,7 @@ def make_hearing_step(
             measured = {"expression": expression, "lips": lips, "rest": away}
             return expression + lips + 0.1 * away, measured
 
-        return descend(state, optimiser, objective, rate)
+        return descend(state, optimiser, objective, batch, batch.common, shares)
 
     return step
 

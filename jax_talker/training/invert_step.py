@@ -40,7 +40,7 @@ def make_inversion_step(
         centre = prior.mean_latent(variables)
         size = frames.image.shape[1]
 
-        def objective(params: Any) -> tuple[Array, dict[str, Array]]:
+        def objective(params: Any, frames: FrameBatch) -> tuple[Array, dict[str, Array]]:
             w = params["anchor"]
             latent = Latent(jnp.broadcast_to(w, (len(frames.index), *w.shape)))
             camera = prior.camera(frames.label, size)
@@ -54,6 +54,6 @@ def make_inversion_step(
             measured = {"image": image, "anchor": away, "delta": delta, "overflow": seen.overflow.sum()}
             return image + weights.alpha * alpha + kept, measured
 
-        return descend(state, optimiser, objective)
+        return descend(state, optimiser, objective, frames)
 
     return step

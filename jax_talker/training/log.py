@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jax_talker.errors import UserError
+from jax_talker.training import processes
 
 if TYPE_CHECKING:
     from jax_talker.training.events import Events
@@ -29,7 +30,8 @@ class Bar(Protocol):
 
 
 class Log:
-    """Scalars and images of one run: TensorBoard events in ``workdir/log`` and one JSON line per record.
+    """Scalars and images of one run: TensorBoard events in ``workdir/log`` and one JSON line per record. Of several
+    processes that train together one writes and speaks (training.processes).
 
     ``scalars.jsonl`` holds {"stage", "step", name: value …}; curves are drawn from it, without TensorBoard.
     ``skipped.jsonl`` holds {"stage", "step", "frames"} of the steps that were not applied.
@@ -65,10 +67,13 @@ class Log:
 
     def say(self, text: str) -> None:
         """One line for the person, without tearing a bar apart."""
-        tqdm.write(text)
+        if processes.writes():
+            tqdm.write(text)
 
     def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
         """Record numbers of a step; what is not finite is null, since JSON knows no NaN."""
+        if not processes.writes():
+            return
         stored = {name: value if math.isfinite(value) else None for name, value in values.items()}
         with self._lines.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps({"stage": stage, "step": step, **stored}, allow_nan=False) + "\n")
@@ -87,12 +92,15 @@ class Log:
 
     def image(self, stage: str, step: int, name: str, pixels: np.ndarray) -> None:
         """Record a picture [H, W, 3] in [0, 1]."""
+        if not processes.writes():
+            return
         shown = np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
         self._events.image(step, f"{stage}/{name}", shown)
 
     def bar(self, stage: str, first: int, steps: int) -> Bar:
         """A progress bar from step ``first`` to ``steps``."""
-        bar = tqdm(total=steps, initial=first, desc=stage, unit="step", dynamic_ncols=True, smoothing=0.1)
+        how = {"dynamic_ncols": True, "smoothing": 0.1, "disable": not processes.writes()}
+        bar = tqdm(total=steps, initial=first, desc=stage, unit="step", **how)
         return cast(Bar, bar)
 
 

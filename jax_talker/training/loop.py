@@ -11,7 +11,9 @@ import numpy as np
 
 from jax_talker.errors import UserError
 from jax_talker.training import stopping
+from jax_talker.training.ahead import Ahead
 from jax_talker.training.checkpoint import Checkpoints
+from jax_talker.training.devices import ALONE, Devices
 from jax_talker.training.growing import GrowingStep
 from jax_talker.training.log import Log
 from jax_talker.training.skipped import frames_of, skipped_steps
@@ -48,27 +50,31 @@ def run(
     checkpoints: Checkpoints | None = None,
     config: Mapping[str, Any] | None = None,
     sample: Callable[[TrainState], Mapping[str, np.ndarray]] | None = None,
+    devices: Devices = ALONE,
 ) -> TrainState:
-    """Train from ``state.step`` to ``steps``. ``batches`` must start at the state's step.
+    """Train from ``state.step`` to ``steps``. ``batches``, of host arrays, must start at the state's step.
 
-    ``step`` is compiled here and its state donated. ``sample(state)`` gives pictures [H, W, 3] to log. Scalars are
-    means since the last record (of ``overflow``, what did not fit the rasteriser's capacity, the most); overflow and
-    skipped steps are said aloud, and a growing step gets more room. Diverged is raised when no gradient is finite any
-    more; the state, to which none of those was applied, is saved first. Stopped is raised between two steps when the
-    process is asked to end (stopping.listening), after saving.
+    ``step`` is compiled here, for all ``devices``, and its state donated; batches are made ahead and sent to them.
+    ``sample(state)`` gives pictures [H, W, 3] to log. Scalars are means since the last record (of ``overflow``, what
+    did not fit the rasteriser's capacity, the most; ``input_wait`` is the share of time in which the loop waited for a
+    batch); overflow and skipped steps are said aloud, and a growing step gets more room. Diverged is raised when no
+    gradient is finite any more; the state, to which none of those was applied, is saved first. Stopped is raised between
+    two steps when the process is asked to end (stopping.listening), after saving.
     """
     started = time.monotonic()
-    compiled = _compile(step)
+    compiled = _compile(step, devices)
     first = int(state.step)
+    state = devices.spread(state)
     waiting: list[dict[str, jax.Array]] = []
     shown: list[list[jax.Array]] = []  # frames of the waiting steps' batches
     unmeasured: set[str] = set()
     in_a_row = 0
-    with stopping.patient(), log.bar(stage, first, steps) as bar:
+    with stopping.patient(), Ahead(batches, devices.put) as ahead, log.bar(stage, first, steps) as bar:
         for number in range(first + 1, steps + 1):
             _end_if_asked(stage, state, steps, checkpoints, config)
-            batch = next(batches)
-            state, measured = compiled(state, batch)
+            batch = next(ahead)
+            with jax.transfer_guard_host_to_device("disallow"):  # all that a step needs is on its devices by now
+                state, measured = compiled(state, batch)
             if number == first + 1:
                 log.say(f"{stage}: first step after {time.monotonic() - started:.1f} s")
             waiting.append(measured)
@@ -76,6 +82,7 @@ def run(
             last = number == steps
             if last or _due(number, every.scalars or LOOK):
                 values, skipped = _mean(waiting)
+                values["input_wait"] = ahead.share_waited()
                 if last or every.scalars:
                     _say_unmeasured(log, stage, number, values, unmeasured)
                     log.scalars(stage, number, values)
@@ -94,15 +101,15 @@ def run(
                         checkpoints.save(state, dict(config or {}))
                     raise _diverged(stage, number, in_a_row, saved=learnt and checkpoints is not None)
                 if values.get("overflow", 0) > 0:
-                    compiled = _more_room(log, stage, step, values["overflow"]) or compiled
+                    compiled = _more_room(log, stage, step, values["overflow"], devices) or compiled
             if sample is not None and (last or _due(number, every.images)):
-                for name, pixels in sample(state).items():
+                for name, pixels in sample(devices.gathered(state)).items():
                     log.image(stage, number, name, pixels)
             if checkpoints is not None and (last or _due(number, every.checkpoint)):
                 checkpoints.save(state, dict(config or {}))
             bar.update()
         _end_if_asked(stage, state, steps, checkpoints, config)
-    return state
+    return devices.gathered(state)
 
 
 def _end_if_asked(
@@ -118,17 +125,17 @@ def _end_if_asked(
     raise Stopped(f"{stage}: stopped after step {int(state.step)} of {steps}, and saved", number)
 
 
-def _compile(step: Step | GrowingStep) -> Step:
-    return step.compiled() if isinstance(step, GrowingStep) else jax.jit(step, donate_argnums=0)
+def _compile(step: Step | GrowingStep, devices: Devices) -> Step:
+    return step.compiled(devices) if isinstance(step, GrowingStep) else devices.compile(step)
 
 
-def _more_room(log: Log, stage: str, step: Step | GrowingStep, lost: float) -> Step | None:
+def _more_room(log: Log, stage: str, step: Step | GrowingStep, lost: float, devices: Devices) -> Step | None:
     said = f"{stage}: {lost:.0f} (tile, Gaussian) pairs of one step did not fit the rasteriser's capacity"
     if not isinstance(step, GrowingStep):
         log.say(f"{said}; raise it")
         return None
     log.say(f"{said}, which is {step.grow(lost)} from here on")
-    return _compile(step)
+    return _compile(step, devices)
 
 
 def _due(number: int, interval: int) -> bool:

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from jax_talker.priors.base import Prior, Variables
 from jax_talker.rendering import FASTEST, Rasteriser, render_views
 from jax_talker.training.objective import ImageLoss
+from jax_talker.training.shares import WHOLE, Batch, Shares
 from jax_talker.training.state import TrainState, create, descend
 
 EMA_HALF_TIME = 700  # steps: what is kept is the average of the last few thousand steps
@@ -43,43 +44,48 @@ def make_prior_step(
     *,
     size: int,
     rasteriser: Rasteriser = FASTEST,
-) -> Callable[[TrainState, dict[str, Array]], tuple[TrainState, dict[str, Array]]]:
-    """A step on batches of z [B, Z], label [B, V, 25], image [B, V, H, W, 3], alpha [B, V, H, W].
+    shares: Shares = WHOLE,
+) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
+    """A step on batches of rows {z [B, Z], label [B, V, 25], image [B, V, H, W, 3], alpha [B, V, H, W]}.
 
     The state's ``params`` are {"live": Linen params, "ema": their moving average, "buffers": fixed arrays and the mean
     latent}; only ``live`` is descended on.
     """
 
-    def step(state: TrainState, batch: dict[str, Array]) -> tuple[TrainState, dict[str, Array]]:
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
         buffers = state.params["buffers"]
-        count, views = batch["label"].shape[:2]
-        one_per_view = lambda x: x.reshape(count * views, *x.shape[2:])  # noqa: E731
 
-        def objective(live: Any) -> tuple[Array, dict[str, Array]]:
-            variables = {"params": live, "buffers": buffers}
-            latent = prior.mapping(variables, batch["z"], jnp.zeros((count, 25)))
+        def objective(live: Any, batch: Batch) -> tuple[Array, dict[str, Array]]:
+            rows, variables = batch.rows, {"params": live, "buffers": buffers}
+            count, views = rows["label"].shape[:2]
+            one_per_view = lambda x: x.reshape(count * views, *x.shape[2:])  # noqa: E731
+            latent = prior.mapping(variables, rows["z"], jnp.zeros((count, 25)))
             gaussians = prior.gaussians(variables, latent)
-            cameras = prior.camera(one_per_view(batch["label"]), size)
+            cameras = prior.camera(one_per_view(rows["label"]), size)
             cameras = jax.tree.map(lambda x: x.reshape(count, views, *x.shape[1:]), cameras)
             seen = render_views(gaussians, cameras, size=size, background=prior.background, rasteriser=rasteriser)
-            image = loss(one_per_view(seen.image), one_per_view(batch["image"]))
-            alpha = jnp.abs(seen.alpha - batch["alpha"]).mean()
+            image = loss(one_per_view(seen.image), one_per_view(rows["image"]))
+            alpha = jnp.abs(seen.alpha - rows["alpha"]).mean()
             position = (((gaussians.mean - buffers["base_position"][None]) / 0.1) ** 2).mean()
-            mse = ((seen.image - batch["image"]) ** 2).mean((2, 3, 4))
+            mse = ((seen.image - rows["image"]) ** 2).mean((2, 3, 4))
             measured = {
                 "image": image,
                 "alpha": alpha,
                 "position": position,
                 "psnr": (-10 * jnp.log10(mse)).mean(),
-                "overflow": seen.overflow.sum(),
+                "overflow": seen.overflow.sum().astype(jnp.float32),
             }
             return image + weights.alpha * alpha + weights.position * position, measured
 
-        inner, measured = descend(replace(state, params=state.params["live"]), optimiser, objective)
+        inner, measured = descend(
+            replace(state, params=state.params["live"]), optimiser, objective, batch, shares=shares
+        )
         kept = decay(state.step)
         ema = jax.tree.map(lambda a, b: kept * a + (1 - kept) * b, state.params["ema"], inner.params)
-        w = prior.mapping({"params": ema, "buffers": buffers}, batch["z"], jnp.zeros((count, 25))).w[:, 0]
-        buffers = prior.update_w_avg({"buffers": buffers}, w)["buffers"]
+        z = batch.rows["z"]
+        w = prior.mapping({"params": ema, "buffers": buffers}, z, jnp.zeros((len(z), 25))).w[:, 0]
+        buffers = prior.update_w_avg({"buffers": buffers}, shares.mean(w.mean(0))[None])["buffers"]
+        measured["overflow"] *= shares.pieces()
         return replace(inner, params={"live": inner.params, "ema": ema, "buffers": buffers}), measured
 
     return step

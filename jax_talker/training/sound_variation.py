@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from jax_talker.training.shares import normal
+
 DECIBEL = 0.01
 TELEPHONE = (300.0, 3400.0)  # Hz that a telephone lets through
 MUFFLED = 0.6  # by how much all else is fainter
@@ -34,8 +36,8 @@ class Variation:
 AS_IT_IS = Variation()
 
 
-def varied(audio: Float[Array, "B A S F"], key: Key[Array, ""], how: Variation) -> Float[Array, "B A S F"]:
-    """Windows [S] of neighbouring frames [A], each of the batch in its own way; what was never heard stays zero.
+def varied(audio: Float[Array, "B A S F"], keys: Key[Array, "B"], how: Variation) -> Float[Array, "B A S F"]:
+    """Windows [S] of neighbouring frames [A], each of a batch in its own key's way; what was never heard stays 0.
 
     Successive frames' windows overlap by half; the same noise is heard where they do.
     """
@@ -43,35 +45,36 @@ def varied(audio: Float[Array, "B A S F"], key: Key[Array, ""], how: Variation) 
         return audio
     if len(how.bands) != audio.shape[-1]:
         raise ValueError(f"{len(how.bands)} bands for {audio.shape[-1]} numbers")
-    keys = jax.random.split(key, 6)
+    voice, level, tilt, noisy, noise, called = jax.vmap(lambda k: jax.random.split(k, 6), out_axes=1)(keys)
     octaves = _octaves(how)[None]
-    batch = len(audio)
-    each = lambda k: jax.random.normal(k, (batch, 1, 1, 1))  # noqa: E731
+    chosen = lambda k, share: jax.vmap(lambda k: jax.random.bernoulli(k, share, (1, 1, 1)))(k)  # noqa: E731
     x = audio
     if how.voice:
-        x = _moved(x, jnp.exp(how.voice * jax.random.normal(keys[0], (batch,))), how.bands)
-    change = DECIBEL * (how.level * each(keys[1]) + how.tilt * each(keys[2]) * octaves)
+        x = _moved(x, jnp.exp(how.voice * normal(voice)), how.bands)
+    change = DECIBEL * (how.level * normal(level, 1, 1, 1) + how.tilt * normal(tilt, 1, 1, 1) * octaves)
     x = jnp.where(x > 0, jnp.maximum(x + change, 0), 0)
     if how.room:
-        noisy = jax.random.bernoulli(keys[3], how.room, (batch, 1, 1, 1))
-        x = jnp.where(noisy, _sum(x, room(keys[4], audio.shape, how)), x)
+        x = jnp.where(chosen(noisy, how.room), _sum(x, room(noise, audio.shape[1:], how)), x)
     if how.telephone:
         through = (octaves > np.log2(TELEPHONE[0] / 1000)) & (octaves < np.log2(TELEPHONE[1] / 1000))
-        called = jax.random.bernoulli(keys[5], how.telephone, (batch, 1, 1, 1))
-        x = jnp.where(called & ~through, jnp.maximum(x - MUFFLED, 0), x)
+        x = jnp.where(chosen(called, how.telephone) & ~through, jnp.maximum(x - MUFFLED, 0), x)
     return jnp.where((audio != 0).any(-1, keepdims=True), x, 0)
 
 
-def room(key: Key[Array, ""], shape: tuple[int, ...], how: Variation) -> Float[Array, "B A S F"]:
-    """Nothing but a room's noise, between white and brown, steady but for its flicker."""
-    batch, frames, size, bands = shape
-    level_key, fall_key, flicker_key = jax.random.split(key, 3)
-    level = jax.random.uniform(level_key, (batch, 1, 1), minval=ROOM[0], maxval=ROOM[1])
-    fall = jax.random.uniform(fall_key, (batch, 1, 1), maxval=STEEPEST)
+def room(keys: Key[Array, "B"], shape: tuple[int, int, int], how: Variation) -> Float[Array, "B A S F"]:
+    """Nothing but a room's noise, between white and brown, steady but for its flicker; ``shape`` is (A, S, F)."""
+    frames, size, bands = shape
     stride = size // 8  # steps between successive frames (audio.windows)
     steps = stride * (frames - 1) + size
-    noise = level - DECIBEL * fall * _octaves(how) + FLICKER * jax.random.normal(flicker_key, (batch, steps, bands))
-    return noise.clip(0, 1)[:, stride * np.arange(frames)[:, None] + np.arange(size)]
+
+    def one(key: Key[Array, ""]) -> Array:
+        level_key, fall_key, flicker_key = jax.random.split(key, 3)
+        level = jax.random.uniform(level_key, minval=ROOM[0], maxval=ROOM[1])
+        fall = jax.random.uniform(fall_key, maxval=STEEPEST)
+        noise = level - DECIBEL * fall * _octaves(how)[0] + FLICKER * jax.random.normal(flicker_key, (steps, bands))
+        return noise.clip(0, 1)[stride * np.arange(frames)[:, None] + np.arange(size)]
+
+    return jax.vmap(one)(keys)
 
 
 def _octaves(how: Variation) -> Float[Array, "1 1 F"]:

@@ -1,7 +1,6 @@
 """What a training run carries from step to step."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +9,8 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 from jaxtyping import Array, Int, Key
+
+from jax_talker.training.shares import WHOLE, Loss, Shares
 
 
 @struct.dataclass
@@ -27,8 +28,9 @@ class TrainState:
 
 
 def create(params: Any, optimiser: optax.GradientTransformation, seed: int) -> TrainState:
-    """A state at step 0. ``params`` are copied, so that a donated state never deletes the caller's arrays."""
-    params = jax.tree.map(lambda x: jnp.array(x, copy=True), params)
+    """A state at step 0. ``params`` are copied, so that a donated state never deletes the caller's arrays; their types
+    are made strong, as they come out of a step, which would be compiled once more for its own results otherwise."""
+    params = jax.tree.map(lambda x: jnp.array(x, x.dtype, copy=True), params)
     return TrainState(
         step=jnp.zeros((), jnp.int32), params=params, opt_state=optimiser.init(params), key=jax.random.key(seed)
     )
@@ -37,16 +39,19 @@ def create(params: Any, optimiser: optax.GradientTransformation, seed: int) -> T
 def descend(
     state: TrainState,
     optimiser: optax.GradientTransformation,
-    loss: Callable[[Any], tuple[Array, dict[str, Array]]],
+    loss: Loss,
+    batch: Any,
     rates: Any = None,
+    shares: Shares = WHOLE,
 ) -> tuple[TrainState, dict[str, Array]]:
-    """One optimiser step on ``loss(params) → (value, measured)``; a non-finite gradient is reported and not applied.
+    """One optimiser step on ``loss(params, batch) → (value, measured)``, a non-finite gradient is reported and not
+    applied. On several devices, or in several parts, the gradient and what is measured are the whole batch's.
 
     ``rates`` multiplies the updates: one number, or a dict of one for each entry of the params. Given with a step's
     batch, a schedule costs no compilation (``direction`` and ``cosine`` are made for it).
     ``measured`` gains ``loss``, ``grad_norm`` and ``skipped`` (1 where the step was not applied).
     """
-    (value, measured), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
+    (value, measured), gradients = shares.slope(loss, state.params, batch)
     norm = optax.tree.norm(gradients)
     updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)
     if rates is not None:

@@ -15,6 +15,7 @@ from jaxtyping import Array
 from jax_talker.priors import Morphable
 from jax_talker.priors.base import Variables
 from jax_talker.training import prior_step
+from jax_talker.training.shares import WHOLE, Batch, Shares, keys_of, normal
 from jax_talker.training.state import TrainState, descend
 from jax_talker.types import Latent
 
@@ -33,40 +34,41 @@ class TextureWeights:
 
 
 def make_texture_step(
-    prior: Morphable, optimiser: optax.GradientTransformation, weights: TextureWeights
-) -> Callable[[TrainState, dict[str, Array]], tuple[TrainState, dict[str, Array]]]:
-    """A step on batches of w [B, D], position [B, K, 3] world, color [B, K, 3] and hair_color [B, n, 3] sRGB,
-    hair [B, n] alpha, and weight [K] of the head's points.
+    prior: Morphable, optimiser: optax.GradientTransformation, weights: TextureWeights, shares: Shares = WHOLE
+) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
+    """A step on batches of rows {w [B, D], position [B, K, 3] world, color [B, K, 3] and hair_color [B, n, 3] sRGB,
+    hair [B, n] alpha} and, in common, the weight [K] of the head's points.
 
     The state is ``state_of``'s.
     """
     k = prior.config.on_head
     where = prior.config.parts
 
-    def step(state: TrainState, batch: dict[str, Array]) -> tuple[TrainState, dict[str, Array]]:
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
         fixed = state.params["buffers"]
-        rows = jnp.repeat(batch["w"][:, None], prior.num_ws, 1)
-        noise = weights.jitter * jax.random.normal(state.step_key(), (len(rows), 1, prior.w_dim))
         free = jnp.ones(prior.w_dim).at[where["units"]].set(0).at[where["light"]].set(0)
         bases = jnp.arange(prior.num_ws) < len(where)
-        rows = rows + noise * free * (~bases)[None, :, None]
 
-        def objective(live: Any) -> tuple[Array, dict[str, Array]]:
-            position, color, _ = prior.points(joined(live, fixed), Latent(rows))
-            apart = jnp.sum(jnp.square((position[:, :k] - batch["position"]) / weights.unit), -1)
-            skin = jnp.abs(color[:, :k] - batch["color"]).mean(-1)
-            hair = jnp.abs(color[:, k:] - batch["hair_color"]).mean(-1) * batch["hair"]
-            mean = lambda x: (x * batch["weight"][None]).mean() / batch["weight"].mean()  # noqa: E731
-            where_, shade, strand = mean(apart), mean(skin), hair.sum() / (batch["hair"].sum() + 1)
-            error = mean(jnp.square(color[:, :k] - batch["color"]).mean(-1))
+        def objective(live: Any, batch: Batch) -> tuple[Array, dict[str, Array]]:
+            rows, weight = batch.rows, batch.common
+            w = jnp.repeat(rows["w"][:, None], prior.num_ws, 1)
+            noise = weights.jitter * normal(keys_of(state.step_key(), batch.slot), 1, prior.w_dim)
+            latent = Latent(w + noise * free * (~bases)[None, :, None])
+            position, color, _ = prior.points(joined(live, fixed), latent)
+            apart = jnp.sum(jnp.square((position[:, :k] - rows["position"]) / weights.unit), -1)
+            skin = jnp.abs(color[:, :k] - rows["color"]).mean(-1)
+            hair = jnp.abs(color[:, k:] - rows["hair_color"]).mean(-1) * rows["hair"]
+            mean = lambda x: (x * weight[None]).mean() / weight.mean()  # noqa: E731
+            where_, shade, strand = mean(apart), mean(skin), (hair.sum(-1) / (rows["hair"].sum(-1) + 1)).mean()
+            error = mean(jnp.square(color[:, :k] - rows["color"]).mean(-1))
             value = weights.position * where_ + 10 * weights.color * (shade + 0.3 * strand)
-            measured = {"position": jnp.sqrt(where_) * weights.unit, "hair": strand, "psnr": -10 * jnp.log10(error)}
-            return value, measured
+            return value, {"position": where_, "hair": strand, "psnr": error}
 
-        inner, measured = descend(replace(state, params=state.params["live"]), optimiser, objective)
+        inner, means = descend(replace(state, params=state.params["live"]), optimiser, objective, batch, shares=shares)
+        measured = {"position": jnp.sqrt(means["position"]) * weights.unit, "psnr": -10 * jnp.log10(means["psnr"])}
         decay = prior_step.decay(state.step)
         ema = jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, state.params["ema"], inner.params)
-        return replace(inner, params={"live": inner.params, "ema": ema, "buffers": fixed}), measured
+        return replace(inner, params={"live": inner.params, "ema": ema, "buffers": fixed}), means | measured
 
     return step
 

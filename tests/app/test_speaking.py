@@ -22,6 +22,7 @@ from jax_talker.priors import make_gghead
 from jax_talker.rendering import Rasteriser
 from jax_talker.training.head_step import Control, HeadWeights, make_head_step
 from jax_talker.training.objective import ImageLoss
+from jax_talker.training.shares import batch_of
 from jax_talker.training.state import create, direction
 from jax_talker.training.talking_head import Fixed, TalkingHead
 
@@ -89,7 +90,7 @@ def test_another_persons_weights_are_no_other_program(speaker, small_prior, make
         control = Control({name: jnp.float32(1) for name in state.params}, *[jnp.float32(1)] * 3)
         loss = ImageLoss(1.0, 0.2, 0.1, lambda weights, a, b: weights * jnp.abs(a - b).mean(-1))
         own = make_head_step(head, direction(), loss, HeadWeights(), spread=1.0, cross=1)
-        return own(state, fixed, frames, frames, control)
+        return own(state, batch_of((frames, frames, None), (fixed, control)))
 
     frames = make_frames([4, 5], speaker.reach)
     ours, others = (replace(x, perceptual=jnp.float32(n)) for n, x in enumerate((speaker.fixed, others), 1))

@@ -16,6 +16,7 @@ from jax_talker.training import cameras, head_step
 from jax_talker.training.drawn import DrawnFrames
 from jax_talker.training.head_step import Control, HeadWeights
 from jax_talker.training.objective import ImageLoss
+from jax_talker.training.shares import batch_of
 from jax_talker.training.sound_variation import Variation
 from jax_talker.training.state import cosine, create, direction
 from jax_talker.training.talking_head import Fixed, TalkingHead
@@ -60,7 +61,9 @@ def started(head, fixed, make_frames):
 def compiled(head, cross, loss=PIXELS):
     """Compiled once for all tests that use it, which is why most of them have two frames and the same loss."""
     step = head_step.make_head_step(head, OPTIMISER, loss, LEVEL, spread=1.0, cross=cross)
-    return jax.jit(step)
+    return jax.jit(
+        lambda state, fixed, i, j, control, drawn=None: step(state, batch_of((i, j, drawn), (fixed, control)))
+    )
 
 
 def control(params, rate=0.0, hear=1.0, crossed=1.0, focus=1.0, **rates):
@@ -194,7 +197,7 @@ def test_the_deformation_starts_as_nothing(head, fixed, started, make_frames, fo
 def test_a_tuned_generator_starts_without_a_locality_cost_and_then_has_one(head, fixed, started, make_frames):
     i = make_frames([4, 5], head.talker.reach)
     params = {**started, "generator": fixed.variables["params"]}
-    step = jax.jit(head_step.make_head_step(head, OPTIMISER, LOSS, LEVEL, spread=1.0, cross=0))
+    step = compiled(head, 0, loss=LOSS)
     state, records = create(params, OPTIMISER, 0), []
     for _ in range(15):
         state, measured = step(state, fixed, i, i, control(params, hear=0.0, generator=5e-3))
@@ -250,7 +253,7 @@ def test_encoders_learn_from_what_landmarks_show(head, started, make_frames):
     step = jax.jit(head_step.make_hearing_step(head, OPTIMISER, ROOMS))
     state, records = create(started["talker"], OPTIMISER, 0), []
     for n in range(150):
-        state, measured = step(state, frames, jnp.float32(5e-3 * cosine(n, 150)))
+        state, measured = step(state, batch_of(frames, jnp.float32(5e-3 * cosine(n, 150))))
         records.append(jax.device_get(measured))
     assert records[-1]["lips"] < 0.3 * records[0]["lips"]
     assert records[-1]["rest"] < 0.3 * max(r["rest"] for r in records)
@@ -263,8 +266,12 @@ def test_encoders_learn_from_what_landmarks_show(head, started, make_frames):
 def test_sound_is_varied_where_it_leads(head, started, make_frames):
     """And silence and a room's noise are heard beside it, which lips are to rest in."""
     i, params = make_frames([4, 5], head.talker.reach), perturbed(started)
-    coefficients = jax.jit(head_step._coefficients, static_argnums=(0, 6))
-    heard = lambda how, k: coefficients(head, params, i, i, jnp.ones(()), jax.random.key(k), how)  # noqa: E731
+    coefficients = jax.jit(head_step._coefficients, static_argnums=(0, 7))
+
+    def heard(how, seed):
+        key = jax.random.key(seed)
+        return coefficients(head, params, i, i, jnp.ones(()), jax.random.split(key), key, how)
+
     want = head.heard(params, i.audio, i.blink, i.audio)
     (as_it_is, silence), (one, both), (other, _) = heard(Variation(), 0), heard(ROOMS, 0), heard(ROOMS, 1)
     np.testing.assert_allclose(as_it_is.lips, want.lips, atol=1e-5)

@@ -29,7 +29,7 @@ OPTIMISER = adam(0.1, 20)
 def step(state, target):
     """Move towards a target, with noise from the step's own key."""
     noise = 0.01 * jax.random.normal(state.step_key(), (3,))
-    return descend(state, OPTIMISER, lambda p: (((p["x"] - target + noise) ** 2).sum(), {"x0": p["x"][0]}))
+    return descend(state, OPTIMISER, lambda p, to: (((p["x"] - to + noise) ** 2).sum(), {"x0": p["x"][0]}), target)
 
 
 def targets(start=0, bad=()):

@@ -6,6 +6,7 @@ import numpy as np
 
 from jax_talker.training import prior_step
 from jax_talker.training.objective import ImageLoss
+from jax_talker.training.shares import batch_of
 from jax_talker.training.state import adam
 
 LOSS = ImageLoss(1.0, 0.2)
@@ -24,7 +25,7 @@ def test_prior_step_learns_and_averages(small_prior, make_frames):
     }
     state, losses = prior_step.initial_state(variables, optimiser, 0), []
     for _ in range(30):
-        state, measured = step(state, batch)
+        state, measured = step(state, batch_of(batch))
         losses.append(float(measured["loss"]))
     assert losses[-1] < losses[0] - 1e-2
     kept = prior_step.averaged(state.params)

@@ -14,6 +14,10 @@ BANDS = LogMel.bands
 KEY = jax.random.key(0)
 
 
+def keys(audio):
+    return jax.random.split(KEY, len(audio))
+
+
 def tone(*hertz, seconds=1.0):
     time = np.arange(round(16_000 * seconds)) / 16_000
     return sum(0.1 * np.sin(2 * np.pi * h * time) for h in hertz).astype(np.float32)
@@ -33,9 +37,9 @@ def peaks(audio):
 def test_nothing_is_varied_by_default_nor_where_features_are_no_logmel():
     audio = windows(tone(500))
     for how in (Variation(), Variation(BANDS), Variation((), level=3.0, voice=0.2, room=1.0)):
-        np.testing.assert_array_equal(varied(audio, KEY, how), audio)
+        np.testing.assert_array_equal(varied(audio, keys(audio), how), audio)
     with pytest.raises(ValueError, match="80 bands for 79 numbers"):
-        varied(audio[..., :79], KEY, Variation(BANDS, level=1.0))
+        varied(audio[..., :79], keys(audio), Variation(BANDS, level=1.0))
 
 
 KINDS = {"level": 6.0, "voice": 0.2, "tilt": 2.0, "telephone": 1.0, "room": 1.0}
@@ -45,7 +49,7 @@ KINDS = {"level": 6.0, "voice": 0.2, "tilt": 2.0, "telephone": 1.0, "room": 1.0}
 def test_each_kind_changes_what_is_heard_and_leaves_what_never_was(kind):
     audio = windows(tone(200, 1000, 4000)).at[:, 1, :5].set(0)
     for key in jax.random.split(KEY, 3):
-        got = varied(audio, key, Variation(BANDS, **{kind: KINDS[kind]}))
+        got = varied(audio, key[None], Variation(BANDS, **{kind: KINDS[kind]}))
         assert not got[:, 1, :5].any()
         assert jnp.abs(got - audio).max() > 0.01
         assert got.min() >= 0
@@ -54,7 +58,7 @@ def test_each_kind_changes_what_is_heard_and_leaves_what_never_was(kind):
 
 def test_louder_is_louder():
     quiet = windows(0.1 * tone(300, 1000))
-    got = varied(quiet, KEY, Variation(BANDS, level=10.0))
+    got = varied(quiet, keys(quiet), Variation(BANDS, level=10.0))
     change = float((got - quiet)[quiet > 0.4].mean())  # dB / 100
     louder = windows((10 ** (change * 100 / 20)) * 0.1 * tone(300, 1000))
     assert abs(change) > 0.01
@@ -82,7 +86,7 @@ def test_two_sounds_at_once_are_the_sum_of_their_powers():
 
 def test_a_rooms_noise_is_that_of_rooms():
     """As white and brown noise between −65 and −40 dBFS give it; the same where windows overlap."""
-    made = np.concatenate([room(k, (1, 4, 16, 80), Variation(BANDS)) for k in jax.random.split(KEY, 200)])
+    made = np.concatenate([room(k[None], (4, 16, 80), Variation(BANDS)) for k in jax.random.split(KEY, 200)])
     np.testing.assert_array_equal(made[:, 0, 2:], made[:, 1, :-2])
     rng = np.random.default_rng(0)
     white = [windows((10 ** (db / 20) * rng.standard_normal(16_000)).astype(np.float32)) for db in (-65, -40)]
@@ -95,7 +99,7 @@ def test_a_rooms_noise_is_that_of_rooms():
 
 def test_a_telephone_lets_its_band_through():
     audio = windows(tone(100, 1000, 5000))
-    got = varied(audio, KEY, Variation(BANDS, telephone=1.0))
+    got = varied(audio, keys(audio), Variation(BANDS, telephone=1.0))
     inside = (np.asarray(BANDS) > 300) & (np.asarray(BANDS) < 3400)
     np.testing.assert_array_equal(got[..., inside], audio[..., inside])
     assert float(got[..., ~inside].max()) < 0.3
@@ -103,5 +107,7 @@ def test_a_telephone_lets_its_band_through():
 
 def test_each_of_a_batch_in_its_own_way():
     audio = jnp.repeat(windows(tone(300, 1000)), 6, 0)
-    got = np.asarray(varied(audio, KEY, Variation(BANDS, level=3.0, voice=0.1, tilt=1.0, telephone=0.3, room=0.5)))
+    got = np.asarray(
+        varied(audio, keys(audio), Variation(BANDS, level=3.0, voice=0.1, tilt=1.0, telephone=0.3, room=0.5))
+    )
     assert all(np.abs(got[0] - other).max() > 0.01 for other in got[1:])

@@ -6,6 +6,7 @@ Which frames a batch holds is a pure function of (seed, step), so that a resumed
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -96,27 +97,27 @@ class ClipFrames:
         self._neighbours = neighbourhoods(windows, reach, clip.boundaries)
 
     def frames(self, indices: np.ndarray) -> FrameBatch:
-        """The frames ``indices`` [B] as a batch on the default device."""
+        """The frames ``indices`` [B] as a batch on the default device, ready to be computed with."""
+        share = lambda x: x / np.float32(255) if x.dtype == np.uint8 else x  # noqa: E731
+        return jax.device_put(jax.tree.map(share, self.stored(indices)))
+
+    def stored(self, indices: np.ndarray) -> FrameBatch:
+        """The same on the host, pixels and masks as the bytes that they are stored as: for training to send on."""
         indices = np.asarray(indices)
-        share = lambda pixels: pixels / np.float32(255)  # noqa: E731
-        masks = share(self.store.masks(indices))
-        host = self._described(indices) | {
-            "image": share(self.store.images(indices)),
-            "upper": masks[..., 0],
-            "lower": masks[..., 1],
-            "head": masks[..., 2],
-            "valid": share(self.store.valid(indices)),
-        }
-        return FrameBatch(**jax.device_put(host))
+        masks = self.store.masks(indices)
+        pixels = {"image": self.store.images(indices), "valid": self.store.valid(indices)}
+        pixels |= {name: masks[..., place] for place, name in enumerate(("upper", "lower", "head"))}
+        return FrameBatch(**pixels, **self._described(indices))
 
     def heard_only(self, indices: np.ndarray) -> FrameBatch:
         """The same without pictures (of 0 × 0 pixels): what learns from sound and motion alone reads none."""
         indices = np.asarray(indices)
         nothing = np.zeros((len(indices), 0, 0), np.float32)
-        host = self._described(indices) | {name: nothing for name in ("upper", "lower", "head", "valid")}
-        return FrameBatch(**jax.device_put(host | {"image": np.zeros((len(indices), 0, 0, 3), np.float32)}))
+        pixels = {"image": nothing[..., None].repeat(3, -1)}
+        pixels |= {name: nothing for name in ("upper", "lower", "head", "valid")}
+        return FrameBatch(**pixels, **self._described(indices))
 
-    def _described(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+    def _described(self, indices: np.ndarray) -> dict[str, Any]:
         return {
             "label": self.clip.arrays["label"][indices].astype(np.float32),
             "audio": self._neighbours(indices),
@@ -134,12 +135,14 @@ class ClipFrames:
         seed: int,
         step: int = 0,
         weights: np.ndarray | None = None,
+        rows: np.ndarray | None = None,
     ) -> Iterator[tuple[FrameBatch, FrameBatch]]:
-        """Endless training batches (i, j): frames whose upper face and frames whose lower face is shown.
+        """Endless training batches (i, j) on the host: frames whose upper face and whose lower face is shown.
 
         Both hold successive frames side by side (0 and 1, 2 and 3, …), so that smoothness in time can be measured; the
         last ``cross`` couples get unrelated j ≠ i, the others j = i (method.md 5). ``weights`` [T] say how often a
-        frame of the clip is drawn (None: all alike). Starts at ``step``.
+        frame of the clip is drawn (None: all alike). Starts at ``step``. ``rows`` are those of the batch's rows that
+        are made, in their order (None: all).
         """
         if batch % 2 or batch < 2 * cross:
             raise UserError(
@@ -154,9 +157,9 @@ class ClipFrames:
             other = first.copy()
             if cross:
                 other[-cross:] = rng.choice(starts, size=cross, p=share)
-            i, j = (np.stack([s, s + 1], 1).ravel() for s in (first, other))
-            shown = self.frames(i)
-            yield shown, self.frames(j) if cross else shown
+            i, j = (np.stack([s, s + 1], 1).ravel()[slice(None) if rows is None else rows] for s in (first, other))
+            shown = self.stored(i)
+            yield shown, self.stored(j) if cross else shown
             step += 1
 
 

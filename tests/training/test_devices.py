@@ -1,0 +1,153 @@
+"""One device, eight under jit, eight under pmap, in parts: the same losses, and only gradients are exchanged."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jax_talker.errors import UserError
+from jax_talker.training.devices import choose
+from jax_talker.training.shares import dealt, even
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = Path(__file__).with_name("on_devices.py")
+
+
+def simulated(count):
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"
+    return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+
+
+def on_eight(folder, **asked):
+    out = folder / "out.json"
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), str(out), json.dumps(asked)],
+        env=simulated(8),
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(out.read_text())
+
+
+def assert_equal(got, want):
+    """To 1e-5 in every step: float32 sums in another order."""
+    assert got["scalars"].keys() == want["scalars"].keys()
+    for name, values in want["scalars"].items():
+        np.testing.assert_allclose(got["scalars"][name], values, rtol=1e-5, atol=1e-5, err_msg=name)
+    np.testing.assert_allclose(got["learnt"], want["learnt"], rtol=1e-4, atol=1e-5)
+
+
+WAYS = {
+    "jit": {"mode": "jit"},
+    "pmap": {"mode": "pmap"},
+    "four in two parts": {"mode": "jit", "count": 4, "accumulate": 2},
+    "one in four parts": {"mode": "single", "accumulate": 4},
+}
+
+
+def test_a_toy_learns_the_same_however_it_is_divided(tmp_path):
+    asked = {name: how | {"stage": "toy"} for name, how in WAYS.items()}
+    got = on_eight(tmp_path, one={"mode": "single", "stage": "toy"}, **asked)
+    assert got["one"]["scalars"]["loss"][-1] < 0.5 * got["one"]["scalars"]["loss"][0]
+    assert [got[name]["count"] for name in WAYS] == [8, 8, 4, 1]
+    for name in WAYS:
+        assert_equal(got[name], got["one"])
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory):
+    asked = {name: how for name, how in WAYS.items() if name != "one in four parts"}
+    looks = {f"look at {stage}": {"mode": "jit", "stage": stage, "look": True} for stage in ("head", "drawn")}
+    return on_eight(tmp_path_factory.mktemp("head"), one={"mode": "single"}, **asked, **looks)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [name for name in WAYS if name != "one in four parts"])
+def test_a_head_learns_the_same_however_it_is_divided(head, way):
+    losses = head["one"]["scalars"]["loss"]
+    assert len(losses) == 20
+    assert np.ptp(losses) > 0.01
+    assert_equal(head[way], head["one"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["head", "drawn"])
+def test_devices_exchange_gradients_and_nothing_else(head, stage):
+    """No image and no Gaussian travels: of collectives there are sums alone, none of which is as large as a picture."""
+    found = head[f"look at {stage}"]["collectives"]
+    assert found
+    assert {name for name, _ in found} == {"all-reduce"}
+    assert not any("24,24" in shape or "u8[" in shape for _, shape in found)
+
+
+@pytest.mark.slow
+def test_a_prior_learns_the_same_on_eight_devices(tmp_path):
+    got = on_eight(tmp_path, **{mode: {"mode": mode, "stage": "prior"} for mode in ("single", "jit")})
+    assert_equal(got["jit"], got["single"])
+
+
+def test_couples_stay_together_and_each_piece_gets_its_share_of_the_crossed_ones():
+    order = dealt(16, 4, together=2, apart=4)
+    assert order.tolist() == [[0, 1, 8, 9], [2, 3, 10, 11], [4, 5, 12, 13], [6, 7, 14, 15]]
+    assert dealt(6, 1).tolist() == [[0, 1, 2, 3, 4, 5]]
+    assert sorted(dealt(24, 3, together=2, apart=6).ravel()) == list(range(24))
+    assert not even(16, 4, together=2, apart=2)
+    assert not even(2, 4)
+
+
+def test_a_batch_that_cannot_be_dealt_out_says_both_numbers():
+    with pytest.raises(UserError, match=r"config.train.batch: 8 are 4 couples of frames, 2 of them crossed.* to 8 "):
+        dealt(8, 8, together=2, apart=2)
+    with pytest.raises(UserError, match=r"config.train.hear_batch: 16 are 16 rows and .* to 3 "):
+        dealt(16, 3, what="config.train.hear_batch")
+
+
+def test_what_cannot_be_is_refused():
+    with pytest.raises(UserError, match="'two' is none of auto, single, jit, pmap"):
+        choose("two")
+    with pytest.raises(UserError, match=r"config.devices.count: 9 devices are asked for, 1 × cpu"):
+        choose("jit", 9)
+    with pytest.raises(UserError, match=r"config.devices.accumulate: 0"):
+        choose("single", accumulate=0)
+    assert choose("auto").mesh is None  # one device needs no mesh
+    assert choose("jit").count == 1
+
+
+def free_port():
+    with socket.socket() as some:
+        some.bind(("localhost", 0))
+        return some.getsockname()[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["toy", "head"])
+def test_two_processes_of_four_devices_learn_the_same_and_go_on_from_a_checkpoint(tmp_path, stage):
+    """Each makes its half of every batch; both write the checkpoint, one writes the log."""
+    address, asked = f"localhost:{free_port()}", {"mode": "jit", "stage": stage, "folder": str(tmp_path / "run")}
+    running = [
+        subprocess.Popen(
+            [sys.executable, PROGRAM, tmp_path / f"{k}.json", json.dumps({"two": asked}), address, "2", str(k)],
+            env=simulated(4),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for k in range(2)
+    ]
+    said = [process.communicate(timeout=1200)[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0], said[0][-2000:] + said[1][-2000:]
+    first, second = (json.loads((tmp_path / f"{k}.json").read_text())["two"] for k in range(2))
+    assert first["count"] == 8
+    assert first["learnt"] == second["learnt"]
+    assert "step/s" in said[0]
+    assert "step/s" not in said[1]
+    steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "scalars.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 21))
+    alone = on_eight(tmp_path, one={"mode": "single", "stage": stage})["one"]
+    assert_equal(first, alone)
