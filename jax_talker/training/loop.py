@@ -58,8 +58,8 @@ def run(
     ``sample(state)`` gives pictures [H, W, 3] to log. Scalars are means since the last record (of ``overflow``, what
     did not fit the rasteriser's capacity, the most; ``input_wait`` is the share of time in which the loop waited for a
     batch); overflow and skipped steps are said aloud, and a growing step gets more room. Diverged is raised when no
-    gradient is finite any more; the state, to which none of those was applied, is saved first. Stopped is raised between
-    two steps when the process is asked to end (stopping.listening), after saving.
+    gradient is finite any more; the state, to which none of those was applied, is saved first. Stopped is raised
+    between two steps when the process is asked to end (stopping.listening), after saving.
     """
     started = time.monotonic()
     compiled = _compile(step, devices)

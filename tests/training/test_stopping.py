@@ -22,19 +22,16 @@ OPTIMISER = adam(0.1, 20)
 
 def step(state, target):
     noise = 0.01 * jax.random.normal(state.step_key(), (3,))
-    return descend(state, OPTIMISER, lambda p: (((p["x"] - target + noise) ** 2).sum(), {}))
+    return descend(state, OPTIMISER, lambda p, to: (((p["x"] - to + noise) ** 2).sum(), {}), target)
 
 
 def fresh():
     return create({"x": jnp.zeros(3)}, OPTIMISER, seed=3)
 
 
-def targets(start=0, at=None, then=None):
-    """Batches from step ``start``; with that of step ``at`` comes what ``then()`` does."""
+def targets(start=0):
     n = start
     while True:
-        if n == at:
-            then()
         yield jnp.full(3, 1.0 + n % 2)
         n += 1
 
@@ -44,9 +41,22 @@ def send(number):
     time.sleep(0.01)  # Python hears it between two of its instructions
 
 
-def trained(folder, state, batches, steps=10):
-    with Log(folder) as log, Checkpoints(folder / "ck") as checkpoints:
-        return run("toy", state, steps, step, batches, log=log, every=Every(2, 0, 0), checkpoints=checkpoints)
+class Recording(Log):
+    """With the record of step ``at`` comes what ``then()`` does, in the loop's own thread."""
+
+    def __init__(self, folder, at, then):
+        super().__init__(folder)
+        self.at, self.then = at, then
+
+    def scalars(self, stage, step, values):
+        super().scalars(stage, step, values)
+        if step == self.at:
+            self.then()
+
+
+def trained(folder, state, batches, *, steps=10, at=None, then=None):
+    with Recording(folder, at, then) as log, Checkpoints(folder / "ck") as checkpoints:
+        return run("toy", state, steps, step, batches, log=log, every=Every(1, 0, 0), checkpoints=checkpoints)
 
 
 @pytest.mark.parametrize("number", stopping.SIGNALS)
@@ -56,7 +66,7 @@ def test_a_loop_ends_its_step_saves_and_goes_on_as_if_nothing_had_been(tmp_path,
         stopping.listening(),
         pytest.raises(Stopped, match="toy: stopped after step 5 of 10, and saved") as stopped,
     ):
-        trained(tmp_path, fresh(), targets(at=4, then=lambda: send(number)))
+        trained(tmp_path, fresh(), targets(), at=5, then=lambda: send(number))
     assert stopped.value.number == number
     with Checkpoints(tmp_path / "ck") as checkpoints:
         state, _ = checkpoints.restore(fresh())
@@ -68,7 +78,7 @@ def test_a_loop_ends_its_step_saves_and_goes_on_as_if_nothing_had_been(tmp_path,
 def test_a_signal_in_the_last_step_is_heard_too(tmp_path):
     """Else the next stage would begin."""
     with stopping.listening(), pytest.raises(Stopped, match="after step 10 of 10"):
-        trained(tmp_path, fresh(), targets(at=9, then=lambda: send(signal.SIGTERM)))
+        trained(tmp_path, fresh(), targets(), at=10, then=lambda: send(signal.SIGTERM))
 
 
 def test_between_stages_the_next_one_does_not_begin(tmp_path):
@@ -91,7 +101,7 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path):
         send(signal.SIGINT)
 
     with stopping.listening(), pytest.raises(KeyboardInterrupt):
-        trained(tmp_path, fresh(), targets(at=4, then=twice))
+        trained(tmp_path, fresh(), targets(), at=4, then=twice)
 
 
 def test_outside_of_loops_nothing_waits():
@@ -107,7 +117,7 @@ def test_a_loop_in_another_thread_is_asked_as_well(tmp_path):
 
     def work():
         try:
-            trained(tmp_path, fresh(), targets(at=3, then=begun.set), steps=100_000)
+            trained(tmp_path, fresh(), targets(), steps=100_000, at=3, then=begun.set)
         except Stopped as stopped:
             ended.append(str(stopped))
 

@@ -16,10 +16,10 @@ def step(state, target):
     """Towards a target, with noise from the step's own key."""
     noise = jax.random.normal(state.step_key(), (2000,))
 
-    def loss(params):
+    def loss(params, target):
         return ((jnp.tanh(params["a"] @ noise[:200]) - target) ** 2).mean() + (params["b"] * noise).mean() ** 2, {}
 
-    return descend(state, OPTIMISER, loss)
+    return descend(state, OPTIMISER, loss, target)
 
 
 def batches(first):
