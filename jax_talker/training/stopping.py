@@ -2,6 +2,9 @@
 
 A program listens (``listening``, ``may_be_stopped``), a loop is patient (``patient``) and asks (``asked``). Signals
 belong to the process, so what is asked for is kept here, once. They arrive in the main thread; a loop may run in any.
+
+Processes that train together (jax.distributed) have to end after the same step, or one would wait for the others for
+ever: there JAX's preemption service hears SIGTERM, and tells all of them which step that is.
 """
 
 import contextlib
@@ -11,6 +14,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
+
+import jax
+from jax.experimental import multihost_utils
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -29,6 +35,7 @@ class _Asked:
     def __init__(self) -> None:
         self.number: int | None = None  # of the first signal
         self.patient = 0  # loops that ask between their steps
+        self.times = 0  # that a loop has asked together with other processes
 
     def hear(self, number: int, _: FrameType | None) -> None:
         """The handler: the first signal waits for a patient loop, whatever else it meets ends at once."""
@@ -45,8 +52,14 @@ _asked = _Asked()
 
 
 def asked() -> int | None:
-    """The number of the signal that asked this process to end; None: go on."""
-    return _asked.number
+    """The number of the signal that asked this process to end; None: go on.
+
+    Processes that train together all ask between the same steps, and all get the same answer.
+    """
+    if not jax.distributed.is_initialized():
+        return _asked.number
+    _asked.times += 1  # over all stages: the service wants numbers that only grow
+    return signal.SIGTERM if multihost_utils.reached_preemption_sync_point(_asked.times) else None
 
 
 @contextlib.contextmanager
@@ -54,9 +67,10 @@ def listening() -> Iterator[None]:
     """SIGTERM, and Ctrl-C once, let a loop end its step and save; outside of loops SIGTERM raises Stopped at once and
     Ctrl-C KeyboardInterrupt, as a second signal does everywhere.
 
-    In another thread than the main one nothing is changed: Python's handlers can be set there alone.
+    In another thread than the main one nothing is changed: Python's handlers can be set there alone. Nor is it in
+    one of several processes, where signals are JAX's.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or jax.distributed.is_initialized():
         yield
         return
     _asked.number = None

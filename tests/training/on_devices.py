@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 from dataclasses import replace
+from itertools import count as counted
 from itertools import islice
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from jax_talker.training.objective import ImageLoss  # noqa: E402
 from jax_talker.training.shares import batch_of, keys_of, normal  # noqa: E402
 from jax_talker.training.sound_variation import Variation  # noqa: E402
 from jax_talker.training.state import adam, create, descend, direction  # noqa: E402
+from jax_talker.training.stopping import Stopped, listening  # noqa: E402
 
 STEPS, FRAMES, CROSS = 20, 32, 8
 ROOMS = Variation((100.0, 400.0, 1000.0, 2500.0, 6000.0), level=3.0, room=0.5)
@@ -112,7 +114,7 @@ def toy_stage(devices):
     order = devices.deal(FRAMES, together=2, apart=CROSS)
 
     def batches():
-        for number in range(STEPS):
+        for number in counted():
             rng = np.random.default_rng((9, number))
             x, seen = rng.standard_normal((FRAMES, 3)).astype(np.float32), rng.integers(256, size=FRAMES)
             rows = {"x": x, "y": x.sum(1), "seen": seen.astype(np.uint8)}
@@ -129,13 +131,21 @@ STAGES = {
 }
 
 
-def trained(mode="auto", accumulate=1, count=None, stage="head", look=False, folder=None):
+def trained(mode="auto", accumulate=1, count=None, stage="head", look=False, folder=None, until_stopped=False):
     """Losses of every step and numbers that stand for what was learnt; ``look``: the program's collectives instead.
 
-    With a ``folder``, which processes share, the run is broken off half-way and gone on with from its checkpoint.
+    With a ``folder``, which processes share, the run is broken off half-way and gone on with from its checkpoint; or it
+    goes on ``until_stopped`` by a signal, and what it said then is returned.
     """
     devices = choose(mode, count, accumulate)
     state, step, batches = STAGES[stage](devices)
+    if until_stopped:
+        with Log(folder) as log, Checkpoints(Path(folder) / "checkpoints") as checkpoints, listening():
+            begun, how = devices.spread(state), {"log": log, "checkpoints": checkpoints, "devices": devices}
+            try:
+                run(stage, begun, 10**6, step, batches, **how)
+            except Stopped as stopped:
+                return str(stopped)
     if look:
         given = devices.spread(state), devices.put(next(batches))
         return {"collectives": collectives(devices.compile(step).lower(*given).compile().as_text())}

@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -126,12 +129,10 @@ def free_port():
         return some.getsockname()[1]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", ["toy", "head"])
-def test_two_processes_of_four_devices_learn_the_same_and_go_on_from_a_checkpoint(tmp_path, stage):
-    """Each makes its half of every batch; both write the checkpoint, one writes the log."""
-    address, asked = f"localhost:{free_port()}", {"mode": "jit", "stage": stage, "folder": str(tmp_path / "run")}
-    running = [
+def two_processes(tmp_path, **asked):
+    """Two that train together, as those of two hosts do, each with four devices."""
+    address = f"localhost:{free_port()}"
+    return [
         subprocess.Popen(
             [sys.executable, PROGRAM, tmp_path / f"{k}.json", json.dumps({"two": asked}), address, "2", str(k)],
             env=simulated(4),
@@ -140,6 +141,13 @@ def test_two_processes_of_four_devices_learn_the_same_and_go_on_from_a_checkpoin
         )
         for k in range(2)
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["toy", "head"])
+def test_two_processes_of_four_devices_learn_the_same_and_go_on_from_a_checkpoint(tmp_path, stage):
+    """Each makes its half of every batch; both write the checkpoint, one writes the log."""
+    running = two_processes(tmp_path, mode="jit", stage=stage, folder=str(tmp_path / "run"))
     said = [process.communicate(timeout=1200)[1] for process in running]
     assert [process.returncode for process in running] == [0, 0], said[0][-2000:] + said[1][-2000:]
     first, second = (json.loads((tmp_path / f"{k}.json").read_text())["two"] for k in range(2))
@@ -151,3 +159,22 @@ def test_two_processes_of_four_devices_learn_the_same_and_go_on_from_a_checkpoin
     assert steps == list(range(1, 21))
     alone = on_eight(tmp_path, one={"mode": "single", "stage": stage})["one"]
     assert_equal(first, alone)
+
+
+@pytest.mark.slow
+def test_one_process_that_is_asked_to_end_ends_all_after_the_same_step(tmp_path):
+    """A scheduler need not tell all hosts, nor in the same step; one that ended alone would leave the other waiting."""
+    running = two_processes(tmp_path, mode="jit", stage="toy", folder=str(tmp_path / "run"), until_stopped=True)
+    records = tmp_path / "run" / "scalars.jsonl"
+    deadline = time.monotonic() + 300
+    while not (records.is_file() and records.read_text().count("\n") >= 2):
+        assert time.monotonic() < deadline
+        assert [process.poll() for process in running] == [None, None]
+        time.sleep(0.1)
+    running[1].send_signal(signal.SIGTERM)
+    said = [process.communicate(timeout=120)[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0], said[0][-2000:] + said[1][-2000:]
+    first, second = (json.loads((tmp_path / f"{k}.json").read_text())["two"] for k in range(2))
+    assert first == second
+    step = re.fullmatch(r"toy: stopped after step (\d+) of 1000000, and saved", first)[1]
+    assert (tmp_path / "run" / "checkpoints" / step).is_dir()
