@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jax_talker.errors import UserError
+from jax_talker.training.profiling import Clock, Profile
 
 if TYPE_CHECKING:
     from jax_talker.training.events import Events
@@ -32,11 +33,12 @@ class Log:
     """Scalars and images of one run: TensorBoard events in ``workdir/log`` and one JSON line per record.
 
     ``scalars.jsonl`` holds {"stage", "step", name: value …}; curves are drawn from it, without TensorBoard.
-    ``skipped.jsonl`` holds {"stage", "step", "frames"} of the steps that were not applied.
+    ``skipped.jsonl`` holds {"stage", "step", "frames"} of the steps that were not applied. ``profile``: where each
+    stage's time goes is said and kept in ``workdir/profile`` (training.profiling).
     """
 
-    def __init__(self, workdir: str | Path):
-        self.workdir = Path(workdir)
+    def __init__(self, workdir: str | Path, *, profile: bool = False):
+        self.workdir, self._profile = Path(workdir), profile
 
     def __enter__(self) -> "Log":
         return self
@@ -89,6 +91,10 @@ class Log:
         """Record a picture [H, W, 3] in [0, 1]."""
         shown = np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
         self._events.image(step, f"{stage}/{name}", shown)
+
+    def clock(self, stage: str) -> Clock:
+        """What measures the steps of a stage."""
+        return Profile(self.workdir / "profile", stage, self.say) if self._profile else Clock()
 
     def bar(self, stage: str, first: int, steps: int) -> Bar:
         """A progress bar from step ``first`` to ``steps``."""
