@@ -43,19 +43,20 @@ def main() -> None:
 def train(config: Any, folder: RunFolder) -> None:
     """What ``config.task`` names."""
     how: dict[str, Any] = {"resume": RESUME.value, "allow_changes": ALLOW_CHANGES.value}
+    shown: dict[str, Any] = {"profile": PROFILE.value, "wandb": config.log.get("wandb")}
     if config.task in PRIORS:
         training = PRIORS[config.task]
         with (
             folder.alone(),
             folder.begun(config.to_dict(), [], [training.STAGE], **how) as warnings,
-            Log(folder.root, profile=PROFILE.value) as log,
+            Log(folder.root, **shown) as log,
         ):
             for line in warnings:
                 log.say(line)
             training.train(config, folder, log, resume=RESUME.value)
         return
     inputs = learning.checked(config)
-    with folder.alone(), Log(folder.root, profile=PROFILE.value) as log:
+    with folder.alone(), Log(folder.root, **shown) as log:
         learning.learn(config, folder, log, inputs, **how)
         log.say(f"trained; next: python -m jax_talker.render --run {folder.root} --audio speech.wav --out out.mp4")
 

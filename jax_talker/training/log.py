@@ -15,6 +15,7 @@ from jax_talker.training.profiling import Clock, Profile
 
 if TYPE_CHECKING:
     from jax_talker.training.events import Events
+    from jax_talker.training.weights_and_biases import Mirror
 
 SCALARS, SKIPPED = "scalars.jsonl", "skipped.jsonl"
 
@@ -34,11 +35,12 @@ class Log:
 
     ``scalars.jsonl`` holds {"stage", "step", name: value …}; curves are drawn from it, without TensorBoard.
     ``skipped.jsonl`` holds {"stage", "step", "frames"} of the steps that were not applied. ``profile``: where each
-    stage's time goes is said and kept in ``workdir/profile`` (training.profiling).
+    stage's time goes is said and kept in ``workdir/profile`` (training.profiling). ``wandb``: a project of Weights &
+    Biases that gets the records as well.
     """
 
-    def __init__(self, workdir: str | Path, *, profile: bool = False):
-        self.workdir, self._profile = Path(workdir), profile
+    def __init__(self, workdir: str | Path, *, profile: bool = False, wandb: str | None = None):
+        self.workdir, self._profile, self._project = Path(workdir), profile, wandb
 
     def __enter__(self) -> "Log":
         return self
@@ -46,6 +48,8 @@ class Log:
     def __exit__(self, *_: object) -> None:
         if "_events" in vars(self):
             self._events.close()
+        if (mirror := vars(self).get("_mirror")) is not None:
+            mirror.close()
 
     @functools.cached_property
     def _events(self) -> "Events":
@@ -53,6 +57,14 @@ class Log:
         from jax_talker.training.events import Events  # seconds that programs need not wait for which log nothing
 
         return Events(self.workdir / "log")
+
+    @functools.cached_property
+    def _mirror(self) -> "Mirror | None":
+        if self._project is None:
+            return None
+        from jax_talker.training.weights_and_biases import Mirror
+
+        return Mirror(self._project, self.workdir)
 
     @functools.cached_property
     def _lines(self) -> Path:
@@ -77,6 +89,8 @@ class Log:
         for name, value in stored.items():
             if value is not None:
                 self._events.scalar(step, f"{stage}/{name}", value)
+        if self._mirror is not None:
+            self._mirror.scalars(stage, step, {name: value for name, value in stored.items() if value is not None})
 
     def skipped(self, stage: str, step: int, frames: list[int]) -> None:
         """Record and say the clip's frames of a step that was not applied; without any, batches are no frames."""
@@ -88,9 +102,14 @@ class Log:
         self.say(f"{stage}: step {step} was not applied; its frames: {', '.join(map(str, frames))}")
 
     def image(self, stage: str, step: int, name: str, pixels: np.ndarray) -> None:
-        """Record a picture [H, W, 3] in [0, 1]."""
+        """Record a picture [H, W, 3] in [0, 1]; successive ones [T, H, W, 3] are a video of 25 frames a second."""
         shown = np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+        if shown.ndim == 4:
+            self._events.video(step, f"{stage}/{name}", shown)
+            return
         self._events.image(step, f"{stage}/{name}", shown)
+        if self._mirror is not None:
+            self._mirror.image(stage, step, name, shown)
 
     def clock(self, stage: str) -> Clock:
         """What measures the steps of a stage."""
