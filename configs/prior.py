@@ -59,4 +59,5 @@ def get_config() -> ConfigDict:
     c.log.images = 1000
     c.log.checkpoint = 1000
     c.log.keep = 2
+    c.log.wandb = placeholder(str)  # a project of Weights & Biases that gets the records as well (extra wandb)
     return c

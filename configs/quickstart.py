@@ -112,4 +112,5 @@ def get_config() -> ConfigDict:
     c.log.images = 250
     c.log.checkpoint = 500
     c.log.keep = 2
+    c.log.wandb = placeholder(str)  # a project of Weights & Biases that gets the records as well (extra wandb)
     return c

@@ -40,7 +40,7 @@ def main() -> None:
         may_be_stopped("the same command with --resume goes on"),
         folder.alone(),
         folder.begun(config.to_dict(), inputs, personalizing.STAGES, **how) as warnings,
-        Log(folder.root) as log,
+        Log(folder.root, wandb=config.log.get("wandb")) as log,
     ):
         for line in [*warnings, f"computing on {describe()}"]:
             log.say(line)

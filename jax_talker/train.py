@@ -25,6 +25,9 @@ from jax_talker.training.stopping import may_be_stopped
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/; --config.x.y=z changes a field.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)
 RESUME = flags.DEFINE_bool("resume", False, "Go on where an interrupted run in --workdir stopped.")
+PROFILE = flags.DEFINE_bool(
+    "profile", False, "Say where the time of each stage's steps goes; keep it in the run's profile/."
+)
 ALLOW_CHANGES = flags.DEFINE_bool(
     "allow_changes", False, "Resume with another configuration than the run was made with."
 )
@@ -51,19 +54,20 @@ def main() -> None:
 def train(config: Any, folder: RunFolder) -> None:
     """What ``config.task`` names."""
     how: dict[str, Any] = {"resume": RESUME.value, "allow_changes": ALLOW_CHANGES.value}
+    shown: dict[str, Any] = {"profile": PROFILE.value, "wandb": config.log.get("wandb")}
     if config.task in PRIORS:
         training = PRIORS[config.task]
         with (
             folder.alone(),
             folder.begun(config.to_dict(), [], [training.STAGE], **how) as warnings,
-            Log(folder.root) as log,
+            Log(folder.root, **shown) as log,
         ):
             for line in warnings:
                 log.say(line)
             training.train(config, folder, log, resume=RESUME.value)
         return
     inputs = learning.checked(config)
-    with folder.alone(), Log(folder.root) as log:
+    with folder.alone(), Log(folder.root, **shown) as log:
         learning.learn(config, folder, log, inputs, **how)
         log.say(f"trained; next: python -m jax_talker.render --run {folder.root} --audio speech.wav --out out.mp4")
 

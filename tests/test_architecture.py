@@ -95,6 +95,7 @@ ONE_IMPORTER = {
     "viser": ("jax_talker/app/viewing/page.py",),
     "gradio": ("jax_talker/app/studio/page.py",),
     "ray": ("jax_talker/app/sweeping/with_ray.py",),
+    "wandb": ("jax_talker/training/weights_and_biases.py",),
     "optuna": (),  # Ray's own searcher uses it
     "jax.experimental.pallas.triton": ("kernels/pallas_triton.py",),
     "numba": ("kernels/", "jax_talker/procedural"),

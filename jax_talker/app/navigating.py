@@ -16,6 +16,7 @@ from jax_talker.app.head_trainer import HeadTrainer, Stage
 from jax_talker.app.person import Person, load_person
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.app.speaking import Speaker
+from jax_talker.app.talking import batches_of
 from jax_talker.data.batches.motion_features import MotionSpace
 from jax_talker.errors import UserError
 from jax_talker.training.cameras import move_labels
@@ -26,9 +27,11 @@ from jax_talker.training.loop import run
 from jax_talker.training.shares import batch_of
 from jax_talker.training.state import TrainState, cosine, create, direction
 from jax_talker.training.talking_head import Fixed, Params
+from jax_talker.types import FrameBatch
 
 STAGE, HEARING = "navigate", "hear"
 STAGES = [HEARING, STAGE]
+SPEAKING = 24  # frames of the video in the log
 
 
 def train(
@@ -127,18 +130,24 @@ def _hear(trainer: HeadTrainer, talker: Any, resume: bool) -> Any:
 
 
 def _sampler(trainer: HeadTrainer, fixed: Fixed, motion: MotionSpace):
-    """Pictures of held-out frames beside what the head makes of their sound."""
+    """Pictures of held-out frames beside what the head makes of their sound: some, and a video of the first ones."""
     test = trainer.split.test
     shown = test[np.linspace(0, len(test) - 1, Speaker.batch).astype(int)]
     batch = trainer.frames.frames(shown)
 
-    def sample(state: TrainState) -> dict[str, np.ndarray]:
+    def made(state: TrainState, batch: FrameBatch) -> np.ndarray:
         params: Params = state.params
         speaker = Speaker(trainer.drawing_head, fixed, params, motion)
         coefficients = speaker.heard(batch.audio, batch.blink)
         label = move_labels(batch.label, params["camera"])
-        made = speaker.pictures(coefficients, label, label, batch.image.shape[1])
-        rows = [np.concatenate(list(np.asarray(images)), 1) for images in (batch.image, made)]
-        return {"truth_and_model": np.concatenate(rows, 0)}
+        return np.asarray(speaker.pictures(coefficients, label, label, batch.image.shape[1]))
+
+    def sample(state: TrainState) -> dict[str, np.ndarray]:
+        rows = [np.concatenate(list(images), 1) for images in (np.asarray(batch.image), made(state, batch))]
+        video = []
+        for part, count in batches_of(test[:SPEAKING], Speaker.batch):
+            frames = trainer.frames.frames(part)
+            video.append(np.concatenate([np.asarray(frames.image), made(state, frames)], 2)[:count])
+        return {"truth_and_model": np.concatenate(rows, 0), "speaking": np.concatenate(video)}
 
     return sample

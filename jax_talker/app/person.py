@@ -18,6 +18,7 @@ from jax_talker.errors import UserError
 from jax_talker.models.deformation import Poses
 from jax_talker.models.detail import Layout
 from jax_talker.priors.base import Prior, Variables, draw
+from jax_talker.priors.store import write_arrays
 from jax_talker.training.talking_head import Fixed, Params
 from jax_talker.types import Latent
 
@@ -50,8 +51,11 @@ class Person:
         flat = flatten_dict({"params": self.params, **parts, "gain": np.float32(self.gain)}, sep="/")
         arrays = {name: np.array(array, order="C") for name, array in flat.items()}
         beside = folder.parent / f".{FILE}.partial"  # a folder of a prior holds nothing but its files
-        safetensors.numpy.save_file(arrays, beside, metadata={"format": FORMAT})
-        beside.replace(folder / FILE)
+        try:
+            write_arrays(beside, arrays, {"format": FORMAT})
+            beside.replace(folder / FILE)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def load_person(folder: Path) -> Person:

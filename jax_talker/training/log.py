@@ -12,9 +12,11 @@ from tqdm import tqdm
 
 from jax_talker.errors import UserError
 from jax_talker.training import processes
+from jax_talker.training.profiling import Clock, Profile
 
 if TYPE_CHECKING:
     from jax_talker.training.events import Events
+    from jax_talker.training.weights_and_biases import Mirror
 
 SCALARS, SKIPPED = "scalars.jsonl", "skipped.jsonl"
 
@@ -34,11 +36,13 @@ class Log:
     processes that train together one writes and speaks (training.processes).
 
     ``scalars.jsonl`` holds {"stage", "step", name: value …}; curves are drawn from it, without TensorBoard.
-    ``skipped.jsonl`` holds {"stage", "step", "frames"} of the steps that were not applied.
+    ``skipped.jsonl`` holds {"stage", "step", "frames"} of the steps that were not applied. ``profile``: where each
+    stage's time goes is said and kept in ``workdir/profile`` (training.profiling). ``wandb``: a project of Weights &
+    Biases that gets the records as well.
     """
 
-    def __init__(self, workdir: str | Path):
-        self.workdir = Path(workdir)
+    def __init__(self, workdir: str | Path, *, profile: bool = False, wandb: str | None = None):
+        self.workdir, self._profile, self._project = Path(workdir), profile, wandb
 
     def __enter__(self) -> "Log":
         return self
@@ -46,6 +50,8 @@ class Log:
     def __exit__(self, *_: object) -> None:
         if "_events" in vars(self):
             self._events.close()
+        if (mirror := vars(self).get("_mirror")) is not None:
+            mirror.close()
 
     @functools.cached_property
     def _events(self) -> "Events":
@@ -53,6 +59,14 @@ class Log:
         from jax_talker.training.events import Events  # seconds that programs need not wait for which log nothing
 
         return Events(self.workdir / "log")
+
+    @functools.cached_property
+    def _mirror(self) -> "Mirror | None":
+        if self._project is None:
+            return None
+        from jax_talker.training.weights_and_biases import Mirror
+
+        return Mirror(self._project, self.workdir)
 
     @functools.cached_property
     def _lines(self) -> Path:
@@ -80,6 +94,8 @@ class Log:
         for name, value in stored.items():
             if value is not None:
                 self._events.scalar(step, f"{stage}/{name}", value)
+        if self._mirror is not None:
+            self._mirror.scalars(stage, step, {name: value for name, value in stored.items() if value is not None})
 
     def skipped(self, stage: str, step: int, frames: list[int]) -> None:
         """Record and say the clip's frames of a step that was not applied; without any, batches are no frames."""
@@ -91,11 +107,20 @@ class Log:
         self.say(f"{stage}: step {step} was not applied; its frames: {', '.join(map(str, frames))}")
 
     def image(self, stage: str, step: int, name: str, pixels: np.ndarray) -> None:
-        """Record a picture [H, W, 3] in [0, 1]."""
+        """Record a picture [H, W, 3] in [0, 1]; successive ones [T, H, W, 3] are a video of 25 frames a second."""
         if not processes.writes():
             return
         shown = np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+        if shown.ndim == 4:
+            self._events.video(step, f"{stage}/{name}", shown)
+            return
         self._events.image(step, f"{stage}/{name}", shown)
+        if self._mirror is not None:
+            self._mirror.image(stage, step, name, shown)
+
+    def clock(self, stage: str) -> Clock:
+        """What measures the steps of a stage."""
+        return Profile(self.workdir / "profile", stage, self.say) if self._profile else Clock()
 
     def bar(self, stage: str, first: int, steps: int) -> Bar:
         """A progress bar from step ``first`` to ``steps``."""

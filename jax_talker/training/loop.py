@@ -16,6 +16,7 @@ from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.devices import ALONE, Devices
 from jax_talker.training.growing import GrowingStep
 from jax_talker.training.log import Log
+from jax_talker.training.profiling import DATA, LOGGING, SAVING, STEP
 from jax_talker.training.skipped import frames_of, skipped_steps
 from jax_talker.training.state import TrainState
 from jax_talker.training.stopping import Stopped
@@ -69,12 +70,17 @@ def run(
     shown: list[list[jax.Array]] = []  # frames of the waiting steps' batches
     unmeasured: set[str] = set()
     in_a_row = 0
+    clock = log.clock(stage)
     with stopping.patient(), Ahead(batches, devices.put) as ahead, log.bar(stage, first, steps) as bar:
         for number in range(first + 1, steps + 1):
             _end_if_asked(stage, state, steps, checkpoints, config)
+            clock.begin()
             batch = next(ahead)
+            clock.tick(DATA)
+            clock.look_at(compiled, state, batch)
             with jax.transfer_guard_host_to_device("disallow"):  # all that a step needs is on its devices by now
                 state, measured = compiled(state, batch)
+            clock.tick(STEP, measured)
             if number == first + 1:
                 log.say(f"{stage}: first step after {time.monotonic() - started:.1f} s")
             waiting.append(measured)
@@ -105,9 +111,12 @@ def run(
             if sample is not None and (last or _due(number, every.images)):
                 for name, pixels in sample(devices.gathered(state)).items():
                     log.image(stage, number, name, pixels)
+            clock.tick(LOGGING)
             if checkpoints is not None and (last or _due(number, every.checkpoint)):
                 checkpoints.save(state, dict(config or {}))
             bar.update()
+            clock.tick(SAVING)
+        clock.end()
         _end_if_asked(stage, state, steps, checkpoints, config)
     return devices.gathered(state)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -26,6 +27,7 @@ class ImageLoss:
         if self.lpips and self.network is None:
             raise ValueError("an LPIPS weight needs the LPIPS network; give its weights or set the weight to 0")
 
+    @jax.named_scope("loss")
     def __call__(
         self,
         pred: Float[Array, "B H W 3"],

@@ -53,17 +53,17 @@ def descend(
     """
     (value, measured), gradients = shares.slope(loss, state.params, batch)
     norm = optax.tree.norm(gradients)
-    updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)
-    if rates is not None:
-        each = rates if isinstance(rates, dict) else dict.fromkeys(state.params, rates)
-        scaled: Any = updates
-        updates = {name: jax.tree.map(lambda x, n=name: each[n] * x, update) for name, update in scaled.items()}
-    params = optax.apply_updates(state.params, updates)
     finite = jnp.isfinite(norm)
     keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)  # noqa: E731
-    state = replace(
-        state, step=state.step + 1, params=keep(params, state.params), opt_state=keep(opt_state, state.opt_state)
-    )
+    with jax.named_scope("optimiser"):
+        updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)
+        if rates is not None:
+            each = rates if isinstance(rates, dict) else dict.fromkeys(state.params, rates)
+            scaled: Any = updates
+            updates = {name: jax.tree.map(lambda x, n=name: each[n] * x, update) for name, update in scaled.items()}
+        params = keep(optax.apply_updates(state.params, updates), state.params)
+        opt_state = keep(opt_state, state.opt_state)
+    state = replace(state, step=state.step + 1, params=params, opt_state=opt_state)
     return state, measured | {"loss": value, "grad_norm": norm, "skipped": 1.0 - finite}
 
 

@@ -92,7 +92,8 @@ class TalkingHead:
 
     def drawn(self, params: Params, fixed: Fixed, coefficients: Coefficients) -> Gaussians:
         """The generator's Gaussians [B, N], before anything of the person's own is added."""
-        return self.prior.gaussians(self.variables(params, fixed), self.latent(params, coefficients))
+        with jax.named_scope("prior"):
+            return self.prior.gaussians(self.variables(params, fixed), self.latent(params, coefficients))
 
     def gaussians(
         self,
@@ -118,7 +119,8 @@ class TalkingHead:
             gain = self.talker.gain
             pose = pose_of(held, fixed.poses)
             motion = Motion(coefficients.expression / gain, coefficients.lips / gain, pose)
-            moved: Any = self.deformation.apply({"params": params["deformation"]}, gaussians, motion, fixed.layout)
+            with jax.named_scope("deformation"):
+                moved: Any = self.deformation.apply({"params": params["deformation"]}, gaussians, motion, fixed.layout)
             gaussians = moved
         return gaussians
 
@@ -142,4 +144,5 @@ class TalkingHead:
         """
         gaussians = self.gaussians(params, fixed, coefficients, held, drawn=drawn, twice=twice)
         camera = self.prior.camera(label, size)
-        return render(gaussians, camera, size=size, background=self.prior.background, rasteriser=self.rasteriser)
+        with jax.named_scope("raster"):
+            return render(gaussians, camera, size=size, background=self.prior.background, rasteriser=self.rasteriser)

@@ -1,0 +1,59 @@
+"""Where a run's records go besides its own lines: TensorBoard's videos, and Weights & Biases."""
+
+import io
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboardX.proto import event_pb2
+
+from jax_talker.errors import UserError
+from jax_talker.training.log import Log
+
+
+def events(folder):
+    """What a file of TensorBoard's events holds: length (8 bytes), sum (4), record, sum (4), …."""
+    (path,) = folder.glob("events*")
+    content, found = path.read_bytes(), []
+    while content:
+        size = int.from_bytes(content[:8], "little")
+        found.append(event_pb2.Event.FromString(content[12 : 12 + size]))
+        content = content[16 + size :]
+    return found
+
+
+def test_successive_pictures_are_a_video(tmp_path):
+    frames = np.stack([np.full((6, 8, 3), shade) for shade in (0.0, 0.5, 1.0)])
+    with Log(tmp_path) as log:
+        log.image("navigate", 7, "speaking", frames)
+    (event,) = [event for event in events(tmp_path / "log") if event.summary.value]
+    (value,) = event.summary.value
+    assert (event.step, value.tag, value.image.height, value.image.width) == (7, "navigate/speaking", 6, 8)
+    video = Image.open(io.BytesIO(value.image.encoded_image_string))
+    assert video.n_frames == 3
+    assert video.info["duration"] == 40
+    for number, shade in enumerate((0, 128, 255)):
+        video.seek(number)
+        assert abs(int(np.asarray(video.convert("RGB"))[3, 4, 0]) - shade) <= 1
+
+
+@pytest.mark.slow  # it starts a process of its own
+def test_weights_and_biases_gets_the_records_as_well(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    with Log(tmp_path, wandb="heads") as log:
+        log.scalars("tune", 20, {"loss": 0.5, "psnr": np.nan})
+        log.scalars("navigate", 10, {"loss": 0.25})  # a later stage's steps begin anew
+        log.image("navigate", 10, "truth", np.zeros((4, 4, 3)))
+    (kept,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    content = kept.read_bytes()
+    assert all(name in content for name in (b"tune/loss", b"navigate/loss", b"navigate/step", b"navigate/truth"))
+    assert b"tune/psnr" not in content, "what could not be measured is left out"
+
+
+def test_it_is_named_where_it_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with Log(tmp_path, wandb="heads") as log, pytest.raises(UserError, match=r"pip install 'jax-talker\[wandb\]'"):
+        log.scalars("tune", 20, {"loss": 0.5})
