@@ -1,9 +1,9 @@
-"""``python -m benchmarks splats|priors|convolutions|features|hearing …``: see the modules of these names."""
+"""``python -m benchmarks splats|priors|convolutions|features|hearing|scaling …``: see the modules of these names."""
 
 import importlib
 import sys
 
-KINDS = ("splats", "priors", "convolutions", "features", "hearing")
+KINDS = ("splats", "priors", "convolutions", "features", "hearing", "scaling")
 
 
 def main(argv: list[str]) -> int:

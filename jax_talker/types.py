@@ -38,12 +38,12 @@ class Gaussians:
     ``sh`` holds real spherical-harmonics coefficients in the order of 3DGS; the colour is max(0, SH(direction) + 0.5).
     """
 
-    mean: Float[Array, "*b N 3"]
-    quat: Float[Array, "*b N 4"]  # wxyz; need not be normalised
-    scale: Float[Array, "*b N 3"]  # standard deviations along the Gaussian's own axes, > 0
-    opacity: Float[Array, "*b N"]  # about [0, 1]; priors may overshoot by 0.001
-    rgb: Float[Array, "*b N 3"] | None = None
-    sh: Float[Array, "*b N K 3"] | None = None
+    mean: Float[Given, "*b N 3"]
+    quat: Float[Given, "*b N 4"]  # wxyz; need not be normalised
+    scale: Float[Given, "*b N 3"]  # standard deviations along the Gaussian's own axes, > 0
+    opacity: Float[Given, "*b N"]  # about [0, 1]; priors may overshoot by 0.001
+    rgb: Float[Given, "*b N 3"] | None = None
+    sh: Float[Given, "*b N K 3"] | None = None
 
 
 @struct.dataclass

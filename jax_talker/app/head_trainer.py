@@ -142,7 +142,7 @@ class HeadTrainer:
         weights = self._weights if stage.hear else self._seen_weights
         rows = self.devices.deal(batch, together=2, apart=self._cross(stage))
         drawn = self.frames.pairs(self.split.train, batch, stage.cross, self.config.seed, first, weights, rows)
-        hear, crossed, focus = (np.float32(x) for x in (stage.hear, stage.cross > 0, stage.focus))
+        hear, crossed, focus = (_number(x) for x in (stage.hear, stage.cross > 0, stage.focus))
         draw = DrawnFrames(self.head, state.params, fixed) if stage.draws_once else lambda _: None
         fixed = self.devices.spread(fixed)
         return (
@@ -150,9 +150,14 @@ class HeadTrainer:
             for number, (i, j) in enumerate(drawn, first)
         )
 
-    def _rates(self, stage: Stage, number: int, names: Iterable[str]) -> dict[str, np.float32]:
+    def _rates(self, stage: Stage, number: int, names: Iterable[str]) -> dict[str, Any]:
         share = cosine(number, stage.steps)
-        return {name: np.float32(share * stage.rates.get(name, 0.0)) for name in names}
+        return {name: _number(share * stage.rates.get(name, 0.0)) for name in names}
+
+
+def _number(value: float) -> Any:
+    """As an array of the host, which a step is sent; what it computes with is a device's."""
+    return np.asarray(value, np.float32)
 
 
 def typical_walk(prior: Prior, spread: float) -> float:

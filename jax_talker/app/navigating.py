@@ -110,7 +110,7 @@ def _hear(trainer: HeadTrainer, talker: Any, resume: bool) -> Any:
         for number in range(first, steps):
             rng = np.random.default_rng((config.seed, number))
             some = trainer.frames.heard_only(rng.choice(trainer.split.train, size=batch)[rows])
-            yield batch_of(some, np.float32(rate * cosine(number, steps)), rows)
+            yield batch_of(some, np.asarray(rate * cosine(number, steps), np.float32), rows)
 
     with Checkpoints(trainer.folder.checkpoints(HEARING), keep=1) as checkpoints:
         state = checkpoints.resumed(devices.spread(create(talker, optimiser, config.seed)), resume)

@@ -75,11 +75,11 @@ class Devices:
         if self.mesh is None:
             return jax.jit(computed, donate_argnums=0)
         if self.mapped:
-            axes = (None, Batch(0, 0, None))  # pyright: ignore[reportArgumentType]: a prefix of a batch, of axes
+            axes = (None, Batch(0, 0, None))
             return jax.pmap(
                 computed, AXIS, in_axes=axes, out_axes=None, donate_argnums=0, devices=list(self.mesh.devices.flat)
             )
-        specs = (WHOLE, Batch(SPLIT, SPLIT, WHOLE))  # pyright: ignore[reportArgumentType]
+        specs = (WHOLE, Batch(SPLIT, SPLIT, WHOLE))
         return jax.jit(
             jax.shard_map(computed, mesh=self.mesh, in_specs=specs, out_specs=(WHOLE, WHOLE)), donate_argnums=0
         )

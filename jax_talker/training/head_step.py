@@ -28,7 +28,7 @@ from jax_talker.training.shares import WHOLE, Batch, Shares, keys_of, normal
 from jax_talker.training.sound_variation import AS_IT_IS, Variation, room, varied
 from jax_talker.training.state import TrainState, descend
 from jax_talker.training.talking_head import Params, TalkingHead
-from jax_talker.types import FrameBatch, Gaussians, Latent
+from jax_talker.types import FrameBatch, Gaussians, Given, Latent
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ NEAR = 0.05  # typical walks; coefficients nearer than this are taken for equal
 class Control:
     """What makes a stage of the step. Traced, so that it compiles once."""
 
-    rates: dict[str, Array]  # learning rate of each entry of Params; 0 stands still
-    hear: Float[Array, ""]  # 0: motion as landmarks show it leads; 1: sound does
-    crossed: Float[Array, ""]  # 0: all couples are shown whole, and what only crossing needs is drawn for nothing
-    focus: Float[Array, ""]  # 0: all pixels weigh alike; 1: those of the face more (HeadWeights.lower, upper)
+    rates: dict[str, Given]  # learning rate of each entry of Params; 0 stands still
+    hear: Float[Given, ""]  # 0: motion as landmarks show it leads; 1: sound does
+    crossed: Float[Given, ""]  # 0: all couples are shown whole, and what only crossing needs is drawn for nothing
+    focus: Float[Given, ""]  # 0: all pixels weigh alike; 1: those of the face more (HeadWeights.lower, upper)
 
 
 def make_head_step(
@@ -89,7 +89,7 @@ def make_head_step(
         sound_key, quiet_key, place_key = jax.random.split(state.step_key(), 3)
         centre = head.prior.mean_latent(fixed.variables)
 
-        def objective(params: Params, batch: Batch) -> tuple[Array, dict[str, Array]]:
+        def objective(params: Params, batch: Batch) -> tuple[Array, dict[str, Any]]:
             i, j, drawn = batch.rows
             if drawn is not None and cross:
                 raise ValueError("Gaussians that are drawn already show frames as they are; none can be crossed")

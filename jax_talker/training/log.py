@@ -120,7 +120,7 @@ class Log:
 
     def clock(self, stage: str) -> Clock:
         """What measures the steps of a stage."""
-        return Profile(self.workdir / "profile", stage, self.say) if self._profile else Clock()
+        return Profile(self.workdir / "profile", stage, self.say) if self._profile and processes.writes() else Clock()
 
     def bar(self, stage: str, first: int, steps: int) -> Bar:
         """A progress bar from step ``first`` to ``steps``."""

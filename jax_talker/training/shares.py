@@ -21,7 +21,7 @@ from jax_talker.types import Given
 
 AXIS = "data"  # along which devices share a batch
 Tree = TypeVar("Tree")
-Loss = Callable[[Any, Any], tuple[Array, dict[str, Array]]]
+Loss = Callable[[Any, Any], tuple[Array, dict[str, Any]]]
 """(params, batch) → the loss and what else is measured: float32 means over the batch's rows, all of them."""
 
 
@@ -30,7 +30,7 @@ class Batch:
     """What a step is given. Bytes (uint8) are shares of 255, and floats before a step sees them (``in_floats``)."""
 
     rows: Any  # leaves [B, …]: divided
-    slot: Int[Given, "*b"]  # each row's place in the undivided batch
+    slot: Any  # [B] int32: each row's place in the undivided batch
     common: Any = None  # seen whole by every device
 
 
@@ -72,7 +72,7 @@ class Shares:
     axis: str | None = None
     parts: int = 1  # worked on in turn, on each device: gradient accumulation
 
-    def slope(self, loss: Loss, params: Any, batch: Any) -> tuple[tuple[Array, dict[str, Array]], Any]:
+    def slope(self, loss: Loss, params: Any, batch: Any) -> tuple[tuple[Array, dict[str, Any]], Any]:
         """((loss, measured), gradients) of the whole batch, as ``jax.value_and_grad`` gives them of a share."""
         params = self._own(params)
         slope = jax.value_and_grad(loss, has_aux=True)

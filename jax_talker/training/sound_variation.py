@@ -61,7 +61,7 @@ def varied(audio: Float[Array, "B A S F"], keys: Key[Array, "B"], how: Variation
     return jnp.where((audio != 0).any(-1, keepdims=True), x, 0)
 
 
-def room(keys: Key[Array, "B"], shape: tuple[int, int, int], how: Variation) -> Float[Array, "B A S F"]:
+def room(keys: Key[Array, "B"], shape: tuple[int, ...], how: Variation) -> Float[Array, "B A S F"]:
     """Nothing but a room's noise, between white and brown, steady but for its flicker; ``shape`` is (A, S, F)."""
     frames, size, bands = shape
     stride = size // 8  # steps between successive frames (audio.windows)

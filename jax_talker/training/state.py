@@ -43,7 +43,7 @@ def descend(
     batch: Any,
     rates: Any = None,
     shares: Shares = WHOLE,
-) -> tuple[TrainState, dict[str, Array]]:
+) -> tuple[TrainState, dict[str, Any]]:
     """One optimiser step on ``loss(params, batch) → (value, measured)``, a non-finite gradient is reported and not
     applied. On several devices, or in several parts, the gradient and what is measured are the whole batch's.
 

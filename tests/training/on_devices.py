@@ -20,6 +20,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from training import tiny  # noqa: E402
 
+from jax_talker.rendering import FASTEST, Rasteriser  # noqa: E402
 from jax_talker.training import head_step, prior_step, processes  # noqa: E402
 from jax_talker.training.checkpoint import Checkpoints  # noqa: E402
 from jax_talker.training.devices import choose  # noqa: E402
@@ -49,10 +50,10 @@ def bytes_of(frames):
     return replace(host, **pixels, valid=valid)
 
 
-def head_stage(devices, *, drawn):
+def head_stage(devices, *, drawn, rasteriser=FASTEST):
     """(state, step, batches) of navigating; with ``drawn``, of a stage in front of which the generator stands still."""
     prior, variables = tiny.prior()
-    head, fixed = tiny.head(prior), tiny.fixed(prior, variables)
+    head, fixed = replace(tiny.head(prior), rasteriser=rasteriser), tiny.fixed(prior, variables)
     reach, cross = head.talker.reach, 0 if drawn else CROSS
     params = head.init(jax.random.key(1), prior.mean_latent(variables), fixed.layout, tiny.frames([4, 5], reach))
     state = create(params, direction(), 0)
@@ -131,6 +132,18 @@ STAGES = {
 }
 
 
+def lowered(platform, implementation):
+    """Names of the calls in a head's step over all devices, as a program for a platform that need not be here."""
+    devices = choose("jit")
+    state, step, batches = head_stage(devices, drawn=False, rasteriser=Rasteriser(implementation, 4096))
+    # JAX does not promise to load these in years to come, and says so unless told that we know.
+    known = ("__gpu$xla.gpu.triton", "CustomSPMDPartitioning")
+    checks = [jax.export.DisabledSafetyCheck.custom_call(name) for name in known]
+    given = devices.spread(state), devices.put(next(batches))
+    program = jax.export.export(devices.compile(step), platforms=[platform], disabled_checks=checks)(*given)
+    return {"platforms": program.platforms, "calls": [name for name in known if name in program.mlir_module()]}
+
+
 def trained(mode="auto", accumulate=1, count=None, stage="head", look=False, folder=None, until_stopped=False):
     """Losses of every step and numbers that stand for what was learnt; ``look``: the program's collectives instead.
 
@@ -175,8 +188,10 @@ def collectives(text):
     return [[name, line.split("=", 1)[1].split(name)[0].strip()] for name, line in found]
 
 
+DOES = {"train": trained, "lower": lowered}
+
 if __name__ == "__main__":
     out, asked = Path(sys.argv[1]), json.loads(sys.argv[2])
     if len(sys.argv) > 3:
         processes.join(sys.argv[3], *map(int, sys.argv[4:]))
-    out.write_text(json.dumps({name: trained(**how) for name, how in asked.items()}))
+    out.write_text(json.dumps({name: DOES[how.pop("does", "train")](**how) for name, how in asked.items()}))

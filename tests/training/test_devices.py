@@ -123,6 +123,15 @@ def test_what_cannot_be_is_refused():
     assert choose("jit").count == 1
 
 
+@pytest.mark.slow
+def test_the_step_over_eight_devices_lowers_for_machines_that_are_not_here(tmp_path):
+    asked = {"tpu": ("tpu", "xla"), "cuda": ("cuda", "pallas_triton"), "cuda, plain": ("cuda", "xla")}
+    how = {name: {"does": "lower", "platform": p, "implementation": i} for name, (p, i) in asked.items()}
+    got = on_eight(tmp_path, **how)
+    assert {name: of["platforms"] for name, of in got.items()} == {name: [p] for name, (p, _) in asked.items()}
+    assert ["__gpu$xla.gpu.triton" in of["calls"] for of in got.values()] == [False, True, False]
+
+
 def free_port():
     with socket.socket() as some:
         some.bind(("localhost", 0))

@@ -4,7 +4,9 @@ Which frames a batch holds is a pure function of (seed, step), so that a resumed
 """
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,7 @@ from jax_talker.types import FrameBatch
 
 TEST_FRACTION = 1 / 11  # the field's split: the last eleventh, contiguous
 LEAST_TRAINED = 2  # frames: training takes successive ones in couples
+WORKERS = min(8, os.cpu_count() or 1)  # threads that decode
 CACHE_LIMIT = 2**30  # bytes of decoded frames and masks kept in memory; the rest is read from disk each time
 
 
@@ -50,33 +53,36 @@ def split(frames: int, test_fraction: float = TEST_FRACTION, boundaries: Sequenc
 class FrameStore:
     """Frames and masks of one camera, decoded when they are asked for and kept while they fit into ``limit`` bytes.
 
-    So a clip of any length trains in the same memory; what does not fit costs a few milliseconds each time.
+    So a clip of any length trains in the same memory; what does not fit costs a few milliseconds each time, a batch's
+    pictures side by side: OpenCV decodes without Python's lock.
     """
 
-    def __init__(self, clip: Clip, limit: int = CACHE_LIMIT):
+    def __init__(self, clip: Clip, limit: int = CACHE_LIMIT, workers: int = WORKERS):
         self.clip, self._left = clip, limit
         self._kept: dict[tuple[str, int], np.ndarray] = {}
+        self._workers = ThreadPoolExecutor(workers, thread_name_prefix="decode")
 
     def images(self, indices: np.ndarray) -> np.ndarray:
         """[B, H, W, 3] uint8."""
-        return np.stack([self._get("image", self.clip.image, int(i)) for i in indices])
+        return self._get("image", self.clip.image, indices)
 
     def masks(self, indices: np.ndarray) -> np.ndarray:
         """[B, H, W, 3] uint8: upper, lower, head."""
-        return np.stack([self._get("masks", self.clip.masks, int(i)) for i in indices])
+        return self._get("masks", self.clip.masks, indices)
 
     def valid(self, indices: np.ndarray) -> np.ndarray:
         """[B, H, W] uint8: 0 where nothing was filmed."""
-        return np.stack([self._get("valid", self.clip.valid, int(i)) for i in indices])
+        return self._get("valid", self.clip.valid, indices)
 
-    def _get(self, kind: str, read: Callable[[int], np.ndarray], index: int) -> np.ndarray:
-        if (kind, index) not in self._kept:
-            value = read(index)
-            if value.nbytes > self._left:
-                return value
-            self._left -= value.nbytes
-            self._kept[kind, index] = value
-        return self._kept[kind, index]
+    def _get(self, kind: str, read: Callable[[int], np.ndarray], indices: np.ndarray) -> np.ndarray:
+        wanted = {int(i): self._kept.get((kind, int(i))) for i in indices}
+        missing = [i for i, value in wanted.items() if value is None]
+        for index, value in zip(missing, self._workers.map(read, missing), strict=True):
+            wanted[index] = value
+            if value.nbytes <= self._left:
+                self._left -= value.nbytes
+                self._kept[kind, index] = value
+        return np.stack([wanted[int(i)] for i in indices])
 
 
 class ClipFrames:
