@@ -68,7 +68,8 @@ def run(
     clock = log.clock(stage)
     with stopping.patient(), log.bar(stage, first, steps) as bar:
         for number in range(first + 1, steps + 1):
-            _end_if_asked(stage, state, steps, checkpoints, config)
+            if jax.process_count() == 1 or _due(number - 1, every.scalars or LOOK):  # to agree takes a moment
+                _end_if_asked(stage, state, steps, checkpoints, config)
             clock.begin()
             batch = next(batches)
             clock.tick(DATA)
@@ -117,7 +118,7 @@ def run(
 def _end_if_asked(
     stage: str, state: TrainState, steps: int, checkpoints: Checkpoints | None, config: Mapping[str, Any] | None
 ) -> None:
-    number = stopping.asked()
+    number = stopping.agreed()
     if number is None:
         return
     if checkpoints is None:

@@ -12,6 +12,10 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -47,6 +51,14 @@ _asked = _Asked()
 def asked() -> int | None:
     """The number of the signal that asked this process to end; None: go on."""
     return _asked.number
+
+
+def agreed() -> int | None:
+    """``asked``, of any of the processes that train together: all must end at the same step. All must call it."""
+    if jax.process_count() == 1:
+        return asked()
+    everyone = multihost_utils.process_allgather(np.int32(asked() or 0))
+    return int(np.max(everyone)) or None
 
 
 @contextlib.contextmanager

@@ -65,6 +65,21 @@ def test_a_loop_ends_its_step_saves_and_goes_on_as_if_nothing_had_been(tmp_path,
     np.testing.assert_array_equal(resumed.params["x"], whole.params["x"])
 
 
+def test_of_several_processes_all_end_when_one_was_asked_and_only_where_they_agree(tmp_path, monkeypatch):
+    """Of two, the other one was asked before the first step; they look every two steps."""
+    agreed = []
+
+    def everyone(mine):
+        agreed.append(int(mine))
+        return np.array([mine, signal.SIGTERM if len(agreed) > 2 else 0])
+
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(stopping.multihost_utils, "process_allgather", everyone)
+    with Log(tmp_path) as log, pytest.raises(Stopped, match="after step 4 of 10; nothing is saved"):
+        run("toy", fresh(), 10, step, targets(), log=log, every=Every(2, 0, 0))
+    assert agreed == [0, 0, 0]
+
+
 def test_a_signal_in_the_last_step_is_heard_too(tmp_path):
     """Else the next stage would begin."""
     with stopping.listening(), pytest.raises(Stopped, match="after step 10 of 10"):

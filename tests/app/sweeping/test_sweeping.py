@@ -205,6 +205,14 @@ def test_a_picture_of_trials_without_scores(tmp_path):
     assert all(path.is_file() for path in files)
 
 
+def test_the_program_wants_to_know_what_is_tried(tmp_path):
+    command = [sys.executable, "-m", "jax_talker.sweep", "--config", "configs/quickstart.py", "--out", tmp_path / "s"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "error: say what is to be tried: --space FILE, or --clips A,B,C, or both" in done.stderr
+    assert not (tmp_path / "s").exists()
+
+
 def test_ray_is_named_where_it_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install 'jax-talker\[sweep\]'.*--launcher local"):
