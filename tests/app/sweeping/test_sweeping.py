@@ -113,6 +113,8 @@ class TestTrial:
         assert record["status"] == "finished"
         assert record["values"] == {"quality": 21.5, "slow": 0.1}
         assert "ssim" not in record, "what could not be measured is not there"
+        assert list(Trial(plan_in(tmp_path), "one", {}).reports()) == found[-1:], "what is finished is not done twice"
+        assert (trial.folder / "train.log").read_text().count("begins at") == 1
 
     def test_killed_it_goes_on_from_what_it_saved(self, tmp_path):
         trial = Trial(plan_in(tmp_path), "one", {"dies": 1})
