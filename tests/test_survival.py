@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -194,6 +195,17 @@ def test_a_training_that_is_killed_at_random_moments_ends_with_the_same_bits(sta
     for root in folders:
         same(outcome(root), outcome(wanted))
     print(f"{KILLS_OF_TRAIN} kills in {len(folders)} runs; unbroken, one takes {took:.1f} s")
+
+
+@pytest.mark.slow
+def test_killed_before_the_first_checkpoint_of_navigating_it_remembers_what_was_heard(starter, unbroken, place):
+    """The folder of that stage is there by then."""
+    wanted, _ = unbroken
+    root = Path(shutil.copytree(wanted, place / "heard"))
+    for checkpoint in RunFolder(root).checkpoints(navigating.STAGE).iterdir():
+        shutil.rmtree(checkpoint)
+    assert starter.run(root)[0] == 0, log_of(root)
+    same(outcome(root), outcome(wanted))
 
 
 @pytest.mark.slow

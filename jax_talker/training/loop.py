@@ -127,11 +127,13 @@ def _end_if_asked(
     number = stopping.asked()
     if number is None:
         return
-    if checkpoints is None:
-        raise Stopped(f"{stage}: stopped after step {int(state.step)} of {steps}; nothing is saved", number)
-    if int(state.step):
+    done = int(state.step)
+    if not done:  # a checkpoint of nothing would be taken for a beginning
+        raise Stopped(f"{stage}: stopped before its first step", number)
+    if checkpoints is not None:
         checkpoints.save(state, dict(config or {}))
-    raise Stopped(f"{stage}: stopped after step {int(state.step)} of {steps}, and saved", number)
+    saved = "nothing is saved" if checkpoints is None else "it is saved"
+    raise Stopped(f"{stage}: stopped after step {done} of {steps}; {saved}", number)
 
 
 def _compile(step: Step | GrowingStep, devices: Devices) -> Step:

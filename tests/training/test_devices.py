@@ -185,5 +185,5 @@ def test_one_process_that_is_asked_to_end_ends_all_after_the_same_step(tmp_path)
     assert [process.returncode for process in running] == [0, 0], said[0][-2000:] + said[1][-2000:]
     first, second = (json.loads((tmp_path / f"{k}.json").read_text())["two"] for k in range(2))
     assert first == second
-    step = re.fullmatch(r"toy: stopped after step (\d+) of 1000000, and saved", first)[1]
+    step = re.fullmatch(r"toy: stopped after step (\d+) of 1000000; it is saved", first)[1]
     assert (tmp_path / "run" / "checkpoints" / step).is_dir()

@@ -68,6 +68,9 @@ class Trial:
 
         Died where a process was killed, UserError where the program refused; both are kept in the record.
         """
+        if self._known.get("status") == "finished":  # a launcher that was killed did not hear of it
+            yield {"progress": 100.0, **{name: self._known[name] for name in SCORES if name in self._known}}
+            return
         begun, before = time.monotonic(), self._known.get("seconds", 0.0)
         told: dict[str, Any] = {}
 

@@ -113,6 +113,8 @@ class TestTrial:
         assert record["status"] == "finished"
         assert record["values"] == {"quality": 21.5, "slow": 0.1}
         assert "ssim" not in record, "what could not be measured is not there"
+        assert list(Trial(plan_in(tmp_path), "one", {}).reports()) == found[-1:], "what is finished is not done twice"
+        assert (trial.folder / "train.log").read_text().count("begins at") == 1
 
     def test_killed_it_goes_on_from_what_it_saved(self, tmp_path):
         trial = Trial(plan_in(tmp_path), "one", {"dies": 1})
@@ -203,6 +205,14 @@ def test_a_picture_of_trials_without_scores(tmp_path):
     space = space_of({"a": {"choice": ("x",)}, "b": {"uniform": (0.0, 1.0)}}, "space")
     files = results.write(tmp_path, space, "psnr", "t")
     assert all(path.is_file() for path in files)
+
+
+def test_the_program_wants_to_know_what_is_tried(tmp_path):
+    command = [sys.executable, "-m", "jax_talker.sweep", "--config", "configs/quickstart.py", "--out", tmp_path / "s"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "error: say what is to be tried: --space FILE, or --clips A,B,C, or both" in done.stderr
+    assert not (tmp_path / "s").exists()
 
 
 def test_ray_is_named_where_it_is_missing(tmp_path, monkeypatch):
