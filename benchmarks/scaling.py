@@ -40,7 +40,7 @@ class Link(NamedTuple):
 LINKS = (
     Link("NVLink 4 (8 × H100)", 450e9, 8),
     Link("PCIe 4.0 × 16 (8 GPUs)", 32e9, 8),
-    Link("TPU v5e-8 (ICI)", 100e9, 8),  # 200 GB/s a chip both ways together
+    Link("TPU v5e-8 (ICI)", 100e9, 8),  # 2 × 4 chips: a ring both ways round, 50 GB/s a link and direction
     Link("100 Gb/s Ethernet (2 hosts)", 12.5e9, 2),
 )
 

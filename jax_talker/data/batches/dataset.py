@@ -75,7 +75,7 @@ class FrameStore:
         return self._get("valid", self.clip.valid, indices)
 
     def _get(self, kind: str, read: Callable[[int], np.ndarray], indices: np.ndarray) -> np.ndarray:
-        wanted = {int(i): self._kept.get((kind, int(i))) for i in indices}
+        wanted: dict[int, Any] = {int(i): self._kept.get((kind, int(i))) for i in indices}
         missing = [i for i, value in wanted.items() if value is None]
         for index, value in zip(missing, self._workers.map(read, missing), strict=True):
             wanted[index] = value

@@ -82,6 +82,33 @@ def test_frames_carry_what_the_clip_holds(frames, clip):
     np.testing.assert_array_equal(batch.index, [3, 7])
 
 
+def test_training_gets_the_bytes_that_are_stored_a_quarter_of_the_floats(frames):
+    stored, shown = frames.stored(np.array([3, 7])), frames.frames(np.array([3, 7]))
+    for name in ("image", "upper", "lower", "head", "valid"):
+        host = getattr(stored, name)
+        assert host.dtype == np.uint8
+        np.testing.assert_array_equal(host / np.float32(255), getattr(shown, name))
+    for name in ("label", "audio", "blink", "expression", "lips", "index"):
+        np.testing.assert_array_equal(getattr(stored, name), getattr(shown, name))
+
+
+def test_each_process_makes_its_own_rows_of_the_same_batch(frames):
+    train = np.arange(16)
+    whole = next(frames.pairs(train, 8, 1, seed=1, step=5))
+    for rows in (np.array([0, 1, 6, 7]), np.array([2, 3, 4, 5])):
+        part = next(frames.pairs(train, 8, 1, seed=1, step=5, rows=rows))
+        for one, other in zip(part, whole, strict=True):
+            np.testing.assert_array_equal(one.index, other.index[rows])
+            np.testing.assert_array_equal(one.image, other.image[rows])
+
+
+def test_what_does_not_fit_into_memory_is_read_again_and_the_same(clip):
+    roomy, tight = FrameStore(clip), FrameStore(clip, limit=SIZE * SIZE * 3, workers=2)
+    for indices in (np.array([3, 7, 3]), np.array([7, 1])):
+        np.testing.assert_array_equal(roomy.images(indices), tight.images(indices))
+    assert len(tight._kept) == 1
+
+
 def test_frames_without_pictures_are_the_same_frames(frames):
     seen, heard = frames.frames(np.array([3, 7])), frames.heard_only(np.array([3, 7]))
     for name in ("label", "audio", "blink", "expression", "lips", "index"):
