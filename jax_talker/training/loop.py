@@ -1,6 +1,5 @@
 """The one training loop: every stage hands it a step and batches."""
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +8,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from jax_talker.errors import UserError
 from jax_talker.training import stopping
 from jax_talker.training.ahead import Ahead
 from jax_talker.training.checkpoint import Checkpoints
@@ -17,17 +15,12 @@ from jax_talker.training.devices import ALONE, Devices
 from jax_talker.training.growing import GrowingStep
 from jax_talker.training.log import Log
 from jax_talker.training.profiling import DATA, LOGGING, SAVING, STEP
-from jax_talker.training.skipped import frames_of, skipped_steps
+from jax_talker.training.record import Record
 from jax_talker.training.state import TrainState
 from jax_talker.training.stopping import Stopped
 
 Step = Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
-SKIPS_ALLOWED = 20  # non-finite steps in a row after which a run is called diverged
 LOOK = 100  # steps after which a run that keeps no scalars is looked at all the same
-
-
-class Diverged(UserError):
-    """Gradients stayed non-finite; says in which steps, and where the last good state is."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +59,7 @@ def run(
     compiled = _compile(step, devices)
     first = int(state.step)
     state = devices.spread(state)
-    waiting: list[dict[str, jax.Array]] = []
-    shown: list[list[jax.Array]] = []  # frames of the waiting steps' batches
-    unmeasured: set[str] = set()
-    in_a_row = 0
-    clock = log.clock(stage)
+    record, clock = Record(log, stage, first), log.clock(stage)
     with stopping.patient(), Ahead(batches, devices.put) as ahead, log.bar(stage, first, steps) as bar:
         for number in range(first + 1, steps + 1):
             _end_if_asked(stage, state, steps, checkpoints, config)
@@ -83,29 +72,16 @@ def run(
             clock.tick(STEP, measured)
             if number == first + 1:
                 log.say(f"{stage}: first step after {time.monotonic() - started:.1f} s")
-            waiting.append(measured)
-            shown.append(frames_of(batch))
+            record.add(measured, batch)
             last = number == steps
             if last or _due(number, every.scalars or LOOK):
-                values, skipped = _mean(waiting)
-                values["input_wait"] = ahead.share_waited()
-                if last or every.scalars:
-                    _say_unmeasured(log, stage, number, values, unmeasured)
-                    log.scalars(stage, number, values)
+                values = record.tell(number, keep=last or every.scalars > 0, input_wait=ahead.share_waited())
                 bar.set_postfix({k: f"{values[k]:.3g}" for k in ("loss", "psnr", "psnr_lower") if k in values})
-                in_a_row = in_a_row + len(skipped) if all(skipped) else skipped[::-1].index(False)
-                if any(skipped):
-                    log.say(
-                        f"{stage}: {sum(skipped)} steps with non-finite gradients to step {number} were not applied"
-                    )
-                    for step_number, frames in skipped_steps(number, skipped, shown):
-                        log.skipped(stage, step_number, frames)
-                waiting, shown = [], []
-                learnt = in_a_row < number - first
-                if in_a_row >= SKIPS_ALLOWED or (last and in_a_row and not learnt):
-                    if learnt and checkpoints is not None:
+                if record.diverged(number, last=last):
+                    if checkpoints is not None and record.learnt(number):
                         checkpoints.save(state, dict(config or {}))
-                    raise _diverged(stage, number, in_a_row, saved=learnt and checkpoints is not None)
+                        raise record.divergence(number, saved=True)
+                    raise record.divergence(number, saved=False)
                 if values.get("overflow", 0) > 0:
                     compiled = _more_room(log, stage, step, values["overflow"], devices) or compiled
             if sample is not None and (last or _due(number, every.images)):
@@ -151,36 +127,3 @@ def _more_room(log: Log, stage: str, step: Step | GrowingStep, lost: float, devi
 
 def _due(number: int, interval: int) -> bool:
     return interval > 0 and number % interval == 0
-
-
-def _mean(waiting: list[dict[str, jax.Array]]) -> tuple[dict[str, float], list[bool]]:
-    """Means over the waiting steps, and for each whether it was skipped; NaN for what none of them could measure.
-
-    Skipped steps do not spoil the means, nor do those that had nothing to measure (PSNR of an empty mask).
-    """
-    fetched = jax.device_get(waiting)
-    skipped = [bool(m["skipped"]) for m in fetched]
-    good = [m for m, s in zip(fetched, skipped, strict=True) if not s] or fetched
-    values = {}
-    for name in (n for n in fetched[0] if n != "skipped"):
-        measured = [float(m[name]) for m in good if np.isfinite(m[name])]
-        values[name] = float(np.mean(measured)) if measured else math.nan
-    if "overflow" in values:
-        values["overflow"] = float(np.max([m["overflow"] for m in fetched]))
-    return values | {"skipped": float(sum(skipped))}, skipped
-
-
-def _say_unmeasured(log: Log, stage: str, number: int, values: Mapping[str, float], said: set[str]) -> None:
-    new = {name for name, value in values.items() if math.isnan(value)} - said
-    if new and not values["skipped"]:
-        log.say(f"{stage}: {', '.join(sorted(new))} could not be measured in the steps to {number}")
-        said |= new
-
-
-def _diverged(stage: str, number: int, in_a_row: int, *, saved: bool) -> Diverged:
-    lower = "a lower learning rate"
-    saved_state = f"the state before them is saved; go on from it with --resume --allow-changes and {lower}"
-    return Diverged(
-        f"{stage}: every gradient of the last {in_a_row} steps (to step {number}) was non-finite; "
-        f"{saved_state if saved else f'start again with {lower}'}"
-    )

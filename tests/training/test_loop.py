@@ -18,7 +18,8 @@ from jax_talker.training import loop
 from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.growing import GrowingStep
 from jax_talker.training.log import Log, read_scalars
-from jax_talker.training.loop import Diverged, Every, run
+from jax_talker.training.loop import Every, run
+from jax_talker.training.record import Diverged
 from jax_talker.training.state import adam, create, descend
 from jax_talker.types import FrameBatch
 
