@@ -1,5 +1,6 @@
 """The launcher on Ray Tune, and its only importer: trials side by side on a laptop or a cluster."""
 
+import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ SETTINGS = {  # read by Ray when it is imported or started
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths stay what they are
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # one of them is enough
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # the score is known in the end alone
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # no GPU asked for is not: no GPU seen
 }
 
 
@@ -80,7 +81,9 @@ def _imported() -> tuple[Any, Any]:
     try:
         import ray
         from ray import tune
-        from ray.tune.search import optuna  # noqa: F401  (fails where Optuna is not installed, when it is used)
+
+        if importlib.util.find_spec("optuna") is None:  # Ray would fail an assertion later
+            raise ImportError("No module named 'optuna'")
     except ImportError as error:
         raise UserError(
             f"--launcher ray needs Ray Tune and Optuna ({error}): pip install 'jax-talker[sweep]', or pass "
