@@ -20,7 +20,7 @@ OPTIMISER = adam(0.1, 20)
 def step(state, target):
     """Ten times as much work in the rasteriser as in the generator."""
 
-    def loss(params):
+    def loss(params, target):
         x = params["x"]
         with jax.named_scope("prior"):
             drawn = jnp.sin(x @ x)
@@ -28,7 +28,7 @@ def step(state, target):
             seen = jax.lax.fori_loop(0, 10, lambda _, y: jnp.cos(y @ x), drawn)
         return ((jax.lax.stop_gradient(seen) + drawn - target) ** 2).mean(), {}
 
-    return descend(state, OPTIMISER, loss)
+    return descend(state, OPTIMISER, loss, target)
 
 
 def profiled(folder, steps):
