@@ -155,7 +155,7 @@ def _coefficients(
     """What leads the batch, and the lip coefficients of silence and of a room's noise."""
     sound_key, room_key, noise_key = jax.random.split(key, 3)
     silence = jnp.zeros_like(i.audio[:1])
-    if how.room:
+    if how.in_rooms:
         silence = jnp.concatenate([silence, room(room_key, silence.shape, how)])
     lip_audio = jnp.concatenate([varied(j.audio, sound_key, how), silence])
     expression_audio = jnp.concatenate([varied(i.audio, sound_key, how), silence])

@@ -30,6 +30,11 @@ class Variation:
     telephone: float = 0.0  # share of frames heard through one
     room: float = 0.0  # share of frames heard in a room's noise
 
+    @property
+    def in_rooms(self) -> bool:
+        """Whether a room's noise is heard at all; it is made of log-mel, so other features never hear it."""
+        return bool(self.bands and self.room)
+
 
 AS_IT_IS = Variation()
 
@@ -52,7 +57,7 @@ def varied(audio: Float[Array, "B A S F"], key: Key[Array, ""], how: Variation) 
         x = _moved(x, jnp.exp(how.voice * jax.random.normal(keys[0], (batch,))), how.bands)
     change = DECIBEL * (how.level * each(keys[1]) + how.tilt * each(keys[2]) * octaves)
     x = jnp.where(x > 0, jnp.maximum(x + change, 0), 0)
-    if how.room:
+    if how.in_rooms:
         noisy = jax.random.bernoulli(keys[3], how.room, (batch, 1, 1, 1))
         x = jnp.where(noisy, _sum(x, room(keys[4], audio.shape, how)), x)
     if how.telephone:
