@@ -12,6 +12,7 @@ def get_config() -> ConfigDict:
     c.personalize.detail = 0.001  # labels and masks are exact here: no errors that detail could learn
     c.train.hear_steps = 600
     c.train.steps = 430
+    c.train.sound.room = 0.0  # nobody speaks in a room here
     c.train.lower = 2.0
     c.train.upper = 0.5
     c.model.pose = "none"  # this person's light and hair turn with the head

@@ -93,7 +93,7 @@ def get_config() -> ConfigDict:
     c.train.sound.voice = 0.0  # deviation of the logarithm by which formants are moved
     c.train.sound.tilt = 0.0  # dB an octave, deviation
     c.train.sound.telephone = 0.0  # share of frames heard through one
-    c.train.sound.room = 0.0  # share of frames heard in a room's noise
+    c.train.sound.room = 0.25  # share of frames heard in a room's noise
     c.train.deformation_rate = 3e-3
     c.train.swap = 0.5  # share of couples whose lips hear another frame than the upper face
     c.train.lower = 3.0  # how much more a pixel of the lower face weighs than one outside the face

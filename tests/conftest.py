@@ -29,11 +29,11 @@ def _room_for_compiled_programs():
 
 
 # Files whose tests are whole programs: minutes in one process. Begun last, they would be waited for alone.
-LONGEST = ("test_programs.py", "test_talk.py")
+LONGEST = ("programs/", "test_talk.py")
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    items.sort(key=lambda item: not any(name in item.nodeid for name in LONGEST))
     if any(device.platform == "gpu" for device in jax.devices()):
         return
     for item in items:

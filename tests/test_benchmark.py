@@ -1,9 +1,10 @@
 """The benchmark as a user runs it, at the smallest sizes."""
 
 import pytest
-from test_programs import SMALL, prior, refuses, succeeds
+from programs.people import made, prior
+from programs.running import SMALL, refuses, succeeds
 
-__all__ = ["prior"]
+__all__ = ["made", "prior"]
 
 
 @pytest.mark.slow

@@ -179,7 +179,7 @@ def _coefficients(
     sound_keys, noise_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     room_key, quiet_noise_key = jax.random.split(quiet_key)
     silence = jnp.zeros_like(i.audio[:1])
-    if how.room:
+    if how.in_rooms:
         silence = jnp.concatenate([silence, room(room_key[None], silence.shape[1:], how)])
     lip_audio = jnp.concatenate([varied(j.audio, sound_keys, how), silence])
     expression_audio = jnp.concatenate([varied(i.audio, sound_keys, how), silence])

@@ -32,6 +32,11 @@ class Variation:
     telephone: float = 0.0  # share of frames heard through one
     room: float = 0.0  # share of frames heard in a room's noise
 
+    @property
+    def in_rooms(self) -> bool:
+        """Whether a room's noise is heard at all; it is made of log-mel, so other features never hear it."""
+        return bool(self.bands and self.room)
+
 
 AS_IT_IS = Variation()
 
@@ -53,7 +58,7 @@ def varied(audio: Float[Array, "B A S F"], keys: Key[Array, "B"], how: Variation
         x = _moved(x, jnp.exp(how.voice * normal(voice)), how.bands)
     change = DECIBEL * (how.level * normal(level, 1, 1, 1) + how.tilt * normal(tilt, 1, 1, 1) * octaves)
     x = jnp.where(x > 0, jnp.maximum(x + change, 0), 0)
-    if how.room:
+    if how.in_rooms:
         x = jnp.where(chosen(noisy, how.room), _sum(x, room(noise, audio.shape[1:], how)), x)
     if how.telephone:
         through = (octaves > np.log2(TELEPHONE[0] / 1000)) & (octaves < np.log2(TELEPHONE[1] / 1000))

@@ -280,6 +280,9 @@ def test_sound_is_varied_where_it_leads(head, started, make_frames):
     np.testing.assert_allclose(both[:1], silence, atol=1e-5)
     assert both.shape == (2, 4)
     assert jnp.abs(both[1] - both[0]).max() > 1e-3
+    deaf, alone = heard(replace(ROOMS, bands=()), 0)  # of other features than log-mel: no room is made of them
+    np.testing.assert_array_equal(deaf.lips, as_it_is.lips)
+    np.testing.assert_array_equal(alone, silence)
 
 
 def test_cosine_rises_to_one_and_falls_to_its_floor():

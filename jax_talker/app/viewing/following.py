@@ -8,7 +8,8 @@ from jax_talker.app import navigating
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.app.viewing import opening
 from jax_talker.app.viewing.drawing import Drawer
-from jax_talker.app.viewing.page import Page, Shown
+from jax_talker.app.viewing.page import Page
+from jax_talker.app.viewing.shown import Shown
 from jax_talker.training.log import read_scalars
 
 WAIT = 2.0  # s between two looks for the first checkpoint

@@ -7,8 +7,8 @@ from jax_talker.app import navigating
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.app.viewing import performing
 from jax_talker.app.viewing.drawing import Drawer
-from jax_talker.app.viewing.page import Shown
 from jax_talker.app.viewing.puppet import make_puppet
+from jax_talker.app.viewing.shown import Shown
 from jax_talker.data.clip.clip import Clip
 from jax_talker.errors import UserError
 

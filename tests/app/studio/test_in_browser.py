@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import soundfile
 from browser import free_port, opened
-from test_programs import clip, prior, run, small
+from programs.people import made, run
 
 from jax_talker.app import detecting
 
-__all__ = ["clip", "prior", "run", "small"]
+__all__ = ["made", "run"]
 pytest.importorskip("gradio", reason="pip install 'jax-talker[studio]': the page needs it")
 pytestmark = pytest.mark.slow
 

@@ -12,9 +12,10 @@ from jax_talker.app import navigating
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.app.viewing.drawing import Drawer
 from jax_talker.app.viewing.following import Follower, measured, wait_for_a_head
-from jax_talker.app.viewing.page import Page, Shown
+from jax_talker.app.viewing.page import Page
 from jax_talker.app.viewing.performing import say
 from jax_talker.app.viewing.puppet import make_puppet
+from jax_talker.app.viewing.shown import Shown
 from jax_talker.errors import UserError
 
 pytest.importorskip("viser", reason="pip install 'jax-talker[view]': the page needs it")
@@ -41,10 +42,10 @@ def test_a_newer_head_takes_the_place_of_the_old_one(config, speaker, folder, mo
     shown = Shown("tiny", config, Drawer(speaker, 24), make_puppet(config, speaker, None, None), None, None)
     page = Page(shown, host="127.0.0.1", port=8466, given=words)
     try:
-        page._load()
+        page.speech.load()
         page.player.seek(7)
         page.draw()
-        before = page._splats.buffer.copy()
+        before = page.sender.splats.buffer.copy()
         follower = Follower(page, shown, folder)
         monkeypatch.setattr(navigating, "open_speaker", lambda *_: pytest.fail("nothing is newer"))
         follower.look()
@@ -55,7 +56,7 @@ def test_a_newer_head_takes_the_place_of_the_old_one(config, speaker, folder, mo
         page.draw()
     finally:
         page.close()
-    assert (page._splats.buffer != before).any()
+    assert (page.sender.splats.buffer != before).any()
     assert "step 40: loss 0.025, psnr 40" in page._about.content
     assert (page.drawn, page.player.performance.seed) == (7, 3)  # where it was, and the blinks are the same
     assert np.abs(page.player.performance.coefficients.lips - words.coefficients.lips).max() > 1e-3

@@ -12,8 +12,9 @@ from browser import opened
 
 from jax_talker.app.viewing import performing
 from jax_talker.app.viewing.drawing import Drawer
-from jax_talker.app.viewing.page import Page, Shown
+from jax_talker.app.viewing.page import Page
 from jax_talker.app.viewing.puppet import make_puppet
+from jax_talker.app.viewing.shown import Shown
 from jax_talker.data.clip.clip import FPS
 
 pytest.importorskip("viser", reason="pip install 'jax-talker[view]': the page needs it")
@@ -107,7 +108,7 @@ def test_nothing_of_the_pictures_is_left_behind_the_splats(served, tab):
 
 
 def test_sound_and_picture_are_in_step(served, tab):
-    served._load()
+    served.speech.load()
     tab.get_by_role("button", name="Play").click()
     now = "document.getElementById('speech').currentTime"
     apart = []
@@ -130,7 +131,7 @@ def test_a_sound_is_uploaded_and_said(served, tab, tmp_path):
     (tmp_path / "other.wav").write_bytes(file.getvalue())
     tab.locator("input[type=file]").first.set_input_files(tmp_path / "other.wav")
     ends = time.monotonic() + PAINTED
-    while served._sound.value != "other.wav" and time.monotonic() < ends:
+    while served.speech.sound.value != "other.wav" and time.monotonic() < ends:
         time.sleep(0.1)
     assert served.player.performance.name == "other.wav"
     tab.wait_for_function("document.getElementById('speech').duration === 1")

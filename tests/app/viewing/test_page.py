@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from jax_talker.app.viewing import page as pages
+from jax_talker.app.viewing import speech_panel
 from jax_talker.app.viewing.drawing import Drawer
-from jax_talker.app.viewing.page import Page, Shown
+from jax_talker.app.viewing.page import Page
 from jax_talker.app.viewing.performing import Performance
 from jax_talker.app.viewing.puppet import make_puppet
+from jax_talker.app.viewing.shown import Shown
 from jax_talker.errors import UserError
 from jax_talker.models.navigator import Coefficients
 
@@ -53,60 +54,60 @@ def test_a_slider_moves_what_the_browser_is_sent(page):
     assert page.address.startswith("http://127.0.0.1:")
     assert page._way.value == "splats"  # a few hundred Gaussians
     page.draw()
-    still = page._splats.buffer.copy()
+    still = page.sender.splats.buffer.copy()
     page._lips[2].value = 2.0
     page.draw()
-    moved = page._splats.buffer.copy()
+    moved = page.sender.splats.buffer.copy()
     assert (still != moved).any()
     page._relax()
     page.draw()
-    np.testing.assert_array_equal(page._splats.buffer, still)
+    np.testing.assert_array_equal(page.sender.splats.buffer, still)
 
 
 def test_a_sound_moves_it_too_and_the_browser_is_told_when(page):
     visitor = Visitor()
-    page._play_or_stop(visitor)
+    page.speech.play_or_stop(visitor)
     assert visitor.told == ["choose a sound first"]
-    page._sounds["words"] = words()
-    page._sound.options = list(page._sounds)
-    page._sound.value = "words"
-    page._load()
-    assert 'src="data:audio/wav;base64,' in page._audio.content
-    assert page._time.max == 19
+    page.speech.sounds["words"] = words()
+    page.speech.sound.options = list(page.speech.sounds)
+    page.speech.sound.value = "words"
+    page.speech.load()
+    assert 'src="data:audio/wav;base64,' in page.speech.audio.content
+    assert page.speech.time.max == 19
     page.draw()
-    still = page._splats.buffer.copy()
-    page._seek(SimpleNamespace(target=SimpleNamespace(value=7)))
+    still = page.sender.splats.buffer.copy()
+    page.speech.seek(SimpleNamespace(target=SimpleNamespace(value=7)))
     page.draw()
     assert page.drawn == 7
-    assert (page._splats.buffer != still).any()
-    page._play_or_stop(visitor)
-    assert "a.currentTime=0.280;a.play()" in page._order.content
-    assert page._play.label == "Stop"
-    page._play_or_stop(visitor)
-    assert "a.pause()" in page._order.content
-    assert page._play.label == "Play"
+    assert (page.sender.splats.buffer != still).any()
+    page.speech.play_or_stop(visitor)
+    assert "a.currentTime=0.280;a.play()" in page.speech.order.content
+    assert page.speech.button.label == "Stop"
+    page.speech.play_or_stop(visitor)
+    assert "a.pause()" in page.speech.order.content
+    assert page.speech.button.label == "Play"
 
 
 def test_an_upload_that_is_no_sound_is_refused_on_the_page(page):
     visitor, upload = Visitor(), SimpleNamespace(name="notes.wav", content=b"no sound")
-    page._uploaded(SimpleNamespace(client=visitor, target=SimpleNamespace(value=upload)))
+    page.speech.uploaded(SimpleNamespace(client=visitor, target=SimpleNamespace(value=upload)))
     assert len(visitor.told) == 1
-    assert page._sound.value == pages.NOTHING
+    assert page.speech.sound.value == speech_panel.NOTHING
     file = io.BytesIO()
     soundfile.write(file, 0.1 * np.random.default_rng(0).standard_normal(16000), 16000, format="WAV")
     upload = SimpleNamespace(name="said.wav", content=file.getvalue())
-    page._uploaded(SimpleNamespace(client=visitor, target=SimpleNamespace(value=upload)))
+    page.speech.uploaded(SimpleNamespace(client=visitor, target=SimpleNamespace(value=upload)))
     assert len(visitor.told) == 1
-    assert (page._sound.value, page.player.performance.frames) == ("said.wav", 25)
+    assert (page.speech.sound.value, page.player.performance.frames) == ("said.wav", 25)
 
 
 def test_the_loop_draws_what_is_new_and_ends_when_the_page_is_closed(shown):
     page = Page(shown, host="127.0.0.1", port=8462, way="splats", given=words())
-    assert page._sound.value == "words"
+    assert page.speech.sound.value == "words"
     thread = threading.Thread(target=page.run)
     thread.start()
-    page._load()
-    page._play_or_stop(None)
+    page.speech.load()
+    page.speech.play_or_stop(None)
     ends = time.monotonic() + 20
     while page.player.playing and time.monotonic() < ends:
         time.sleep(0.01)
