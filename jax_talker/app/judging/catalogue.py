@@ -101,7 +101,8 @@ def _aue(setting: Setting, make: Make) -> Meter | Missing:
     if setting.openface is None:
         return Missing(
             *("aue", "AUE-L, AUE-U", "OpenFace's CSVs of both videos"),
-            "get them from OpenFace 2.2's FeatureExtraction -aus and give --pred-openface and --truth-openface",
+            "get them from OpenFace 2.2's FeatureExtraction -aus and compare the two videos (--pred, --truth) with "
+            "--pred-openface and --truth-openface",
         )
     return ActionUnitMeter(*setting.openface)
 
