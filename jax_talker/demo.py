@@ -13,7 +13,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from jax_talker import cli
-from jax_talker.app import evaluating, navigating, personalizing, run_inputs, talking
+from jax_talker.app import evaluating, learning, navigating, personalizing, run_inputs, talking
 from jax_talker.app.publishing import ON, publish
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.procedural import filming, speech
@@ -44,11 +44,7 @@ def main() -> None:
         clip = film_clip(folder.root / "clip", scene, size=SIZE.value, source=source, views=VIEWS)
         shutil.copy(clip.root / "contact_sheet.png", folder.root)
         config.data.clip = str(clip.root)
-        inputs = [
-            run_inputs.clip_input(clip),
-            run_inputs.prior_input(config.prior.path),
-            run_inputs.features_input(config.data.features, config.data.features_weights),
-        ]
+        inputs = [*learning.checked(config), run_inputs.prior_input(config.prior.path)]
         with folder.begun(config.to_dict(), inputs, [*personalizing.STAGES, *navigating.STAGES], resume=False):
             begun = personalizing.personalize(config, folder, log, resume=False)
             speaker = navigating.train(config, folder, log, resume=False, begun=begun)

@@ -10,7 +10,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from jax_talker import cli
-from jax_talker.app import builders, personalizing, run_inputs
+from jax_talker.app import builders, learning, personalizing, run_inputs
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.errors import UserError
 from jax_talker.training.devices import describe
@@ -30,11 +30,7 @@ def main() -> None:
     if config is None:
         raise UserError("--config is missing; for example --config configs/quickstart.py")
     folder = RunFolder(Path(WORKDIR.value))
-    inputs = [
-        run_inputs.clip_input(builders.clip(config)),
-        run_inputs.prior_input(config.prior.path),
-        run_inputs.features_input(config.data.features, config.data.features_weights),
-    ]
+    inputs = [*learning.checked(config), run_inputs.prior_input(config.prior.path)]
     how: dict[str, Any] = {"resume": RESUME.value, "allow_changes": ALLOW_CHANGES.value}
     with (
         may_be_stopped("the same command with --resume goes on"),
@@ -42,7 +38,7 @@ def main() -> None:
         folder.begun(config.to_dict(), inputs, personalizing.STAGES, **how) as warnings,
         Log(folder.root, wandb=config.log.get("wandb")) as log,
     ):
-        for line in [*warnings, f"computing on {describe()}"]:
+        for line in [*warnings, f"computing on {describe(builders.head_devices(config))}"]:
             log.say(line)
         personalizing.personalize(config, folder, log, resume=RESUME.value)
         log.say(f"personalised; next: python -m jax_talker.train with the same --config and --workdir {folder.root}")

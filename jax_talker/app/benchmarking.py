@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jax_talker.app import builders, navigating, personalizing, run_inputs, talking
+from jax_talker.app import builders, learning, navigating, personalizing, run_inputs, talking
 from jax_talker.app.judging import angles, ceilings, protocols, tables
 from jax_talker.app.judging.head import Head
 from jax_talker.app.judging.judge import Bar
@@ -62,13 +62,7 @@ def trained(config: Any, root: Path) -> Speaker:
     if (folder.checkpoints(navigating.STAGE) / str(config.train.steps)).is_dir():
         return navigating.open_speaker(config, folder)
     shutil.rmtree(root, ignore_errors=True)  # minutes' work, begun by an earlier call that was stopped
-    clip = builders.clip(config)
-    run_inputs.check_trainable(config.train.batch, clip, builders.clip_split(config, clip))
-    inputs = [
-        run_inputs.clip_input(clip),
-        run_inputs.prior_input(config.prior.path),
-        run_inputs.features_input(config.data.features, config.data.features_weights),
-    ]
+    inputs = [*learning.checked(config), run_inputs.prior_input(config.prior.path)]
     stages = [*personalizing.STAGES, *navigating.STAGES]
     with folder.alone(), folder.begun(config.to_dict(), inputs, stages, resume=False), Log(folder.root) as log:
         begun = personalizing.personalize(config, folder, log, resume=False)

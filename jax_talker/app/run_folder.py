@@ -6,6 +6,8 @@ capacity.json        room that the rasteriser was found to need, where a guess w
 personal/            the person's generator (a prior folder) and person.safetensors (app/person.py)
 checkpoints/<stage>  Orbax checkpoints of each stage
 log/, scalars.jsonl  TensorBoard events; the same scalars as text
+skipped.jsonl        frames of steps that were not applied
+profile/<stage>      where the time went, of train --profile
 .lock                held by the process that works here
 """
 
@@ -27,6 +29,7 @@ from jax_talker.app.run_inputs import Input, check_level, find_clip, find_featur
 from jax_talker.data.clip.clip import Clip
 from jax_talker.errors import UserError
 from jax_talker.training import processes
+from jax_talker.training.log import SCALARS, SKIPPED
 
 CONFIG, RECORD, CAPACITY, LOCK = "config.json", "run.json", "capacity.json", ".lock"
 FORMAT = 1  # of run.json
@@ -164,7 +167,7 @@ class RunFolder:
         except BaseException:
             if processes.writes() and (self._saved(), self.personalised) == state:
                 for path, content in zip(files, before, strict=True):
-                    path.unlink() if content is None else path.write_bytes(content)
+                    path.unlink() if content is None else _replace(path, content)
             raise
 
     def _check_stages(self, stages: Sequence[str], behind: Sequence[str], resume: bool) -> bool:
@@ -215,9 +218,10 @@ class RunFolder:
     def _forget_records(self) -> None:
         """Records of a run that left no checkpoint do not mix with those of the next one."""
         if processes.writes() and (self.root / CONFIG).is_file():
-            (self.root / "scalars.jsonl").unlink(missing_ok=True)
-            (self.root / CAPACITY).unlink(missing_ok=True)
-            shutil.rmtree(self.root / "log", ignore_errors=True)
+            for name in (SCALARS, SKIPPED, CAPACITY):
+                (self.root / name).unlink(missing_ok=True)
+            for name in ("log", "profile"):
+                shutil.rmtree(self.root / name, ignore_errors=True)
 
     def _write(self, config: Mapping[str, Any], inputs: Sequence[Input], known: Mapping[str, Any]) -> None:
         record = {given.kind: given.record(self.root) for given in inputs}
@@ -261,11 +265,15 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _store(path: Path, content: Mapping[str, Any]) -> None:
-    """Whole or not at all, also when the disk is full or the process is killed; by the process that writes."""
-    if not processes.writes():
-        return
+    """By the process that writes."""
+    if processes.writes():
+        _replace(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Whole or not at all, also when the disk is full or the process is killed."""
     beside = path.with_name(f".{path.name}.partial")
-    beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    beside.write_bytes(content)
     os.replace(beside, path)
 
 

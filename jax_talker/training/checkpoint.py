@@ -56,7 +56,8 @@ class Checkpoints:
         stored = _as_dict(state)
         args = ocp.args.Composite(state=ocp.args.StandardSave(stored), config=ocp.args.JsonSave(config))
         with self._saving():
-            self._manager.save(step, args=args)
+            # Forced, for the loop decides when: else Orbax asks JAX's preemption service as well (stopping.asked).
+            self._manager.save(step, args=args, force=True)
         self._kept = step
 
     def restore(self, like: TrainState, step: int | None = None) -> tuple[TrainState, dict[str, Any]]:

@@ -117,6 +117,8 @@ def choose(
     there = jax.devices()
     if count is not None and not 1 <= count <= len(there):
         raise UserError(f"config.devices.count: {count} devices are asked for, {describe()} is what there is")
+    if jax.process_count() > 1 and count not in (None, len(there)):
+        raise UserError(f"config.devices.count: {count}; processes that train together use all {len(there)} devices")
     if mode == "single":
         if jax.process_count() > 1:
             raise UserError(

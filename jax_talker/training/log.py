@@ -99,7 +99,7 @@ class Log:
 
     def skipped(self, stage: str, step: int, frames: list[int]) -> None:
         """Record and say the clip's frames of a step that was not applied; without any, batches are no frames."""
-        if not frames:
+        if not frames or not processes.writes():
             return
         self.workdir.mkdir(parents=True, exist_ok=True)
         with (self.workdir / SKIPPED).open("a", encoding="utf-8") as lines:

@@ -49,7 +49,7 @@ def run(
     """Train from ``state.step`` to ``steps``. ``batches``, of host arrays, must start at the state's step.
 
     ``step`` is compiled here, for all ``devices``, and its state donated; batches are made ahead and sent to them.
-    ``sample(state)`` gives pictures [H, W, 3] to log. Scalars are means since the last record (of ``overflow``, what
+    ``sample(state)`` gives pictures to log (Log.image). Scalars are means since the last record (of ``overflow``, what
     did not fit the rasteriser's capacity, the most; ``input_wait`` is the share of time in which the loop waited for a
     batch); overflow and skipped steps are said aloud, and a growing step gets more room. Diverged is raised when no
     gradient is finite any more; the state, to which none of those was applied, is saved first. Stopped is raised
@@ -59,8 +59,13 @@ def run(
     compiled = _compile(step, devices)
     first = int(state.step)
     state = devices.spread(state)
-    record, clock = Record(log, stage, first), log.clock(stage)
-    with stopping.patient(), Ahead(batches, devices.put) as ahead, log.bar(stage, first, steps) as bar:
+    record = Record(log, stage, first)
+    with (
+        stopping.patient(),
+        Ahead(batches, devices.put) as ahead,
+        log.clock(stage) as clock,
+        log.bar(stage, first, steps) as bar,
+    ):
         for number in range(first + 1, steps + 1):
             _end_if_asked(stage, state, steps, checkpoints, config)
             clock.begin()
@@ -92,7 +97,6 @@ def run(
                 checkpoints.save(state, dict(config or {}))
             bar.update()
             clock.tick(SAVING)
-        clock.end()
         _end_if_asked(stage, state, steps, checkpoints, config)
     return devices.gathered(state)
 

@@ -5,6 +5,7 @@ what part of the step is the generator, the rasteriser, the loss and the optimis
 """
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -33,6 +34,12 @@ class Clock:
 
     def end(self) -> None:
         """There are no more steps."""
+
+    def __enter__(self) -> "Clock":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
 
 class Profile(Clock):
@@ -92,6 +99,7 @@ class Profile(Clock):
         self._say(told(report))
 
     def _start_trace(self, step: Any, arguments: tuple) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)  # traces of another program, whose times would be added
         hlo = step.lower(*arguments).compile().as_text()
         self._program = hlo.partition("HloModule ")[2].partition(",")[0], parts_of_program(hlo)
         jax.profiler.start_trace(str(self._folder))

@@ -20,7 +20,7 @@ def skipped_steps(
 ) -> Iterator[tuple[int, list[int]]]:
     """(step, its frames in ascending order) of the steps that were ``skipped``, of successive ones up to ``last``.
 
-    Frames of other processes are theirs to tell.
+    Of several processes each knows its own frames only.
     """
     for number, (bad, frames) in enumerate(zip(skipped, shown, strict=True), last - len(skipped) + 1):
         if bad:

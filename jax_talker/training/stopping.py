@@ -21,8 +21,12 @@ from jax.experimental import multihost_utils
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Stopped(Exception):
-    """The work was ended because somebody asked for it; what was done is saved. ``number`` is the signal's."""
+class Stopped(BaseException):
+    """The work was ended because somebody asked for it; what was done is saved. ``number`` is the signal's.
+
+    No Exception, as KeyboardInterrupt is none: it may come anywhere, and nobody who makes the best of errors may take
+    it for one.
+    """
 
     def __init__(self, told: str, number: int):
         super().__init__(told)

@@ -149,9 +149,11 @@ class TestStages:
     def test_a_run_that_left_no_checkpoint_leaves_no_records_either(self, folder):
         begin(folder)
         folder.save_capacity(64)
-        (folder.root / "scalars.jsonl").write_text('{"stage": "invert", "step": 1}\n')
+        (folder.root / "profile").mkdir()
+        for name in ("scalars.jsonl", "skipped.jsonl"):
+            (folder.root / name).write_text('{"stage": "invert", "step": 1}\n')
         begin(folder, config={**CONFIG, "seed": 2})
-        assert not (folder.root / "scalars.jsonl").exists()
+        assert not [n for n in ("scalars.jsonl", "skipped.jsonl", "profile") if (folder.root / n).exists()]
         assert folder.capacity() is None
         assert folder.config()["seed"] == 2
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jax_talker.errors import UserError
 from jax_talker.training import stopping
 from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.log import Log
@@ -102,6 +103,19 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path):
 
     with stopping.listening(), pytest.raises(KeyboardInterrupt):
         trained(tmp_path, fresh(), targets(), at=4, then=twice)
+
+
+def test_who_makes_the_best_of_errors_does_not_take_it_for_one():
+    """Orbax' and file formats' errors are caught as Exception and retold; this one must pass through."""
+
+    def restore():
+        try:
+            send(signal.SIGTERM)
+        except Exception as error:
+            raise UserError("damaged") from error
+
+    with stopping.listening(), pytest.raises(Stopped, match="at once"):
+        restore()
 
 
 def test_outside_of_loops_nothing_waits():

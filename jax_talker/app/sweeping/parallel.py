@@ -9,7 +9,7 @@ import matplotlib
 import matplotlib.figure
 import numpy as np
 
-from jax_talker.app.sweeping.space import Axis, Space
+from jax_talker.app.sweeping.space import LISTED, Axis, Space
 
 TICKS = 5
 GREY = "0.65"
@@ -60,7 +60,7 @@ class _Scale:
 
     def __init__(self, axis: Axis, values: Sequence[Any]):
         self._log = axis.kind == "log_uniform"
-        self._named = axis.kind in ("choice", "each")
+        self._named = axis.kind in LISTED
         self._names = list(dict.fromkeys(map(str, axis.given))) if self._named else []
         self._values = values
         self._bounds = (0.0, 1.0) if self._named else (self._on(axis.given[0]), self._on(axis.given[1]))

@@ -9,7 +9,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from jax_talker.app.sweeping import one_by_one, results, with_ray
-from jax_talker.app.sweeping.space import Space, settings
+from jax_talker.app.sweeping.space import LISTED, Space, settings
 from jax_talker.app.sweeping.trial import Plan
 from jax_talker.errors import UserError
 
@@ -21,7 +21,9 @@ def check(config: Any, space: Space) -> None:
     """UserError where the configuration has no such field, or not of that type."""
     if config.task != "talker":
         raise UserError(f"config.task: {config.task!r}; sweeps train talking heads (task talker)")
-    for values in settings(space, 1, 0):
+    drawn = next(settings(space, 1, 0))
+    listed = [(name, value) for name, axis in space.items() if axis.kind in LISTED for value in axis.given]
+    for values in [drawn, *({**drawn, name: value} for name, value in listed)]:
         try:
             config.copy_and_resolve_references().lock().update_from_flattened_dict(values)
         except (KeyError, TypeError, ValueError, AttributeError) as error:

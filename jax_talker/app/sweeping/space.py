@@ -34,7 +34,8 @@ class Axis:
         return float(rng.uniform(low, high))
 
 
-KINDS = ("uniform", "log_uniform", "integer", "choice", "each")
+LISTED = ("choice", "each")  # kinds whose values are written down
+KINDS = ("uniform", "log_uniform", "integer", *LISTED)
 Space = dict[str, Axis]
 
 
@@ -83,8 +84,8 @@ def _axis(name: str, told: Any, where: str) -> Axis:
         raise wrong(f"there is no kind {kind!r}")
     if not isinstance(given, list | tuple) or not given:
         raise wrong(f"{given!r} has no values")
-    if kind in ("choice", "each"):
-        return Axis(kind, tuple(given))
+    if kind in LISTED:
+        return Axis(kind, tuple(tuple(value) if isinstance(value, list) else value for value in given))
     if len(given) != 2 or not all(isinstance(x, int | float) for x in given) or not given[0] < given[1]:
         raise wrong(f"{given!r} are not two bounds, the lower one first")
     if kind == "log_uniform" and given[0] <= 0:

@@ -85,6 +85,7 @@ class Trial:
             for report in self._watched():
                 record("running", **report)
                 yield report
+            self._check_done()
             self._start("evaluate", "--run", str(self.folder / RUN))
             self._wait()
             scores = read_scores(self.folder / RUN)
@@ -142,13 +143,24 @@ class Trial:
 
     def _report(self) -> dict[str, float]:
         logged = read_scalars(self.folder / RUN)
-        steps = {name: self.values.get(_STEPS[name], count) for name, count in self.plan.stages.items()}
-        done = sum(min(int(logged[name]["loss"][0][-1]), steps[name]) for name in steps if name in logged)
-        seen = [logged[name]["psnr"][1][-1] for name in steps if "psnr" in logged.get(name, {})]
+        done, steps = self._steps(logged)
+        seen = [logged[name]["psnr"][1][-1] for name in self.plan.stages if "psnr" in logged.get(name, {})]
         if not done:
             return {}
         # The end is reached when it is scored.
-        return {"progress": round(min(99.0, 100 * done / sum(steps.values())), 1), "seen": float(seen[-1])}
+        return {"progress": round(min(99.0, 100 * done / steps), 1), "seen": float(seen[-1])}
+
+    def _steps(self, logged: Mapping[str, Any]) -> tuple[int, int]:
+        """How many steps are done, and of how many."""
+        steps = {name: self.values.get(_STEPS[name], count) for name, count in self.plan.stages.items()}
+        done = sum(min(int(logged[name]["loss"][0][-1]), steps[name]) for name in steps if name in logged)
+        return done, sum(steps.values())
+
+    def _check_done(self) -> None:
+        """Died where training ended well and is not done: somebody else asked its process to end, and it saved."""
+        done, steps = self._steps(read_scalars(self.folder / RUN))
+        if done < steps:
+            raise Died(f"train was asked to end after {done} of {steps} steps; see {self._log}")
 
     def _wait(self) -> None:
         if self._process is None:
@@ -194,6 +206,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     found = json.loads(path.read_text(encoding="utf-8"))
+    found["values"] = {n: tuple(v) if isinstance(v, list) else v for n, v in found["values"].items()}  # JSON's lists
     if found["status"] != "finished" and (folder / STOPPED_EARLY).exists():
         found["status"] = "stopped early"
     return found

@@ -9,6 +9,7 @@ from typing import Any
 from jax_talker.app.sweeping.space import Axis, Space, each_of
 from jax_talker.app.sweeping.trial import STOPPED_EARLY, Plan, Trial
 from jax_talker.errors import UserError
+from jax_talker.training.stopping import listening
 
 NAME = "ray"  # of the folder in which Tune keeps the sweep's state
 TRIES = 3
@@ -71,7 +72,8 @@ def launch(
                     verbose=0,
                 ),
             )
-        tuner.fit()
+        with listening():  # Ray has set a handler of its own for SIGTERM, which ends us before trials have saved
+            tuner.fit()
     finally:
         ray.shutdown()
 

@@ -85,6 +85,11 @@ class TestSpace:
         with pytest.raises(UserError, match="does not fit the configuration"):
             running.check(quickstart.get_config(), space_of({name: {"choice": (value,)}}, "space"))
 
+    def test_every_value_that_is_written_down_is_looked_at(self):
+        many = tuple(range(1, 40))
+        with pytest.raises(UserError, match="does not fit the configuration"):
+            running.check(quickstart.get_config(), space_of({"train.steps": {"choice": (*many, "many")}}, "space"))
+
     def test_a_file_that_is_none(self, tmp_path):
         (tmp_path / "a.py").write_text("x = 1")
         with pytest.raises(UserError, match="must define get_space"):
@@ -127,6 +132,19 @@ class TestTrial:
         assert "begins at step 0" in log
         assert "begins at step 10" in log
 
+    def test_asked_to_end_by_somebody_else_it_is_not_finished(self, tmp_path):
+        """It saves and ends well; a half-trained head must not be scored as a whole one."""
+        trial = Trial(plan_in(tmp_path), "one", {"slow": 0.3})
+        reports = trial.reports()
+        next(reports)
+        trial._process.terminate()
+        with pytest.raises(Died, match=r"asked to end after \d+ of 20 steps"):
+            list(reports)
+        assert read_record(trial.folder)["status"] == "failed"
+        assert not (trial.folder / "evaluate.log").exists()
+        list(Trial(plan_in(tmp_path), "one", {}).reports())
+        assert read_record(trial.folder)["status"] == "finished"
+
     def test_ended_from_outside_it_saves_first(self, tmp_path):
         trial = Trial(plan_in(tmp_path), "one", {"slow": 0.3})
         reports = trial.reports()
@@ -151,6 +169,14 @@ class TestOneByOne:
         assert report.index(trials[0]["name"]) < report.index(trials[2]["name"])
         picture = cv2.imread(str(tmp_path / "s" / "parallel.png"))
         assert np.ptp(picture, -1).max() > 50, "lines have colours"
+
+    def test_values_that_are_tuples_come_back_as_such(self, tmp_path):
+        told = {"hidden": {"each": ((64,), [128, 128])}, "quality": {"uniform": (10.0, 30.0)}}
+        trials, _ = sweep(tmp_path / "s", told, count=1)
+        assert [trial["status"] for trial in trials] == ["finished"] * 2
+        again, said = sweep(tmp_path / "s", told, count=1, resume=True)
+        assert again == trials
+        assert not said, "nothing was left to do"
 
     def test_one_that_is_refused_does_not_end_it(self, tmp_path):
         trials, _ = sweep(tmp_path / "s", {"quality": {"each": (5.0, 6.0)}}, "--config.refuses=1", count=1)
