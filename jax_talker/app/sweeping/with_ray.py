@@ -1,15 +1,17 @@
 """The launcher on Ray Tune, and its only importer: trials side by side on a laptop or a cluster."""
 
+import contextlib
 import importlib.util
 import os
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from jax_talker.app.sweeping.space import Axis, Space, each_of
 from jax_talker.app.sweeping.trial import STOPPED_EARLY, Plan, Trial
 from jax_talker.errors import UserError
-from jax_talker.training.stopping import listening
 
 NAME = "ray"  # of the folder in which Tune keeps the sweep's state
 TRIES = 3
@@ -72,10 +74,23 @@ def launch(
                     verbose=0,
                 ),
             )
-        with listening():  # Ray has set a handler of its own for SIGTERM, which ends us before trials have saved
+        with _sigterm_as_ctrl_c():
             tuner.fit()
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Tune ends well when it meets Ctrl-C: trials save first. Ray's own answer to SIGTERM is to be gone."""
+    if threading.current_thread() is not threading.main_thread():  # handlers can be set there alone
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _imported() -> tuple[Any, Any]:

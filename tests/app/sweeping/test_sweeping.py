@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -247,17 +248,62 @@ def test_ray_is_named_where_it_is_missing(tmp_path, monkeypatch):
         sweep(tmp_path / "s", {"quality": {"uniform": (1.0, 2.0)}}, launcher="ray")
 
 
+ON_RAY = """
+import json, sys
+from pathlib import Path
+from app.sweeping.test_sweeping import sweep
+root, told, flags, how = json.loads(sys.argv[1])
+print("SAID " + json.dumps(sweep(Path(root), told, *flags, launcher="ray", early=False, **how)[1]))
+"""
+
+
+def begun_on_ray(root, told, *flags, **how):
+    """In a process of its own: what pytest puts around output cannot be sent to Ray's workers."""
+    pytest.importorskip("ray")
+    path = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    command = [sys.executable, "-c", ON_RAY, json.dumps([str(root), told, flags, how])]
+    return subprocess.Popen(command, env=os.environ | path, stdout=subprocess.PIPE, text=True)
+
+
+def on_ray(root, told, *flags, **how):
+    process = begun_on_ray(root, told, *flags, **how)
+    out, _ = process.communicate(timeout=400)
+    assert process.returncode == 0
+    (said,) = [line.removeprefix("SAID ") for line in out.splitlines() if line.startswith("SAID ")]
+    return json.loads((root / "results.json").read_text())["trials"], json.loads(said)
+
+
 @pytest.mark.slow  # Ray takes half a minute to start and end
 def test_a_sweep_on_ray_with_trials_that_are_killed(tmp_path):
-    pytest.importorskip("ray")
-    told = {"quality": {"uniform": (10.0, 30.0)}, "dies": {"choice": (1,)}}
-    trials, said = sweep(tmp_path / "s", told, "--config.slow=0.1", launcher="ray", count=3, early=False)
+    root, told = tmp_path / "s", {"quality": {"uniform": (10.0, 30.0)}, "dies": {"choice": (1,)}}
+    trials, said = on_ray(root, told, "--config.slow=0.1", count=3)
     assert [trial["status"] for trial in trials] == ["finished"] * 3
     assert sum("goes on from what it saved" in line for line in said) == 3
-    for folder in (tmp_path / "s" / "trials").iterdir():
+    for folder in (root / "trials").iterdir():
         assert "begins at step 10" in (folder / "train.log").read_text()
-    again, _ = sweep(tmp_path / "s", told, "--config.slow=0.1", launcher="ray", count=3, early=False, resume=True)
+    again, _ = on_ray(root, told, "--config.slow=0.1", count=3, resume=True)
     assert again == trials, "a finished sweep has nothing left to do"
+
+
+@pytest.mark.slow
+def test_a_sweep_on_ray_that_is_asked_to_end_lets_its_trials_save_and_goes_on(tmp_path):
+    """Ray answers SIGTERM by being gone; it must be as with Ctrl-C."""
+    root, told = tmp_path / "s", {"quality": {"uniform": (10.0, 30.0)}}
+    process = begun_on_ray(root, told, "--config.slow=0.5")
+    deadline = time.monotonic() + 240
+    while not any("progress" in path.read_text() for path in root.glob("trials/*/trial.json")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    stopped = [read_record(folder) for folder in (root / "trials").iterdir()]
+    assert all(record["status"] == "interrupted" for record in stopped)
+    assert "interrupted" in (root / "report.md").read_text()
+    trials, _ = on_ray(root, told, "--config.slow=0.5", resume=True)
+    assert [trial["status"] for trial in trials] == ["finished"] * 2
+    logs = [(folder / "train.log").read_text() for folder in (root / "trials").iterdir()]
+    assert any("stopped at" in log for log in logs)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent is gone")
