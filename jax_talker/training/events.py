@@ -12,6 +12,7 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto import event_pb2, summary_pb2
 
+Event, Summary = event_pb2.Event, summary_pb2.Summary  # type: ignore[attr-defined]  # protobuf makes them at run time
 FRAME = 40  # ms
 
 
@@ -35,14 +36,12 @@ class Events:
         encoded = io.BytesIO()
         pictures[0].save(encoded, "GIF", save_all=True, append_images=pictures[1:], duration=FRAME, loop=0)
         _, height, width, channels = frames.shape
-        kind = summary_pb2.Summary  # type: ignore[attr-defined]  # as below
-        shown = kind.Image(height=height, width=width, colorspace=channels, encoded_image_string=encoded.getvalue())
-        self._write(step, kind(value=[kind.Value(tag=name, image=shown)]))
+        shown = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=encoded.getvalue())
+        self._write(step, Summary(value=[Summary.Value(tag=name, image=shown)]))
 
     def close(self) -> None:
         self._writer.close()
 
     def _write(self, step: int, what: Any) -> None:
-        event = event_pb2.Event  # type: ignore[attr-defined]  # protobuf makes it at run time
-        self._writer.write_event(event(summary=what, step=step, wall_time=time.time()))
+        self._writer.write_event(Event(summary=what, step=step, wall_time=time.time()))
         self._writer.flush()

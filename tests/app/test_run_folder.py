@@ -14,9 +14,8 @@ import pytest
 import safetensors.numpy
 from motions import no_motion
 
-from jax_talker import priors
 from jax_talker.app import run_inputs
-from jax_talker.app.person import Person, load_person
+from jax_talker.app.person import Person
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.app.run_inputs import Input
 from jax_talker.audio import level
@@ -331,48 +330,6 @@ def test_capacity_is_remembered_and_only_grows(folder):
     folder.save_capacity(4096)
     folder.save_capacity(1024)
     assert folder.capacity() == 4096
-
-
-def test_a_person_is_kept_whole(tmp_path):
-    folder = RunFolder(tmp_path)
-    personalise(folder)
-    found = load_person(folder.personal)
-    assert found.gain == 0.5
-    assert set(found.params) == {"anchor", "camera", "detail"}
-    np.testing.assert_array_equal(found.layout.parent, [0, 1, 2])
-    (folder.personal / "person.safetensors").write_bytes(b"half")
-    with pytest.raises(UserError, match="damaged"):
-        load_person(folder.personal)
-    (folder.personal / "person.safetensors").unlink()
-    (folder.personal / "person.safetensors").mkdir()
-    with pytest.raises(UserError, match="damaged"):
-        load_person(folder.personal)
-    (folder.personal / "person.safetensors").rmdir()
-    with pytest.raises(UserError, match="not personalised, or an earlier version did it"):
-        load_person(folder.personal)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no limit on file sizes there")
-def test_a_full_disk_leaves_the_person_and_the_generator_as_they_were(tmp_path, small_prior):
-    """What safetensors raises then is no OSError, and was our bug's traceback."""
-    import resource
-
-    folder = RunFolder(tmp_path)
-    personalise(folder)
-    prior, variables = small_prior
-    priors.save(tmp_path / "prior", prior, variables, card="old\n")
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    person, limits = load_person(folder.personal), resource.getrlimit(resource.RLIMIT_FSIZE)
-    big = {**person.params, "anchor": jnp.zeros((100, 1000))}
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))  # as a full disk: writing fails in the middle
-        with pytest.raises(OSError, match="File too large"):
-            replace(person, params=big).save(folder.personal)
-        with pytest.raises(OSError, match="File too large"):
-            priors.save(tmp_path / "prior", prior, variables, card="new\n", overwrite=True)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 class TestFeaturesFoundAgain:

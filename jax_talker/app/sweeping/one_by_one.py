@@ -3,10 +3,8 @@
 from collections.abc import Callable
 
 from jax_talker.app.sweeping.space import Space, settings
-from jax_talker.app.sweeping.trial import Died, Plan, Trial, read_record
+from jax_talker.app.sweeping.trial import TRIES, Died, Plan, Trial, read_record
 from jax_talker.errors import UserError
-
-TRIES = 3
 
 
 def launch(plan: Plan, space: Space, *, count: int, seed: int, tell: Callable[[str], None]) -> None:

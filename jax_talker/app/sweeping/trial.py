@@ -20,6 +20,7 @@ from jax_talker.training.log import read_scalars
 
 RECORD, STOPPED_EARLY, RUN = "trial.json", "stopped_early", "run"
 LOOK = 0.5  # s between two looks at a process
+TRIES = 3  # processes of one trial that may die
 GRACE = 120.0  # s that a process gets to save when it is asked to end
 # Runs the module that is named first. On Linux (PR_SET_PDEATHSIG) it is asked to end when the process that started it
 # is gone, however that went: a launcher that was killed leaves nobody behind.

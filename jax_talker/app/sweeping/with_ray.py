@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from jax_talker.app.sweeping.space import Axis, Space, each_of
-from jax_talker.app.sweeping.trial import STOPPED_EARLY, Plan, Trial
+from jax_talker.app.sweeping.trial import STOPPED_EARLY, TRIES, Plan, Trial
 from jax_talker.errors import UserError
 
 NAME = "ray"  # of the folder in which Tune keeps the sweep's state
-TRIES = 3
 GRACE, HALVED = 25, 2  # percent of training before anything is stopped; of those alive, one in so many goes on
 SETTINGS = {  # read by Ray when it is imported or started
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
