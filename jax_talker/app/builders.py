@@ -140,7 +140,14 @@ def head_weights(config: Any) -> HeadWeights:
         size=t.size,
         locality=p.locality,
         sound=sound_variation(config),
+        any_background=_any_background(t.background),
     )
+
+
+def _any_background(name: str) -> bool:
+    if name not in ("any", "white"):
+        raise UserError(f"config.train.background: {name!r} is neither any nor white")
+    return name == "any"
 
 
 def sound_variation(config: Any) -> Variation:

@@ -79,8 +79,8 @@ def _shade(
 
 
 def picture(mesh: Mesh, label: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Image [size, size, 3] uint8 on white and masks [size, size, 3] uint8 (upper, lower, head)."""
+    """Image [size, size, 3] uint8 on white and masks [size, size, 3] uint8 (upper, lower, coverage)."""
     values, hit = render(mesh, label, size)
     image = values[..., :3] + (1 - hit[..., None])
-    masks = np.stack([values[..., UPPER] > 0.5, values[..., LOWER] > 0.5, hit > 0.5], -1)
-    return (image.clip(0, 1) * 255 + 0.5).astype(np.uint8), masks.astype(np.uint8) * 255
+    masks = np.stack([values[..., UPPER] > 0.5, values[..., LOWER] > 0.5, hit], -1)
+    return (image.clip(0, 1) * 255 + 0.5).astype(np.uint8), (masks.clip(0, 1) * 255 + 0.5).astype(np.uint8)

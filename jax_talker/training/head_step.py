@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Key
 from jax_talker.models import detail
 from jax_talker.models.navigator import EXPRESSION_CHANNEL, Coefficients
 from jax_talker.priors.base import Prior, Variables
-from jax_talker.training import cameras
+from jax_talker.training import backgrounds, cameras
 from jax_talker.training.objective import ImageLoss
 from jax_talker.training.shares import WHOLE, Batch, Shares, keys_of, normal
 from jax_talker.training.sound_variation import AS_IT_IS, Variation, room, varied
@@ -49,6 +49,7 @@ class HeadWeights:
     rest: float = 1e-2  # squared lip coefficients of silence: a mouth that hears nothing rests
     locality: float = 0.03  # how strongly a tuned generator stays itself away from the person
     sound: Variation = AS_IT_IS
+    any_background: bool = False  # whether pictures are compared on a colour of chance (training.backgrounds)
 
 
 NEAR = 0.05  # typical walks; coefficients nearer than this are taken for equal
@@ -86,7 +87,7 @@ def make_head_step(
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
         fixed, control = batch.common
         cross_here = cross // shares.pieces()
-        sound_key, quiet_key, place_key = jax.random.split(state.step_key(), 3)
+        sound_key, quiet_key, place_key, behind_key = jax.random.split(state.step_key(), 4)
         centre = head.prior.mean_latent(fixed.variables)
 
         def objective(params: Params, batch: Batch) -> tuple[Array, dict[str, Any]]:
@@ -109,7 +110,12 @@ def make_head_step(
                 coefficients, quiet = seen, jnp.zeros_like(seen.lips[:1])
             label = cameras.move_labels(views.label, params["camera"])
             shown = head.show(params, fixed, coefficients, views.label, label, size, drawn=drawn, twice=twice)
-            image = loss(shown.image, views.image, mask, emphasis, fixed.perceptual)
+            made, filmed = shown.image, views.image
+            if weights.any_background:
+                behind = backgrounds.colours(keys_of(behind_key, batch.slot))
+                behind = jnp.concatenate([behind, behind[alone:]])
+                made, filmed = backgrounds.on(behind, made, shown.alpha), backgrounds.on(behind, filmed, views.head)
+            image = loss(made, filmed, mask, emphasis, fixed.perceptual)
             image *= 1 + (1 - control.crossed) * twice / count  # a mean over the views that are looked at
             off = jnp.abs(shown.alpha - views.head) * views.valid
             alpha = (off * whole[:, None, None]).mean() / jnp.maximum(whole.mean(), 1 / len(whole))
