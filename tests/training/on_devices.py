@@ -57,7 +57,7 @@ def head_stage(devices, *, drawn, rasteriser=FASTEST):
     reach, cross = head.talker.reach, 0 if drawn else CROSS
     params = head.init(jax.random.key(1), prior.mean_latent(variables), fixed.layout, tiny.frames([4, 5], reach))
     state = create(params, direction(), 0)
-    weights = HeadWeights(sound=ROOMS)
+    weights = HeadWeights(sound=ROOMS, any_background=True)
     loss = ImageLoss(1.0, 0.2)
     step = head_step.make_head_step(head, direction(), loss, weights, spread=1.0, cross=cross, shares=devices.shares)
     order = devices.deal(FRAMES, together=2, apart=cross)

@@ -58,9 +58,9 @@ def started(head, fixed, make_frames):
 
 
 @functools.cache
-def compiled(head, cross, loss=PIXELS):
+def compiled(head, cross, loss=PIXELS, weights=LEVEL):
     """Compiled once for all tests that use it, which is why most of them have two frames and the same loss."""
-    step = head_step.make_head_step(head, OPTIMISER, loss, LEVEL, spread=1.0, cross=cross)
+    step = head_step.make_head_step(head, OPTIMISER, loss, weights, spread=1.0, cross=cross)
     return jax.jit(
         lambda state, fixed, i, j, control, drawn=None: step(state, batch_of((i, j, drawn), (fixed, control)))
     )
@@ -111,6 +111,17 @@ def test_what_was_not_filmed_has_no_loss(head, fixed, started, make_frames):
     one, two = (measure(head, fixed, params, x, x, 0)[1] for x in (hidden, other))
     np.testing.assert_allclose(one["loss"], two["loss"], rtol=1e-6)
     assert abs(one["loss"] - measure(head, fixed, params, i, i, 0)[1]["loss"]) > 1e-4
+
+
+def test_on_any_background_paint_is_told_from_nothing(head, fixed, started, make_frames):
+    """On white, what the head mask says of a pixel is nothing to the image's loss."""
+    i = make_frames([4, 5], head.talker.reach)
+    other = replace(i, head=1 - i.head)
+    for weights, told in ((LEVEL, False), (replace(LEVEL, any_background=True), True)):
+        step = compiled(head, 0, weights=weights)
+        state = create(started, OPTIMISER, 0)
+        one, two = (step(state, fixed, x, x, control(started))[1]["image"] for x in (i, other))
+        assert (abs(one - two) > 1e-3) == told
 
 
 def test_who_leads(head, fixed, started, make_frames):
