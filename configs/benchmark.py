@@ -38,7 +38,6 @@ def get_config() -> ConfigDict:
     c = quickstart.get_config()
     c.personalize.detail = 0.001  # labels and masks are exact here: no errors that detail could learn
     c.train.sound.room = 0.0  # nobody speaks in a room here
-    c.train.background = "white"  # masks are exact here, and no matte fades the neck out
     c.train.lower = 2.0
     c.train.upper = 0.5
     c.model.pose = "none"  # these people's light and hair turn with the head

@@ -13,7 +13,6 @@ def get_config() -> ConfigDict:
     c.train.hear_steps = 600
     c.train.steps = 430
     c.train.sound.room = 0.0  # nobody speaks in a room here
-    c.train.background = "white"  # masks are exact here, and no matte fades the neck out
     c.train.lower = 2.0
     c.train.upper = 0.5
     c.model.pose = "none"  # this person's light and hair turn with the head

@@ -98,8 +98,8 @@ def get_config() -> ConfigDict:
     c.train.swap = 0.5  # share of couples whose lips hear another frame than the upper face
     c.train.lower = 3.0  # how much more a pixel of the lower face weighs than one outside the face
     c.train.upper = 1.0
-    # On what pictures are compared: "any" colour, so that nothing of the head is painted "white" (the paper's).
-    c.train.background = "any"
+    # On what pictures are compared: "white", or "any" colour, for heads that are shown on others (docs/method.md).
+    c.train.background = "white"
     c.train.smooth = 1e-3
     c.train.size = 1e-4
 
