@@ -121,7 +121,7 @@ def test_mutated_snapshots(shared, kind, count):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "count"), [("gghead", 1500), ("gsgan", 500)])
+@pytest.mark.parametrize(("kind", "count"), [("gghead", 700), ("gsgan", 200)])
 def test_many_mutated_snapshots(shared, kind, count):
     run(golden(shared, kind), count, seed=2)
 

@@ -23,10 +23,12 @@ SMALL = [  # a run of seconds: what is tested is that everything fits together
 QUICKSTART = ["--config", "configs/quickstart.py"]
 
 
-# Programs of one session, which may have several workers, compile the same things.
+# Programs of one session, which may have several workers, compile the same things; where tests keep what they compile
+# (Makefile), those of other sessions have as well.
 SESSION = os.environ.get("PYTEST_XDIST_TESTRUNUID") or secrets.token_hex(8)
+OWN = str(Path(tempfile.gettempdir()) / f"jax_talker_programs_{SESSION}")
 CACHE = {
-    "JAX_COMPILATION_CACHE_DIR": str(Path(tempfile.gettempdir()) / f"jax_talker_programs_{SESSION}"),
+    "JAX_COMPILATION_CACHE_DIR": os.environ.get("JAX_COMPILATION_CACHE_DIR", OWN),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
 }
 
