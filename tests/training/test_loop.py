@@ -33,11 +33,9 @@ def step(state, target):
     return descend(state, OPTIMISER, lambda p, to: (((p["x"] - to + noise) ** 2).sum(), {"x0": p["x"][0]}), target)
 
 
-def targets(start=0, bad=()):
-    n = start
-    while True:
-        yield jnp.full(3, jnp.nan if n in bad else 1.0 + n % 2)
-        n += 1
+def targets(bad=()):
+    """A function from a step to its batch; NaN in ``bad`` ones."""
+    return lambda n: np.full(3, np.nan if n in bad else 1.0 + n % 2, np.float32)
 
 
 def fresh():
@@ -64,7 +62,7 @@ def test_resumed_run_equals_an_unbroken_one(tmp_path):
             state, config = checkpoints.restore(fresh())
             assert int(state.step) == 4
             assert config == {"a": 1}
-            resumed = run("toy", state, 10, step, targets(4), log=log, every=Every(2, 0, 0), checkpoints=checkpoints)
+            resumed = run("toy", state, 10, step, targets(), log=log, every=Every(2, 0, 0), checkpoints=checkpoints)
     for a, b in zip(jax.tree.leaves(unbroken.params), jax.tree.leaves(resumed.params), strict=True):
         np.testing.assert_array_equal(a, b)
     assert (jax.random.key_data(unbroken.key) == jax.random.key_data(resumed.key)).all()
@@ -96,12 +94,12 @@ def test_a_non_finite_step_is_skipped_and_said(tmp_path, capsys):
 def test_the_frames_of_a_skipped_step_are_said_and_kept(tmp_path, capsys):
     """Every FrameBatch in a batch tells its own, wherever it stands in it."""
 
-    def couples(bad):
-        for n, target in zip(range(6), targets(bad={bad}), strict=False):
-            yield {"x": target, "frames": (frame_batch([4 * n, 4 * n + 1]), frame_batch([90 + n, 4 * n]))}
+    def couples(n):
+        frames = (frame_batch([4 * n, 4 * n + 1]), frame_batch([90 + n, 4 * n]))
+        return {"x": targets(bad={3})(n), "frames": frames}
 
     with Log(tmp_path) as log:
-        run("toy", fresh(), 6, lambda s, b: step(s, b["x"]), couples(3), log=log, every=Every(4, 0, 0))
+        run("toy", fresh(), 6, lambda s, b: step(s, b["x"]), couples, log=log, every=Every(4, 0, 0))
     assert "toy: step 4 was not applied; its frames: 12, 13, 93" in capsys.readouterr().out
     lines = (tmp_path / "skipped.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [{"stage": "toy", "step": 4, "frames": [12, 13, 93]}]
