@@ -20,7 +20,7 @@ from jax_talker.training.state import TrainState
 from jax_talker.training.stopping import Stopped
 
 Step = Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
-LOOK = 100  # steps after which a run that keeps no scalars is looked at all the same
+LOOK = 100  # steps after which overflow is looked for where no scalars are kept
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,10 @@ def run(
     as functions of k alone (training/input.py), and sent to them.
     ``sample(state)`` gives pictures to log (Log.image). Scalars are means since the last record (of ``overflow``, what
     did not fit the rasteriser's capacity, the most; ``input_wait`` is the share of time in which the loop waited for a
-    batch); overflow and skipped steps are said aloud, and a growing step gets more room. Diverged is raised when no
-    gradient is finite any more; the state, to which none of those was applied, is saved first. Stopped is raised
-    between two steps when the process is asked to end (stopping.listening), after saving.
+    batch); overflow and skipped steps are said aloud, and a growing step gets more room. Diverged is raised, soon, when
+    no gradient is finite any more (record.SKIPS_ALLOWED in a row); the state, to which none of those was
+    applied, is saved first. Stopped is raised between two steps when the process is asked to end
+    (stopping.listening), after saving.
     """
     started = time.monotonic()
     compiled = _compile(step, devices)
@@ -80,7 +81,7 @@ def run(
                 log.say(f"{stage}: first step after {time.monotonic() - started:.1f} s")
             record.add(measured, shown)
             last = number == steps
-            if last or _due(number, every.scalars or LOOK):
+            if last or record.suspicious or _due(number, every.scalars or LOOK):
                 values = record.tell(number, keep=last or every.scalars > 0, input_wait=ahead.share_waited())
                 bar.set_postfix({k: f"{values[k]:.3g}" for k in ("loss", "psnr", "psnr_lower") if k in values})
                 if record.diverged(number, last=last):
