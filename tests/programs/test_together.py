@@ -97,6 +97,6 @@ def test_two_processes_of_two_devices_train_what_one_of_four_does(place):
     assert got.keys() == wanted.keys()
     for name, value in wanted.items():
         off = np.abs(got[name] - value)
-        # Adam makes whole steps of gradients that are nothing but rounding: a millionth of the others', of two Gaussians.
+        # Adam makes whole steps of gradients that are but rounding: of two Gaussians, a millionth of the others'.
         assert (off > 1e-5 + 1e-5 * np.abs(value)).mean() < 0.01, name
         assert off.max() < 2 * STEPS * 1e-3, name
