@@ -85,6 +85,7 @@ INFERENCE = tuple(
 # third-party package → the only places that may import it
 ONE_IMPORTER = {
     "orbax": ("jax_talker/training/checkpoint.py",),
+    "grain": ("jax_talker/training/input.py",),
     "ml_collections": ("configs/",),
     "mediapipe": ("jax_talker/data/track/landmarkers/mediapipe.py", "jax_talker/data/cut/segmenter.py"),
     "face_alignment": ("jax_talker/data/track/landmarkers/face_alignment.py",),

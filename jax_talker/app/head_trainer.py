@@ -1,7 +1,7 @@
 """One person's head while it is learnt: frames, the step that all stages share, and how a stage is run."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -125,7 +125,7 @@ class HeadTrainer:
                 state,
                 stage.steps,
                 self._step(stage),
-                self._batches(stage, state, fixed),
+                self._batch(stage, state, fixed),
                 log=self.log,
                 every=builders.every(self.config),
                 checkpoints=checkpoints,
@@ -135,20 +135,21 @@ class HeadTrainer:
             )
         return state.params
 
-    def _batches(self, stage: Stage, state: TrainState, fixed: Fixed) -> Iterator[Batch]:
-        """This process's rows of each batch, in the order in which devices get them."""
-        first, names = int(state.step), list(state.params)
-        batch = self.config.train.batch
+    def _batch(self, stage: Stage, state: TrainState, fixed: Fixed) -> Callable[[int], Batch]:
+        """A function from a step to this process's rows of its batch, in the order in which devices get them."""
+        names, batch = list(state.params), self.config.train.batch
         weights = self._weights if stage.hear else self._seen_weights
         rows = self.devices.deal(batch, together=2, apart=self._cross(stage))
-        drawn = self.frames.pairs(self.split.train, batch, stage.cross, self.config.seed, first, weights, rows)
         hear, crossed, focus = (_number(x) for x in (stage.hear, stage.cross > 0, stage.focus))
         draw = DrawnFrames(self.head, state.params, fixed) if stage.draws_once else lambda _: None
         fixed = self.devices.spread(fixed)
-        return (
-            batch_of((i, j, draw(i)), (fixed, Control(self._rates(stage, number, names), hear, crossed, focus)), rows)
-            for number, (i, j) in enumerate(drawn, first)
-        )
+
+        def made(step: int) -> Batch:
+            i, j = self.frames.pairs(self.split.train, batch, stage.cross, self.config.seed, step, weights, rows)
+            control = Control(self._rates(stage, step, names), hear, crossed, focus)
+            return batch_of((i, j, draw(i)), (fixed, control), rows)
+
+        return made
 
     def _rates(self, stage: Stage, number: int, names: Iterable[str]) -> dict[str, Any]:
         share = cosine(number, stage.steps)

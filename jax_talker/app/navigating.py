@@ -24,7 +24,7 @@ from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.head_step import make_hearing_step
 from jax_talker.training.log import Log
 from jax_talker.training.loop import run
-from jax_talker.training.shares import batch_of
+from jax_talker.training.shares import Batch, batch_of
 from jax_talker.training.state import TrainState, cosine, create, direction
 from jax_talker.training.talking_head import Fixed, Params
 from jax_talker.types import FrameBatch
@@ -106,11 +106,10 @@ def _hear(trainer: HeadTrainer, talker: Any, resume: bool) -> Any:
     batch = config.train.hear_batch
     rows = devices.deal(batch, what="config.train.hear_batch")
 
-    def batches(first: int):
-        for number in range(first, steps):
-            rng = np.random.default_rng((config.seed, number))
-            some = trainer.frames.heard_only(rng.choice(trainer.split.train, size=batch)[rows])
-            yield batch_of(some, np.asarray(rate * cosine(number, steps), np.float32), rows)
+    def made(step: int) -> Batch:
+        rng = np.random.default_rng((config.seed, step))
+        some = trainer.frames.heard_only(rng.choice(trainer.split.train, size=batch)[rows])
+        return batch_of(some, np.asarray(rate * cosine(step, steps), np.float32), rows)
 
     with Checkpoints(trainer.folder.checkpoints(HEARING), keep=1) as checkpoints:
         state = checkpoints.resumed(devices.spread(create(talker, optimiser, config.seed)), resume)
@@ -119,7 +118,7 @@ def _hear(trainer: HeadTrainer, talker: Any, resume: bool) -> Any:
             state,
             steps,
             step,
-            batches(int(state.step)),
+            made,
             log=trainer.log,
             every=builders.every(config),
             checkpoints=checkpoints,

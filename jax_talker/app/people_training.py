@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
                 state,
                 c.steps,
                 texture_step.make_texture_step(prior, optimiser, weights, devices.shares),
-                _batches(points, arrays, corpus, c.batch, config.seed, int(state.step), devices.deal(c.batch)),
+                _batch(points, arrays, corpus, c.batch, config.seed, devices.deal(c.batch)),
                 log=log,
                 every=builders.every(config),
                 checkpoints=checkpoints,
@@ -220,22 +220,24 @@ def score(
     return {"position": float(np.mean(apart)) * MILLIMETRES, **decibels}
 
 
-def _batches(
-    points: Points, arrays: statistics.Arrays, corpus: Corpus, size: int, seed: int, step: int, rows: np.ndarray
-) -> Iterator[Batch]:
-    """Random moments of random people, from step ``step`` on: the ``rows`` of each batch."""
+def _batch(
+    points: Points, arrays: statistics.Arrays, corpus: Corpus, size: int, seed: int, rows: np.ndarray
+) -> Callable[[int], Batch]:
+    """A function from a step to the ``rows`` of its batch: random moments of random people."""
     known = vectors(arrays, corpus)
     chart = points.read(points.space.layout.chart)
     weight = np.array([LOOKED_AT.get(name, 1.0) for name in CHART_NAMES], np.float32)[chart]
-    while True:
+
+    def made(step: int) -> Batch:
         rng = np.random.default_rng((seed, step))
         p, m = rng.integers(known.shape[0], size=size)[rows], rng.integers(known.shape[1], size=size)[rows]
-        made = {
+        some = {
             "w": known[p, m],
             "position": np.stack([points.at(x) for x in corpus.position[p, m].astype(np.float32)]),
             "color": np.asarray(corpus.color[p, m]),
             "hair_color": np.asarray(corpus.hair_color[p, m]),
             "hair": corpus.hair[p, :, 3].astype(np.float32),
         }
-        yield batch_of(made, weight, rows)
-        step += 1
+        return batch_of(some, weight, rows)
+
+    return made

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -91,7 +91,7 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
             state,
             c.steps,
             step,
-            _batches(corpus, c.batch, config.seed, int(state.step), devices.deal(c.batch)),
+            _batch(corpus, c.batch, config.seed, devices.deal(c.batch)),
             log=log,
             every=builders.every(config),
             checkpoints=checkpoints,
@@ -140,10 +140,9 @@ def build(config: Any) -> tuple[Any, Variables]:
     return prior, prior.init(jax.random.key(config.seed), baked)
 
 
-def _batches(corpus: Corpus, people: int, seed: int, step: int, rows: np.ndarray) -> Iterator[Batch]:
-    while True:
-        yield batch_of(corpus.batch(np.random.default_rng((seed, step)), people, rows), slot=rows)
-        step += 1
+def _batch(corpus: Corpus, people: int, seed: int, rows: np.ndarray) -> Callable[[int], Batch]:
+    """A function from a step to the ``rows`` of its batch."""
+    return lambda step: batch_of(corpus.batch(np.random.default_rng((seed, step)), people, rows), slot=rows)
 
 
 def _sampler(prior: Prior, corpus: Corpus):

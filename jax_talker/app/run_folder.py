@@ -7,6 +7,7 @@ personal/            the person's generator (a prior folder) and person.safetens
 checkpoints/<stage>  Orbax checkpoints of each stage
 log/, scalars.jsonl  TensorBoard events; the same scalars as text
 skipped.jsonl        frames of steps that were not applied
+wandb.json, wandb/   which run of Weights & Biases gets the records, and what it keeps here
 profile/<stage>      where the time went, of train --profile
 .lock                held by the process that works here
 """
@@ -30,6 +31,7 @@ from jax_talker.data.clip.clip import Clip
 from jax_talker.errors import UserError
 from jax_talker.training import processes
 from jax_talker.training.log import SCALARS, SKIPPED
+from jax_talker.training.weights_and_biases import RUN as WANDB
 
 CONFIG, RECORD, CAPACITY, LOCK = "config.json", "run.json", "capacity.json", ".lock"
 FORMAT = 1  # of run.json
@@ -218,7 +220,7 @@ class RunFolder:
     def _forget_records(self) -> None:
         """Records of a run that left no checkpoint do not mix with those of the next one."""
         if processes.writes() and (self.root / CONFIG).is_file():
-            for name in (SCALARS, SKIPPED, CAPACITY):
+            for name in (SCALARS, SKIPPED, CAPACITY, WANDB):
                 (self.root / name).unlink(missing_ok=True)
             for name in ("log", "profile"):
                 shutil.rmtree(self.root / name, ignore_errors=True)

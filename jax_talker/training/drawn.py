@@ -1,5 +1,6 @@
 """What a generator that stands still draws of a clip's frames: drawn once, and kept."""
 
+import threading
 from typing import Any
 
 import jax
@@ -27,10 +28,12 @@ class DrawnFrames:
         self._latent: Any = jax.jit(lambda p, expression, lips: head.latent(p, head.seen(p, expression, lips)))
         self._left = limit
         self._kept: dict[int, list[np.ndarray]] = {}
+        self._drawing = threading.Lock()  # batches are made side by side; what one draws, the others need not
 
     def __call__(self, frames: FrameBatch) -> Gaussians:
         """Of each frame of a batch, by its index; NumPy arrays."""
-        one = [self._leaves(int(index), frames, at) for at, index in enumerate(np.asarray(frames.index))]
+        with self._drawing:
+            one = [self._leaves(int(index), frames, at) for at, index in enumerate(np.asarray(frames.index))]
         return self._tree.unflatten([np.concatenate(x) for x in zip(*one, strict=True)])
 
     def _leaves(self, index: int, frames: FrameBatch, at: int) -> list[np.ndarray]:

@@ -38,20 +38,25 @@ class Log:
     ``scalars.jsonl`` holds {"stage", "step", name: value …}; curves are drawn from it, without TensorBoard.
     ``skipped.jsonl`` holds {"stage", "step", "frames"} of the steps that were not applied. ``profile``: where each
     stage's time goes is said and kept in ``workdir/profile`` (training.profiling). ``wandb``: a project of Weights &
-    Biases that gets the records as well.
+    Biases that gets the records as well; what that needs is looked for on entering.
     """
 
     def __init__(self, workdir: str | Path, *, profile: bool = False, wandb: str | None = None):
         self.workdir, self._profile, self._project = Path(workdir), profile, wandb
+        self._mirror: Mirror | None = None
 
     def __enter__(self) -> "Log":
+        if self._project is not None and processes.writes():
+            from jax_talker.training.weights_and_biases import Mirror
+
+            self._mirror = Mirror(self._project, self.workdir)
         return self
 
     def __exit__(self, *_: object) -> None:
         if "_events" in vars(self):
             self._events.close()
-        if (mirror := vars(self).get("_mirror")) is not None:
-            mirror.close()
+        if self._mirror is not None:
+            self._mirror.close()
 
     @functools.cached_property
     def _events(self) -> "Events":
@@ -59,14 +64,6 @@ class Log:
         from jax_talker.training.events import Events  # seconds that programs need not wait for which log nothing
 
         return Events(self.workdir / "log")
-
-    @functools.cached_property
-    def _mirror(self) -> "Mirror | None":
-        if self._project is None:
-            return None
-        from jax_talker.training.weights_and_biases import Mirror
-
-        return Mirror(self._project, self.workdir)
 
     @functools.cached_property
     def _lines(self) -> Path:

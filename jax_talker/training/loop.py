@@ -1,7 +1,7 @@
 """The one training loop: every stage hands it a step and batches."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +9,10 @@ import jax
 import numpy as np
 
 from jax_talker.training import stopping
-from jax_talker.training.ahead import Ahead
 from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.devices import ALONE, Devices
 from jax_talker.training.growing import GrowingStep
+from jax_talker.training.input import Input
 from jax_talker.training.log import Log
 from jax_talker.training.profiling import DATA, LOGGING, SAVING, STEP
 from jax_talker.training.record import Record
@@ -20,7 +20,7 @@ from jax_talker.training.state import TrainState
 from jax_talker.training.stopping import Stopped
 
 Step = Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
-LOOK = 100  # steps after which a run that keeps no scalars is looked at all the same
+LOOK = 100  # steps after which overflow is looked for where no scalars are kept
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def run(
     state: TrainState,
     steps: int,
     step: Step | GrowingStep,
-    batches: Iterator[Any],
+    batch: Callable[[int], Any],
     *,
     log: Log,
     every: Every = Every(),
@@ -46,14 +46,16 @@ def run(
     sample: Callable[[TrainState], Mapping[str, np.ndarray]] | None = None,
     devices: Devices = ALONE,
 ) -> TrainState:
-    """Train from ``state.step`` to ``steps``. ``batches``, of host arrays, must start at the state's step.
+    """Train from ``state.step`` to ``steps``. ``batch(k)``, of host arrays, is what the step after k others is shown.
 
-    ``step`` is compiled here, for all ``devices``, and its state donated; batches are made ahead and sent to them.
+    ``step`` is compiled here, for all ``devices``, and its state donated; batches are made ahead by several threads,
+    as functions of k alone (training/input.py), and sent to them.
     ``sample(state)`` gives pictures to log (Log.image). Scalars are means since the last record (of ``overflow``, what
     did not fit the rasteriser's capacity, the most; ``input_wait`` is the share of time in which the loop waited for a
-    batch); overflow and skipped steps are said aloud, and a growing step gets more room. Diverged is raised when no
-    gradient is finite any more; the state, to which none of those was applied, is saved first. Stopped is raised
-    between two steps when the process is asked to end (stopping.listening), after saving.
+    batch); overflow and skipped steps are said aloud, and a growing step gets more room. Diverged is raised, soon, when
+    no gradient is finite any more (record.SKIPS_ALLOWED in a row); the state, to which none of those was
+    applied, is saved first. Stopped is raised between two steps when the process is asked to end
+    (stopping.listening), after saving.
     """
     started = time.monotonic()
     compiled = _compile(step, devices)
@@ -62,24 +64,24 @@ def run(
     record = Record(log, stage, first)
     with (
         stopping.patient(),
-        Ahead(batches, devices.put) as ahead,
+        Input(batch, devices.put, first, steps) as ahead,
         log.clock(stage) as clock,
         log.bar(stage, first, steps) as bar,
     ):
         for number in range(first + 1, steps + 1):
             _end_if_asked(stage, state, steps, checkpoints, config)
             clock.begin()
-            batch = next(ahead)
+            shown = next(ahead)
             clock.tick(DATA)
-            clock.look_at(compiled, state, batch)
+            clock.look_at(compiled, state, shown)
             with jax.transfer_guard_host_to_device("disallow"):  # all that a step needs is on its devices by now
-                state, measured = compiled(state, batch)
+                state, measured = compiled(state, shown)
             clock.tick(STEP, measured)
             if number == first + 1:
                 log.say(f"{stage}: first step after {time.monotonic() - started:.1f} s")
-            record.add(measured, batch)
+            record.add(measured, shown)
             last = number == steps
-            if last or _due(number, every.scalars or LOOK):
+            if last or record.suspicious or _due(number, every.scalars or LOOK):
                 values = record.tell(number, keep=last or every.scalars > 0, input_wait=ahead.share_waited())
                 bar.set_postfix({k: f"{values[k]:.3g}" for k in ("loss", "psnr", "psnr_lower") if k in values})
                 if record.diverged(number, last=last):

@@ -1,6 +1,7 @@
 """What a run's steps have measured since it last spoke: means for the log, steps that were not applied, divergence."""
 
 import math
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from jax_talker.training.log import Log
 from jax_talker.training.skipped import frames_of, skipped_steps
 
 SKIPS_ALLOWED = 20  # non-finite steps in a row after which a run is called diverged
+UNDER_WAY = 5  # steps that devices may have before them while the host looks at what came of the one before those
 
 
 class Diverged(UserError):
@@ -26,12 +28,15 @@ class Record:
         self._waiting: list[dict[str, jax.Array]] = []
         self._frames: list[list[jax.Array]] = []  # of the waiting steps' batches
         self._unmeasured: set[str] = set()
-        self._in_a_row = 0  # steps up to the last one told that were not applied
+        self._unseen: deque[jax.Array] = deque()  # whether the latest steps were skipped
+        self._in_a_row = 0  # steps up to the last one seen that were not applied
 
     def add(self, measured: dict[str, jax.Array], batch: Any) -> None:
-        """A step's numbers, and the batch that it was shown."""
+        """A step's numbers, and the batch that it was shown. It waits for one some steps back: devices never do."""
         self._waiting.append(measured)
         self._frames.append(frames_of(batch))
+        self._unseen.append(measured["skipped"])
+        self._see(UNDER_WAY)
 
     def tell(self, number: int, *, keep: bool, **more: float) -> dict[str, float]:
         """Means since the last time up to step ``number`` (of ``overflow`` the most), with ``more``.
@@ -43,7 +48,7 @@ class Record:
         if keep:
             self._say_unmeasured(number, values)
             self._log.scalars(self._stage, number, values)
-        self._in_a_row = self._in_a_row + len(skipped) if all(skipped) else skipped[::-1].index(False)
+        self._see(0)
         if any(skipped):
             told = f"{sum(skipped)} steps with non-finite gradients to step {number} were not applied"
             self._log.say(f"{self._stage}: {told}")
@@ -52,12 +57,18 @@ class Record:
         self._waiting, self._frames = [], []
         return values
 
+    @property
+    def suspicious(self) -> bool:
+        """Whether so many steps in a row, of those that were seen, were not applied that it is time to ``tell``."""
+        return self._in_a_row >= SKIPS_ALLOWED
+
     def learnt(self, number: int) -> bool:
-        """Whether any step up to ``number`` was applied."""
+        """Whether any step up to ``number``, the last one told, was applied."""
         return self._in_a_row < number - self._first
 
     def diverged(self, number: int, *, last: bool) -> bool:
-        """Whether no gradient is finite any more; in a run's ``last`` step, none ever was."""
+        """Whether, up to ``number``, the last one told, no gradient is finite any more; in a run's ``last`` step, none
+        ever was."""
         return self._in_a_row >= SKIPS_ALLOWED or (last and self._in_a_row > 0 and not self.learnt(number))
 
     def divergence(self, number: int, *, saved: bool) -> Diverged:
@@ -68,6 +79,11 @@ class Record:
             f"{self._stage}: every gradient of the last {self._in_a_row} steps (to step {number}) was non-finite; "
             f"{resume if saved else f'start again with {lower}'}"
         )
+
+    def _see(self, under_way: int) -> None:
+        while len(self._unseen) > under_way:
+            skipped = jax.device_get(self._unseen.popleft())
+            self._in_a_row = self._in_a_row + 1 if skipped else 0
 
     def _say_unmeasured(self, number: int, values: Mapping[str, float]) -> None:
         new = {name for name, value in values.items() if math.isnan(value)} - self._unmeasured

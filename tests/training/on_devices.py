@@ -7,8 +7,6 @@ import json
 import sys
 import tempfile
 from dataclasses import replace
-from itertools import count as counted
-from itertools import islice
 from pathlib import Path
 
 import jax
@@ -51,7 +49,7 @@ def bytes_of(frames):
 
 
 def head_stage(devices, *, drawn, rasteriser=FASTEST):
-    """(state, step, batches) of navigating; with ``drawn``, of a stage in front of which the generator stands still."""
+    """(state, step, batch) of navigating; with ``drawn``, of a stage in front of which the generator stands still."""
     prior, variables = tiny.prior()
     head, fixed = replace(tiny.head(prior), rasteriser=rasteriser), tiny.fixed(prior, variables)
     reach, cross = head.talker.reach, 0 if drawn else CROSS
@@ -66,20 +64,19 @@ def head_stage(devices, *, drawn, rasteriser=FASTEST):
     draw = DrawnFrames(head, params, fixed) if drawn else lambda _: None
     whole = devices.spread(fixed)
 
-    def batches():
-        for number in range(STEPS):
-            starts = np.random.default_rng((7, number)).integers(0, 62, size=FRAMES // 2)
-            i = np.stack([starts, starts + 1], 1).ravel()
-            j = i.copy()
-            j[FRAMES - 2 * cross :] = (i[FRAMES - 2 * cross :] + 20) % 64
-            one, other = (bytes_of(tiny.frames(x[order], reach)) for x in (i, j))
-            yield batch_of((one, other, draw(one)), (whole, control), order)
+    def batch(number):
+        starts = np.random.default_rng((7, number)).integers(0, 62, size=FRAMES // 2)
+        i = np.stack([starts, starts + 1], 1).ravel()
+        j = i.copy()
+        j[FRAMES - 2 * cross :] = (i[FRAMES - 2 * cross :] + 20) % 64
+        one, other = (bytes_of(tiny.frames(x[order], reach)) for x in (i, j))
+        return batch_of((one, other, draw(one)), (whole, control), order)
 
-    return state, step, batches()
+    return state, step, batch
 
 
 def prior_stage(devices):
-    """(state, step, batches) of a prior's training."""
+    """(state, step, batch) of a prior's training."""
     prior, variables = tiny.prior()
     optimiser = adam(1e-3, STEPS, warmup=0.0)
     step = prior_step.make_prior_step(
@@ -87,20 +84,19 @@ def prior_stage(devices):
     )
     order = devices.deal(FRAMES // 2)
 
-    def batches():
-        for number in range(STEPS):
-            rng = np.random.default_rng((8, number))
-            z, index = rng.standard_normal((FRAMES // 2, prior.z_dim)), rng.integers(64, size=(FRAMES // 2, 2))
-            seen = bytes_of(tiny.frames(index[order].ravel()))
-            parted = {"label": seen.label, "image": seen.image, "alpha": seen.head}
-            rows = {name: x.reshape(len(order), 2, *x.shape[1:]) for name, x in parted.items()}
-            yield batch_of({"z": z[order].astype(np.float32), **rows}, slot=order)
+    def batch(number):
+        rng = np.random.default_rng((8, number))
+        z, index = rng.standard_normal((FRAMES // 2, prior.z_dim)), rng.integers(64, size=(FRAMES // 2, 2))
+        seen = bytes_of(tiny.frames(index[order].ravel()))
+        parted = {"label": seen.label, "image": seen.image, "alpha": seen.head}
+        rows = {name: x.reshape(len(order), 2, *x.shape[1:]) for name, x in parted.items()}
+        return batch_of({"z": z[order].astype(np.float32), **rows}, slot=order)
 
-    return prior_step.initial_state(variables, optimiser, 0), step, batches()
+    return prior_step.initial_state(variables, optimiser, 0), step, batch
 
 
 def toy_stage(devices):
-    """(state, step, batches) of a regression of seconds: couples, some of them crossed, bytes, each row's noise."""
+    """(state, step, batch) of a regression of seconds: couples, some of them crossed, bytes, each row's noise."""
     optimiser = adam(0.1, STEPS, warmup=0.0)
 
     def step(state, batch):
@@ -114,14 +110,13 @@ def toy_stage(devices):
 
     order = devices.deal(FRAMES, together=2, apart=CROSS)
 
-    def batches():
-        for number in counted():
-            rng = np.random.default_rng((9, number))
-            x, seen = rng.standard_normal((FRAMES, 3)).astype(np.float32), rng.integers(256, size=FRAMES)
-            rows = {"x": x, "y": x.sum(1), "seen": seen.astype(np.uint8)}
-            yield batch_of({name: x[order] for name, x in rows.items()}, np.float32(2), order)
+    def batch(number):
+        rng = np.random.default_rng((9, number))
+        x, seen = rng.standard_normal((FRAMES, 3)).astype(np.float32), rng.integers(256, size=FRAMES)
+        rows = {"x": x, "y": x.sum(1), "seen": seen.astype(np.uint8)}
+        return batch_of({name: x[order] for name, x in rows.items()}, np.float32(2), order)
 
-    return create({"w": jnp.zeros(3)}, optimiser, 0), step, batches()
+    return create({"w": jnp.zeros(3)}, optimiser, 0), step, batch
 
 
 STAGES = {
@@ -135,11 +130,11 @@ STAGES = {
 def lowered(platform, implementation):
     """Names of the calls in a head's step over all devices, as a program for a platform that need not be here."""
     devices = choose("jit")
-    state, step, batches = head_stage(devices, drawn=False, rasteriser=Rasteriser(implementation, 4096))
+    state, step, batch = head_stage(devices, drawn=False, rasteriser=Rasteriser(implementation, 4096))
     # JAX does not promise to load these in years to come, and says so unless told that we know.
     known = ("__gpu$xla.gpu.triton", "CustomSPMDPartitioning")
     checks = [jax.export.DisabledSafetyCheck.custom_call(name) for name in known]
-    given = devices.spread(state), devices.put(next(batches))
+    given = devices.spread(state), devices.put(batch(0))
     program = jax.export.export(devices.compile(step), platforms=[platform], disabled_checks=checks)(*given)
     return {"platforms": program.platforms, "calls": [name for name in known if name in program.mlir_module()]}
 
@@ -151,16 +146,16 @@ def trained(mode="auto", accumulate=1, count=None, stage="head", look=False, fol
     goes on ``until_stopped`` by a signal, and what it said then is returned.
     """
     devices = choose(mode, count, accumulate)
-    state, step, batches = STAGES[stage](devices)
+    state, step, batch = STAGES[stage](devices)
     if until_stopped:
         with Log(folder) as log, Checkpoints(Path(folder) / "checkpoints") as checkpoints, listening():
             begun, how = devices.spread(state), {"log": log, "checkpoints": checkpoints, "devices": devices}
             try:
-                run(stage, begun, 10**6, step, batches, **how)
+                run(stage, begun, 10**6, step, batch, **how)
             except Stopped as stopped:
                 return str(stopped)
     if look:
-        given = devices.spread(state), devices.put(next(batches))
+        given = devices.spread(state), devices.put(batch(0))
         return {"collectives": collectives(devices.compile(step).lower(*given).compile().as_text())}
     every = {"every": Every(1, 0, 0), "devices": devices}
     with tempfile.TemporaryDirectory() as own:
@@ -169,12 +164,11 @@ def trained(mode="auto", accumulate=1, count=None, stage="head", look=False, fol
             if folder is not None:
                 with Checkpoints(place / "checkpoints") as checkpoints:
                     begun = devices.spread(state)
-                    run(stage, begun, STEPS // 2, step, batches, log=log, checkpoints=checkpoints, **every)
-                state, step, batches = STAGES[stage](devices)
+                    run(stage, begun, STEPS // 2, step, batch, log=log, checkpoints=checkpoints, **every)
+                state, step, batch = STAGES[stage](devices)
                 with Checkpoints(place / "checkpoints") as checkpoints:
                     state = checkpoints.resumed(devices.spread(state), wanted=True)
-                batches = islice(batches, int(state.step), None)
-            state = run(stage, state, STEPS, step, batches, log=log, **every)
+            state = run(stage, state, STEPS, step, batch, log=log, **every)
         scalars = read_scalars(place).get(stage, {})  # nothing in a process that does not write
     learnt = [float(jnp.abs(x.astype(jnp.float32)).mean()) for x in jax.tree.leaves(state.params)]
     told = {name: list(values) for name, (_, values) in scalars.items() if name != "input_wait"}

@@ -1,6 +1,8 @@
 """Where a run's records go besides its own lines: TensorBoard's videos, and Weights & Biases."""
 
 import io
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -48,12 +50,40 @@ def test_weights_and_biases_gets_the_records_as_well(tmp_path, monkeypatch):
         log.scalars("navigate", 10, {"loss": 0.25})  # a later stage's steps begin anew
         log.image("navigate", 10, "truth", np.zeros((4, 4, 3)))
     (kept,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    with Log(tmp_path, wandb="heads") as log:
+        log.scalars("navigate", 20, {"loss": 0.2})
+    with Log(tmp_path, wandb="others") as log:
+        log.scalars("navigate", 30, {"loss": 0.1})
+    first, resumed, other = (path.name for path in sorted(tmp_path.glob("wandb/offline-run-*/run-*.wandb"), key=at))
+    assert first == resumed != other, "a resumed run goes on with its own, another project has another one"
     content = kept.read_bytes()
     assert all(name in content for name in (b"tune/loss", b"navigate/loss", b"navigate/step", b"navigate/truth"))
     assert b"tune/psnr" not in content, "what could not be measured is left out"
 
 
-def test_it_is_named_where_it_is_missing(tmp_path, monkeypatch):
+def at(path):
+    """When a file was made."""
+    return path.stat().st_mtime_ns
+
+
+def test_it_is_named_before_any_work_where_it_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with Log(tmp_path, wandb="heads") as log, pytest.raises(UserError, match=r"pip install 'jax-talker\[wandb\]'"):
-        log.scalars("tune", 20, {"loss": 0.5})
+    with pytest.raises(UserError, match=r"pip install 'jax-talker\[wandb\]'"), Log(tmp_path, wandb="heads"):
+        pytest.fail("work was begun")
+
+
+@pytest.mark.slow  # wandb keeps its settings for the rest of a process
+def test_nobody_who_is_logged_in_is_said_before_any_work(tmp_path):
+    pytest.importorskip("wandb")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
+    code = "import sys\nfrom jax_talker.training.log import Log\nwith Log(sys.argv[1], wandb='heads'): print('begun')"
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path],
+        env=environment | {"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc")},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+    )
+    assert "UserError: config.log.wandb: No API key configured." in done.stderr
+    assert "begun" not in done.stdout

@@ -5,6 +5,7 @@ import json
 import jax
 import jax.numpy as jnp
 import jaxtyping
+import numpy as np
 import pytest
 
 from jax_talker.training import profiling
@@ -33,9 +34,8 @@ def step(state, target):
 
 def profiled(folder, steps):
     state = create({"x": jnp.ones((300, 300)) / 300}, OPTIMISER, seed=0)
-    batches = iter(lambda: jnp.ones((300, 300)), None)
     with Log(folder, profile=True) as log:
-        return run("toy", state, steps, step, batches, log=log, every=Every(10, 0, 0))
+        return run("toy", state, steps, step, lambda _: np.ones((300, 300), np.float32), log=log, every=Every(10, 0, 0))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.log import Log
@@ -22,10 +23,8 @@ def step(state, target):
     return descend(state, OPTIMISER, loss, target)
 
 
-def batches(first):
-    while True:
-        yield jnp.sin(first + jnp.arange(200.0))
-        first += 1
+def batch(number):
+    return np.sin(number + np.arange(200), dtype=np.float32)
 
 
 def main(workdir):
@@ -34,4 +33,4 @@ def main(workdir):
     with Log(workdir + ".records") as log, Checkpoints(workdir) as checkpoints:
         state = checkpoints.resumed(start, True)
         every = Every(scalars=7, images=0, checkpoint=3)
-        run("toy", state, STEPS, step, batches(int(state.step)), log=log, every=every, checkpoints=checkpoints)
+        run("toy", state, STEPS, step, batch, log=log, every=every, checkpoints=checkpoints)

@@ -4,9 +4,8 @@ Which frames a batch holds is a pure function of (seed, step), so that a resumed
 """
 
 import math
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,6 @@ from jax_talker.types import FrameBatch
 
 TEST_FRACTION = 1 / 11  # the field's split: the last eleventh, contiguous
 LEAST_TRAINED = 2  # frames: training takes successive ones in couples
-WORKERS = min(8, os.cpu_count() or 1)  # threads that decode
 CACHE_LIMIT = 2**30  # bytes of decoded frames and masks kept in memory; the rest is read from disk each time
 
 
@@ -53,14 +51,14 @@ def split(frames: int, test_fraction: float = TEST_FRACTION, boundaries: Sequenc
 class FrameStore:
     """Frames and masks of one camera, decoded when they are asked for and kept while they fit into ``limit`` bytes.
 
-    So a clip of any length trains in the same memory; what does not fit costs a few milliseconds each time, a batch's
-    pictures side by side: OpenCV decodes without Python's lock.
+    So a clip of any length trains in the same memory; what does not fit costs a few milliseconds each time. Threads
+    that make batches may all ask at once: OpenCV decodes without Python's lock.
     """
 
-    def __init__(self, clip: Clip, limit: int = CACHE_LIMIT, workers: int = WORKERS):
+    def __init__(self, clip: Clip, limit: int = CACHE_LIMIT):
         self.clip, self._left = clip, limit
         self._kept: dict[tuple[str, int], np.ndarray] = {}
-        self._workers = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+        self._keeping = threading.Lock()
 
     def images(self, indices: np.ndarray) -> np.ndarray:
         """[B, H, W, 3] uint8."""
@@ -75,14 +73,19 @@ class FrameStore:
         return self._get("valid", self.clip.valid, indices)
 
     def _get(self, kind: str, read: Callable[[int], np.ndarray], indices: np.ndarray) -> np.ndarray:
-        wanted: dict[int, Any] = {int(i): self._kept.get((kind, int(i))) for i in indices}
-        missing = [i for i, value in wanted.items() if value is None]
-        for index, value in zip(missing, self._workers.map(read, missing), strict=True):
-            wanted[index] = value
-            if value.nbytes <= self._left:
+        wanted = {i: self._one(kind, read, i) for i in dict.fromkeys(indices.tolist())}
+        return np.stack([wanted[i] for i in indices.tolist()])
+
+    def _one(self, kind: str, read: Callable[[int], np.ndarray], index: int) -> np.ndarray:
+        value = self._kept.get((kind, index))
+        if value is not None:
+            return value
+        value = read(index)
+        with self._keeping:
+            if value.nbytes <= self._left and (kind, index) not in self._kept:
                 self._left -= value.nbytes
                 self._kept[kind, index] = value
-        return np.stack([wanted[int(i)] for i in indices])
+        return value
 
 
 class ClipFrames:
@@ -139,16 +142,16 @@ class ClipFrames:
         batch: int,
         cross: int,
         seed: int,
-        step: int = 0,
+        step: int,
         weights: np.ndarray | None = None,
         rows: np.ndarray | None = None,
-    ) -> Iterator[tuple[FrameBatch, FrameBatch]]:
-        """Endless training batches (i, j) on the host: frames whose upper face and whose lower face is shown.
+    ) -> tuple[FrameBatch, FrameBatch]:
+        """The training batch (i, j) of a step, on the host: frames whose upper face and whose lower face is shown.
 
         Both hold successive frames side by side (0 and 1, 2 and 3, …), so that smoothness in time can be measured; the
         last ``cross`` couples get unrelated j ≠ i, the others j = i (method.md 5). ``weights`` [T] say how often a
-        frame of the clip is drawn (None: all alike). Starts at ``step``. ``rows`` are those of the batch's rows that
-        are made, in their order (None: all).
+        frame of the clip is drawn (None: all alike). ``rows`` are those of the batch's rows that are made, in their
+        order (None: all).
         """
         if batch % 2 or batch < 2 * cross:
             raise UserError(
@@ -157,16 +160,14 @@ class ClipFrames:
         starts = indices[:-1][~np.isin(indices[1:], self.clip.boundaries)]  # a boundary's two frames are not successive
         share = np.ones(len(starts)) if weights is None else weights[starts] * weights[starts + 1]
         share = share / share.sum()
-        while True:
-            rng = np.random.default_rng((seed, step))
-            first = rng.choice(starts, size=batch // 2, p=share)
-            other = first.copy()
-            if cross:
-                other[-cross:] = rng.choice(starts, size=cross, p=share)
-            i, j = (np.stack([s, s + 1], 1).ravel()[slice(None) if rows is None else rows] for s in (first, other))
-            shown = self.stored(i)
-            yield shown, self.stored(j) if cross else shown
-            step += 1
+        rng = np.random.default_rng((seed, step))
+        first = rng.choice(starts, size=batch // 2, p=share)
+        other = first.copy()
+        if cross:
+            other[-cross:] = rng.choice(starts, size=cross, p=share)
+        i, j = (np.stack([s, s + 1], 1).ravel()[slice(None) if rows is None else rows] for s in (first, other))
+        shown = self.stored(i)
+        return shown, self.stored(j) if cross else shown
 
 
 def neighbourhoods(windows: np.ndarray, reach: int, boundaries: Sequence[int] = ()):

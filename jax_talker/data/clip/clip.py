@@ -60,11 +60,11 @@ class Clip:
 
     def image(self, index: int) -> np.ndarray:
         """Frame ``index`` as [H, W, 3] uint8 sRGB."""
-        return self._picture("frames", index, cv2.IMREAD_COLOR)[..., ::-1]
+        return self._picture("frames", index, cv2.IMREAD_COLOR_RGB)
 
     def masks(self, index: int) -> np.ndarray:
         """Masks of frame ``index`` as [H, W, 3] uint8: upper face, lower face, head; 255 inside."""
-        return self._picture("masks", index, cv2.IMREAD_COLOR)[..., ::-1]
+        return self._picture("masks", index, cv2.IMREAD_COLOR_RGB)
 
     def valid(self, index: int) -> np.ndarray:
         """Where frame ``index`` shows what was filmed, [H, W] uint8: 255, or 0 where the crop reaches beyond the source
