@@ -29,6 +29,7 @@ from jax_talker.procedural import filming
 from jax_talker.training.log import progress
 
 READERS: dict[type, Callable[[str], Any]] = {bool: {"True": True, "False": False}.__getitem__, int: int, float: float}
+BOUNDS = "bounds"  # among the names of methods' scores
 VOICES = 1_000_000  # between a person's seed and that of the other voice
 
 OUT = flags.DEFINE_string("out", "runs/benchmark", "Where clips, runs and tables go.")
@@ -42,7 +43,9 @@ SIZE = flags.DEFINE_integer("size", None, "Pixels on a side.", lower_bound=32)
 SET = flags.DEFINE_multi_string("set", [], "Another number for all methods: train.steps=4000 (repeat).")
 WEIGHTS = flags.DEFINE_string("weights", FOLDER, "The folder with metrics' networks (docs/evaluation.md).")
 LANDMARK_MODEL = flags.DEFINE_string("landmark_model", None, "face_landmarker.task, for the lips' correlation.")
-CEILING = flags.DEFINE_integer("ceiling_every", 0, "As of evaluate, for the front camera.", lower_bound=0)
+CEILING = flags.DEFINE_integer(
+    "ceiling_every", 20, "As of evaluate, for the front camera; of 150 frames eight: one batch.", lower_bound=0
+)
 AT_MOST = flags.DEFINE_integer("at_most", None, "Train at most so many heads in this call.", lower_bound=0)
 
 
@@ -59,7 +62,8 @@ def main() -> None:
     done = [tables.read(_scores(out, *pair)) for pair in wanted if _scores(out, *pair).is_file()]
     if not done:
         raise UserError(f"{out}: nothing is done yet, and --at_most=0 allows nothing")
-    tell(out, done, methods)
+    bounds = [tables.read(path) for seed in seeds if (path := _scores(out, BOUNDS, seed)).is_file()]
+    tell(out, [*bounds, *done], methods)
     if len(done) < len(wanted):
         print(f"{len(done)} of {len(wanted)} heads are done; the same command goes on")
 
@@ -76,6 +80,8 @@ def learn(out: Path, method: str, seed: int) -> None:
     model = Path(LANDMARK_MODEL.value) if LANDMARK_MODEL.value else None
     judges = benchmarking.Judges(Weights(Path(WEIGHTS.value)), model, CEILING.value, _bar)
     speaker = benchmarking.trained(config, out / "runs" / _name(method, seed))
+    if not (shared := _scores(out, BOUNDS, seed)).is_file():  # the same for all methods
+        tables.write(benchmarking.bounded(config, speaker, person, judges), shared.with_suffix(""))
     table = benchmarking.scored(method, config, speaker, person, judges)
     tables.write(table, _scores(out, method, seed).with_suffix(""))
 

@@ -3,12 +3,14 @@ protocols, for one run or several; or two videos, whatever made them (docs/evalu
 
 python -m jax_talker.evaluate --run runs/may
 python -m jax_talker.evaluate --run runs/may --protocol self
+python -m jax_talker.evaluate --run runs/may --protocol self --openface may_openface
 python -m jax_talker.evaluate --runs runs/may,runs/other --protocol novel_view --out tables/novel_view
 python -m jax_talker.evaluate --run runs/demo --protocol angles --filmed data/from_all_sides
 python -m jax_talker.evaluate --run runs/may --controls
 python -m jax_talker.evaluate --pred a.mp4 --truth b.mp4 --metrics psnr,ssim,lpips,lmd --weights weights --out a_scores
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from jax_talker import cli
 from jax_talker.app import evaluating, navigating
 from jax_talker.app.judging import angles, catalogue, ceilings, comparison, controls, figures, protocols, tables, videos
 from jax_talker.app.judging.head import Film, Head
-from jax_talker.app.judging.pictures import of_video
+from jax_talker.app.judging.pictures import Pictures, of_video
 from jax_talker.app.judging.provenance import provenance
 from jax_talker.app.judging.weights import FOLDER, Weights
 from jax_talker.app.run_folder import RunFolder
@@ -63,6 +65,11 @@ LANDMARK_MODEL = flags.DEFINE_string("landmark_model", None, "face_landmarker.ta
 PRED_SOUND = flags.DEFINE_string("pred_sound", None, "A file with the sound of --pred, where it has none.")
 PRED_OPENFACE = flags.DEFINE_string("pred_openface", None, "OpenFace's CSV of --pred, for the metric aue.")
 TRUTH_OPENFACE = flags.DEFINE_string("truth_openface", None, "OpenFace's CSV of --truth.")
+OPENFACE = flags.DEFINE_string(
+    "openface",
+    None,
+    "With --protocol: a folder with OpenFace's CSVs, for the metric aue. Videos that have none yet are written there.",
+)
 
 
 def main() -> None:
@@ -80,6 +87,8 @@ def main() -> None:
         draw_controls(roots[0])
     elif PROTOCOL.value:
         evaluate_protocol(roots, PROTOCOL.value)
+    elif OPENFACE.value:
+        raise UserError("--openface goes with --protocol; of two videos give --pred-openface and --truth-openface")
     elif RUNS.value:
         raise UserError(f"--runs needs --protocol, one of {', '.join(protocols.PROTOCOLS)}")
     else:
@@ -102,11 +111,13 @@ def evaluate_run(root: Path) -> None:
 def evaluate_protocol(roots: list[Path], protocol: str) -> None:
     if protocol not in protocols.PROTOCOLS:
         raise UserError(f"--protocol: there is no {protocol!r}; choose from {', '.join(protocols.PROTOCOLS)}")
-    names = catalogue.chosen(METRICS.value or protocols.METRICS[protocol])
+    names = catalogue.chosen([*(METRICS.value or protocols.METRICS[protocol]), *["aue"] * bool(OPENFACE.value)])
     stem = Path(OUT.value) if OUT.value else roots[0] / "evaluation" / protocol
     if len(roots) > 1 and not OUT.value:
         raise UserError("--runs needs --out: the table belongs to no single run")
     check_writable(stem.parent, stem)
+    if OPENFACE.value:
+        check_writable(Path(OPENFACE.value), OPENFACE.value)
     heads = [_head(root) for root in roots]
     if len({head.name for head in heads}) < len(heads):
         raise UserError("--runs: two of the folders have the same name, by which rows are told apart")
@@ -125,6 +136,8 @@ def evaluate_protocol(roots: list[Path], protocol: str) -> None:
     drawn = [*figures.write_sheets(sheets, stem), *figures.write_curves(table, stem)]
     if protocol == "angles":
         drawn += angles.write_plot(table, stem)
+    if OPENFACE.value:
+        drawn += _for_openface({name: video for head in heads for name, video in head.videos.items()})
     if VIDEOS.value:
         drawn += [_written(film, stem, name) for head in heads for name, film in head.films.items()]
     print("wrote " + ", ".join(map(str, drawn)))
@@ -144,6 +157,16 @@ def _written(film: Film, stem: Path, name: str) -> Path:
     return write_video(stem.with_name(f"{stem.name}_{figures.file_name(name)}.mp4"), shown, sound=film.sound)
 
 
+def _for_openface(videos: Mapping[str, Pictures]) -> list[Path]:
+    """Write the videos that OpenFace has not measured."""
+    folder = Path(OPENFACE.value or "")
+    waiting = {name: video for name, video in videos.items() if not (folder / f"{name}.csv").is_file()}
+    return [
+        write_video(folder / f"{name}.mp4", progress(video.frames(), total=video.expected, desc=name))
+        for name, video in waiting.items()
+    ]
+
+
 def _head(root: Path) -> Head:
     folder = RunFolder(root)
     config: Any = ConfigDict(folder.config(quickstart.get_config().to_dict()))
@@ -155,6 +178,7 @@ def _head(root: Path) -> Head:
         *(root.resolve().name, config, speaker, speaker.with_corrected_cameras(clip), Weights(Path(WEIGHTS.value))),
         *(model, LANDMARKS.value),
         ceiling=CEILING.value,
+        openface=Path(OPENFACE.value) if OPENFACE.value else None,
     )
 
 
@@ -184,7 +208,11 @@ def _openface() -> tuple[Path, Path] | None:
     pred, truth = PRED_OPENFACE.value, TRUTH_OPENFACE.value
     if bool(pred) != bool(truth):
         raise UserError("AUE needs both --pred-openface and --truth-openface")
-    return (Path(pred), Path(truth)) if pred and truth else None
+    if not (pred and truth):
+        return None
+    if absent := [path for path in (pred, truth) if not Path(path).is_file()]:
+        raise UserError(f"{absent[0]}: no such OpenFace CSV")
+    return Path(pred), Path(truth)
 
 
 def _bar(items, label: str, total: int | None):

@@ -1,5 +1,7 @@
 """The benchmark as a user runs it, at the smallest sizes."""
 
+import csv
+
 import pytest
 from programs.people import made, prior
 from programs.running import SMALL, refuses, succeeds
@@ -16,12 +18,19 @@ def test_benchmark_goes_on_where_it_stopped(prior, tmp_path):
     assert "1 of 2 heads are done" in succeeds("benchmark", *flags, "--at-most=1").stdout
     again = succeeds("benchmark", *flags).stdout
     assert "heads are done" not in again
-    rows = [line.partition(" |")[0] for line in again.splitlines() if line.startswith("| ")]
-    assert {"| Truth, H.264 (crf 18)", "| ours", "| one joint set (HFA-GP*)"} <= set(rows)
-    assert sum("fitted to every 2nd test frame" in row for row in rows) == 2
+    rows = [line.partition(" |")[0] for line in again.splitlines() if line.startswith("| ") and line[2] != "|"]
+    methods = "ours", "one joint set (HFA-GP*)"
+    bounds = "Ground truth", "Truth, H.264 (crf 18)", "Mean frame", "Nearest pose"
+    fitted = [f"{method}, fitted to every 2nd test frame (60 steps)" for method in methods]
+    stills = [f"Still anchor of {method}" for method in methods]
+    assert {row.removeprefix("| ") for row in rows} == {*bounds, *fitted, *stills, *methods}
     header, *table = (tmp_path / "b" / "by_camera.csv").read_text().splitlines()
     assert header.count("psnr_lower") == 1 + 12 + 1 + 1  # front, further cameras, their mean, another voice
-    assert len(table) == 5
+    by_row = dict(zip(rows, csv.DictReader([header, *table]), strict=True))
+    assert by_row["| Ground truth"]["further cameras, mean: psnr"] == "inf"
+    assert by_row["| Nearest pose"]["further cameras, mean: psnr"]
+    assert by_row["| Mean frame"]["front, 0°: psnr"]
+    assert not by_row["| Mean frame"]["further cameras, mean: psnr"]  # nobody trained on what they see
     scores = sorted((tmp_path / "b" / "scores").glob("*.json"))
     before = [path.stat().st_mtime_ns for path in scores]
     succeeds("benchmark", *flags, "--at-most=0")

@@ -6,7 +6,7 @@ the others; what is done is found again by its table.
 """
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from jax_talker.app import builders, learning, navigating, personalizing, run_inputs, talking
-from jax_talker.app.judging import angles, ceilings, protocols, tables
-from jax_talker.app.judging.head import Head
+from jax_talker.app.judging import angles, ceilings, protocols, tables, yardstick_rows
+from jax_talker.app.judging.head import Camera, Head
 from jax_talker.app.judging.judge import Bar
+from jax_talker.app.judging.pictures import Pictures
 from jax_talker.app.judging.provenance import provenance
 from jax_talker.app.judging.score import Missing, Result, Score
+from jax_talker.app.judging.videos import TRUTH
 from jax_talker.app.judging.weights import Weights
 from jax_talker.app.leakage import leakage
 from jax_talker.app.run_folder import RunFolder
@@ -69,29 +71,79 @@ def trained(config: Any, root: Path) -> Speaker:
         return navigating.train(config, folder, log, resume=False, begun=begun)
 
 
+def bounded(config: Any, speaker: Speaker, person: Person, judges: Judges) -> tables.Table:
+    """Rows of a person that no method changes: the truth, its encoder, and what was filmed in training. Any method's
+    ``config`` and ``speaker`` do."""
+    shots, bar = _shots("", config, speaker, person, judges), judges.bar
+
+    def filmed(head: Head, cameras: Mapping[str, Camera]) -> dict[str, tuple[Pictures, Clip]]:
+        return {name: (head.filmed(name, camera.truth), camera.truth) for name, camera in cameras.items()}
+
+    def truth(head: Head, cameras: Mapping[str, Camera], names: Sequence[str]) -> tables.Row:
+        seen = filmed(head, cameras)
+        return tables.Row(TRUTH, {n: head.judged(p, p, names, bar, camera=c) for n, (p, c) in seen.items()})
+
+    def encoded(head: Head, cameras: Mapping[str, Camera], names: Sequence[str]) -> tables.Row:
+        return ceilings.encoded_row(head, filmed(head, cameras), names, bar)
+
+    def mean(head: Head, cameras: Mapping[str, Camera], names: Sequence[str]) -> tables.Row:
+        trained = {name: person.train for name in cameras if name in (FRONT, OTHER)}  # by the front camera alone
+        return yardstick_rows.mean_row(head, cameras, trained, names, bar)
+
+    def nearest(head: Head, cameras: Mapping[str, Camera], names: Sequence[str]) -> tables.Row:
+        return yardstick_rows.nearest_row(head, cameras, names, bar)
+
+    rows = [shots.row(made) for made in (truth, encoded, mean, nearest)]
+    return tables.Table(f"{person.name}: bounds", rows, provenance(None, "benchmark"))
+
+
 def scored(method: str, config: Any, speaker: Speaker, person: Person, judges: Judges) -> tables.Table:
-    """Rows of the truth's encoder, of the head's ceiling where it is asked for, and of the head."""
-
-    def head_of(clip: Clip) -> Head:
-        corrected = speaker.with_corrected_cameras(clip)
-        place = method, config, speaker, corrected, judges.weights, judges.landmark_model
-        return Head(*place, tested=np.arange(clip.frames), ceiling=judges.ceiling)
-
-    test, other, bar = head_of(person.test), head_of(person.other), judges.bar
-    cameras = angles.in_order({"front": person.test, **{n: person.test.view(n) for n in person.test.view_names}})
-    truth = test.filmed("front", person.test)
-    encoded = ceilings.encoded_row(test, {FRONT: (truth, person.test)}, (*PICTURES, "jaw"), bar)
-    fit = lambda head: {FRONT: ceilings.Camera(head.clip.arrays["label"], person.test)}  # noqa: E731
-    rows = [encoded, *ceilings.driven_rows([test], fit, PICTURES, bar)]
-    found = protocols.seen_from(test, cameras, PICTURES, bar)
+    """Rows of the head's ceiling where it is asked for, of its still anchor, and of the head."""
+    shots, bar = _shots(method, config, speaker, person, judges), judges.bar
+    test, other = shots.test, shots.other
+    front = lambda head: {FRONT: shots.cameras[FRONT]}  # noqa: E731
+    rows = ceilings.driven_rows([test], front, PICTURES, bar)
+    rows.append(shots.row(lambda head, cameras, names: yardstick_rows.anchor_row(head, cameras, names, bar)))
+    found = protocols.seen_from(test, {name: camera.truth for name, camera in shots.cameras.items()}, PICTURES, bar)
     own = test.shown("front", talking.script_of_clip(test.clip, test.test, "clip"))
-    found[FRONT] += test.judged(own, truth, ("jaw",), bar)
+    found[FRONT] += test.judged(own, test.filmed("front", person.test), ("jaw",), bar)
     script = talking.script_of_clip(other.clip, other.test, "clip")
     shown = other.shown(OTHER, script)
     found[OTHER] = other.judged(shown, other.filmed(OTHER, person.other), (*PICTURES, "jaw"), bar, camera=person.other)
     found[LEAKED] = _leaked(config, speaker, person.train)
     rows.append(tables.Row(method, found))
     return tables.Table(f"{person.name}: {method}", rows, provenance({method: config.to_dict()}, "benchmark"))
+
+
+@dataclass(frozen=True)
+class _Shots:
+    """A head before both clips that it is held against."""
+
+    test: Head
+    other: Head
+    cameras: Mapping[str, Camera]  # of ``test``, by their angle
+    voice: Mapping[str, Camera]  # of ``other``
+
+    def row(self, made: Callable[[Head, Mapping[str, Camera], Sequence[str]], tables.Row]) -> tables.Row:
+        """Pictures from all cameras, and the jaw in front and in another voice's words."""
+        row = made(self.test, self.cameras, PICTURES)
+        found = protocols.with_mean({name: [*results] for name, results in row.results.items()})
+        found[FRONT] += made(self.test, {FRONT: self.cameras[FRONT]}, ("jaw",)).results[FRONT]
+        found[OTHER] = [*made(self.other, self.voice, (*PICTURES, "jaw")).results[OTHER]]
+        return tables.Row(row.name, found)
+
+
+def _shots(method: str, config: Any, speaker: Speaker, person: Person, judges: Judges) -> _Shots:
+    def head_of(clip: Clip) -> Head:
+        corrected = speaker.with_corrected_cameras(clip)
+        place = method, config, speaker, corrected, judges.weights, judges.landmark_model
+        learnt = speaker.with_corrected_cameras(person.train)
+        return Head(*place, tested=np.arange(clip.frames), learnt=learnt, ceiling=judges.ceiling)
+
+    test, other = head_of(person.test), head_of(person.other)
+    cameras = angles.in_order({"front": person.test, **{n: person.test.view(n) for n in person.test.view_names}})
+    voice = protocols.looked_from(other, {OTHER: person.other})
+    return _Shots(test, other, protocols.looked_from(test, cameras), voice)
 
 
 def _leaked(config: Any, speaker: Speaker, clip: Clip) -> list[Result]:
@@ -108,11 +160,12 @@ def _leaked(config: Any, speaker: Speaker, clip: Clip) -> list[Result]:
 
 def together(found: Sequence[tables.Table], methods: Sequence[str]) -> tables.Table:
     """Means over people, row by row; notes tell what each person alone says of a method against the first one."""
-    names = dict.fromkeys(row.name for table in found for row in table.rows)
-    ranked = sorted(names, key=lambda name: methods.index(name) if name in methods else -1)
-    rows = [
-        tables.Row(name, _mean([row for table in found for row in table.rows if row.name == name])) for name in ranked
-    ]
+    named: dict[str, dict[str, tables.Row]] = {}  # row by person; what no method changes may stand in several tables
+    for table in found:
+        for row in table.rows:
+            named.setdefault(row.name, {}).setdefault(table.title.partition(": ")[0], row)
+    ranked = sorted(named, key=lambda name: methods.index(name) if name in methods else -1)
+    rows = [tables.Row(name, _mean(named[name].values())) for name in ranked]
     people = dict.fromkeys(table.title.partition(": ")[0] for table in found)
     title = f"synthetic people of the seeds {', '.join(people)}"
     configs = {table.title: (table.provenance.get("config") or {}) for table in found}

@@ -1,8 +1,5 @@
-"""Score a run on frames it never saw, from its own camera and from true further cameras, beside three yardsticks.
-
-``anchor_only`` is the same head without motion; ``mean_frame`` is the mean of the training frames of that camera (for
-further cameras a generous yardstick: the model was never shown them); ``nearest_pose`` is a copy of the training frame
-that was filmed from where this camera stands, as nearly as there is one.
+"""Score a run on frames it never saw, from its own camera and from true further cameras, beside three yardsticks
+(yardsticks.py): ``anchor_only`` (the still anchor), ``mean_frame`` and ``nearest_pose``.
 """
 
 import json
@@ -19,6 +16,7 @@ from jax_talker.app import builders
 from jax_talker.app.leakage import leakage
 from jax_talker.app.speaking import Speaker
 from jax_talker.app.talking import batches_of, spoken
+from jax_talker.app.yardsticks import mean_frame, nearest_pose
 from jax_talker.data.batches.dataset import ClipFrames
 from jax_talker.data.clip.clip import Clip
 from jax_talker.metrics import psnr, ssim
@@ -82,8 +80,9 @@ class _Pictures:
     def score(self, seen: ClipFrames, indices: np.ndarray, title: str) -> Scores:
         """Scores of the frames ``indices`` of a camera's frames ``seen``."""
         speaker, size = self._speaker, seen.clip.size
-        mean = _mean_frame(seen, self._train)
-        nearest = self._train[_nearest(seen.clip.arrays["label"][indices], self._own.clip.arrays["label"][self._train])]
+        mean = mean_frame(seen.store, self._train)
+        learnt = self._own.clip.arrays["label"][self._train]
+        nearest = self._train[nearest_pose(seen.clip.arrays["label"][indices], learnt)]
         copies = dict(zip(indices.tolist(), nearest.tolist(), strict=True))
         found: list[dict] = []
         total = -(-len(indices) // speaker.batch)
@@ -103,30 +102,11 @@ class _Pictures:
         return jax.tree.map(_mean, *found)
 
 
-def _nearest(labels: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """For each label [N, 25] the number of the one [M, 25] whose camera is turned least against it."""
-    a, b = (x[:, :16].reshape(-1, 4, 4)[:, :3, :3].reshape(-1, 9) for x in (labels, among))
-    return np.argmax(a @ b.T, axis=1)  # trace of R_aᵀ R_b = 1 + 2 cos(angle)
-
-
 def _mean(*parts: np.ndarray) -> float:
     """Of what there is: a frame whose mouth the camera does not see has no mouth score."""
     values = np.concatenate(parts)
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else math.nan
-
-
-def _mean_frame(frames: ClipFrames, indices: np.ndarray) -> np.ndarray:
-    """The mean [H, W, 3] of what was filmed at each pixel; white where nothing ever was."""
-    size = frames.clip.size
-    total, filmed = np.zeros((size, size, 3)), np.zeros((size, size, 1))
-    for start in range(0, len(indices), 64):
-        part = indices[start : start + 64]
-        weight = frames.store.valid(part).astype(np.float64)[..., None] / 255
-        total += (weight * frames.store.images(part)).sum(0)
-        filmed += weight.sum(0)
-    mean = total / np.maximum(filmed, 1e-9) / 255
-    return np.where(filmed > 0, mean, 1.0).astype(np.float32)
 
 
 def write_metrics(path: str | Path, scores: dict[str, Any]) -> None:

@@ -70,11 +70,10 @@ def _shifted(pred: np.ndarray, truth: np.ndarray, lag: int) -> tuple[np.ndarray,
 
 def _pearson(a: np.ndarray, b: np.ndarray) -> float:
     known = np.isfinite(a) & np.isfinite(b)
-    if known.sum() < LEAST_FRAMES:
-        return np.nan
+    if known.sum() < LEAST_FRAMES or not (np.ptp(a[known]) and np.ptp(b[known])):
+        return np.nan  # before the mean is taken, whose rounding would move what stands still
     a, b = a[known] - a[known].mean(), b[known] - b[known].mean()
-    size = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / size) if size > 0 else np.nan
+    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 
 
 def score_error(pred: Float[np.ndarray, "T S"], truth: Float[np.ndarray, "T S"]) -> Float[np.ndarray, " T"]:

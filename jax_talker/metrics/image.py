@@ -1,7 +1,10 @@
 """PSNR and SSIM as the field's tables define them (reference: docs/architecture.md, conventions)."""
 
+import functools
+import operator
+
+import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from jax_talker.losses import ssim_map
@@ -41,12 +44,10 @@ def ssim_skimage(pred: Float[Array, "B H W C"], target: Float[Array, "B H W C"])
     """
     if min(pred.shape[1:3]) < BOX:
         raise ValueError(f"images of {pred.shape[1]} × {pred.shape[2]} px hold no window of {BOX} × {BOX}")
-    rows, columns = (_box_matrix(size) for size in pred.shape[1:3])
     # Centred first: in float32 the difference of two means of squares would lose the variance of bright, flat regions.
     maps = jnp.stack([pred - 0.5, target - 0.5])
     maps = jnp.concatenate([maps, maps**2, (maps[0] * maps[1])[None]])
-    means = jnp.einsum("hk,...kwc->...hwc", rows, maps, precision="highest")
-    mean_p, mean_t, pp, tt, pt = jnp.einsum("wk,...hkc->...hwc", columns, means, precision="highest")
+    mean_p, mean_t, pp, tt, pt = _box_mean(_box_mean(maps, -3), -2)
     unbiased = BOX**2 / (BOX**2 - 1)
     var_p, var_t, cov = ((a - b) * unbiased for a, b in ((pp, mean_p**2), (tt, mean_t**2), (pt, mean_p * mean_t)))
     mean_p, mean_t = mean_p + 0.5, mean_t + 0.5
@@ -54,7 +55,8 @@ def ssim_skimage(pred: Float[Array, "B H W C"], target: Float[Array, "B H W C"])
     return (similar / ((mean_p**2 + mean_t**2 + BOX_C1) * (var_p + var_t + BOX_C2))).mean((1, 2, 3))
 
 
-def _box_matrix(size: int) -> Float[Array, "O S"]:
-    """[out, in]: row i is the mean of the ``BOX`` values from i on."""
-    offset = np.arange(size)[None] - np.arange(size - BOX + 1)[:, None]
-    return jnp.asarray(((offset >= 0) & (offset < BOX)) / BOX, jnp.float32)
+def _box_mean(maps: Float[Array, "*b H W C"], axis: int) -> Float[Array, "*b h w C"]:
+    """The mean of ``BOX`` neighbours along an axis, wherever all of them are inside."""
+    inside = maps.shape[axis] - BOX + 1
+    shifted = [jax.lax.slice_in_dim(maps, k, k + inside, axis=axis) for k in range(BOX)]
+    return functools.reduce(operator.add, shifted) / BOX

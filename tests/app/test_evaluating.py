@@ -1,18 +1,12 @@
-"""Scores and yardsticks."""
-
-from types import SimpleNamespace
+"""Scores by region, and their table."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jax_talker import geometry
 from jax_talker.app import evaluating
-from jax_talker.data.batches.dataset import ClipFrames
 from jax_talker.types import FrameBatch
-
-SIZE = 24
 
 
 @pytest.fixture
@@ -36,34 +30,6 @@ def test_what_was_not_filmed_does_not_count(batch):
         np.testing.assert_allclose(scores["ssim"], 1, atol=1e-5, err_msg=name)
     unseen = evaluating._compared(spoilt, batch.replace(lower=0 * batch.lower))
     assert np.isnan(unseen["lower"]["psnr"]).all()
-
-
-def test_the_mean_frame_is_of_what_was_filmed():
-    """A pixel that half of the frames did not film is the mean of the others, and white where none did."""
-
-    class Store:
-        def images(self, indices):
-            pictures = np.full((2, SIZE, SIZE, 3), 100, np.uint8)
-            pictures[0, :12] = 255
-            pictures[:, :3] = 7
-            return pictures[indices]
-
-        def valid(self, indices):
-            valid = np.full((2, SIZE, SIZE), 255, np.uint8)
-            valid[0, :12] = 0
-            valid[:, :3] = 0
-            return valid[indices]
-
-    frames = object.__new__(ClipFrames)
-    frames.clip, frames.store = SimpleNamespace(size=SIZE), Store()
-    found = evaluating._mean_frame(frames, np.arange(2))
-    np.testing.assert_allclose(found[3:], 100 / 255, atol=1e-6)
-    np.testing.assert_array_equal(found[:3], 1)
-
-
-def test_the_nearest_pose_is_turned_least():
-    labels_of = lambda *yaws: geometry.make_label(np.stack([geometry.orbit(y, 0) for y in yaws]))  # noqa: E731
-    np.testing.assert_array_equal(evaluating._nearest(labels_of(9, -19, 0), labels_of(-20, 0, 10)), [2, 0, 1])
 
 
 def test_the_table_names_everything():

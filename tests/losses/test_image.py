@@ -7,18 +7,24 @@ import pytest
 from scipy.ndimage import correlate1d
 
 from jax_talker.losses import l1, masked_mean, ssim_map
-from jax_talker.losses.image import SSIM_C1, SSIM_C2
+from jax_talker.losses.image import LONG, SSIM_C1, SSIM_C2, STRIP
 from jax_talker.metrics import psnr, ssim
 
 
 @pytest.fixture
 def images():
+    return pair_of(24, 20)
+
+
+def pair_of(height, width):
     rng = np.random.default_rng(0)
-    a = rng.random((2, 24, 20, 3)).astype(np.float32)
+    a = rng.random((2, height, width, 3)).astype(np.float32)
     return jnp.asarray(a), jnp.asarray(np.clip(a + 0.1 * rng.standard_normal(a.shape), 0, 1).astype(np.float32))
 
 
-def test_ssim_equals_an_independent_formula(images):
+@pytest.mark.parametrize("shape", [(24, 20), (20, 2 * STRIP + 30), (LONG + 1, 20)])  # one strip and several
+def test_ssim_equals_an_independent_formula(shape):
+    images = pair_of(*shape)
     a, b = (np.asarray(x, np.float64) for x in images)
     t = np.arange(-5, 6)
     window = np.exp(-(t**2) / (2 * 1.5**2))

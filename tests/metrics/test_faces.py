@@ -37,7 +37,7 @@ def test_a_shifted_signal_is_found(late):
 
 
 def test_what_cannot_be_correlated_has_no_number():
-    moving, still = np.sin(np.arange(80.0)), np.ones(80)
+    moving, still = np.sin(np.arange(80.0)), np.full(80, 0.1)  # whose mean is another number
     for pred in (still, np.full(80, np.nan), np.where(np.arange(80) < 24, moving, np.nan)):
         found = faces.lagged_correlation(pred, moving)
         assert found.lag is None

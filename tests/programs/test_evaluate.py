@@ -19,7 +19,12 @@ def test_protocols(run, tmp_path):
     table = json.loads((run / "evaluation" / "self.json").read_text())
     rows = {row["name"]: {r["name"]: r for r in row["results"][""]} for row in table["rows"]}
     fitted = "run, fitted to every 5th test frame (60 steps)"
-    assert list(rows) == ["Ground truth", "Truth, H.264 (crf 18)", fitted, "run"]
+    yardsticks = ["Mean frame", "Nearest pose", "Still anchor of run"]
+    assert list(rows) == ["Ground truth", "Truth, H.264 (crf 18)", fitted, *yardsticks, "run"]
+    for row, name in zip(yardsticks, ("mean_frame", "nearest_pose", "anchor_only"), strict=True):
+        # But for 8 bits, and for what was not filmed, the same as the plain evaluation's.
+        assert abs(rows[row]["psnr"]["value"] - scores[name]["whole"]["psnr"]) < 0.05
+        assert abs(rows[row]["psnr_lower"]["value"] - scores[name]["lower"]["psnr"]) < 0.05
     assert rows["Ground truth"]["psnr"]["value"] == "inf"
     assert abs(rows["run"]["psnr"]["value"] - scores["model"]["whole"]["psnr"]) < 0.5  # it hears the tail's sound alone
     assert "inception_fid.safetensors" in rows["run"]["fid"]["missing"]
@@ -34,6 +39,32 @@ def test_protocols(run, tmp_path):
     assert text.count("**") == 2 * 2 * 12  # equal runs share the first place: four regions, two cameras and their mean
     refuses("belongs to no single run", "evaluate", *flags)
     refuses("needs --protocol", "evaluate", "--runs", f"{run},{other}")
+
+
+@pytest.mark.slow
+def test_openface_takes_two_calls(run, tmp_path):
+    """The first call writes the videos that OpenFace has to see, the second reads what it says of them."""
+    folder = tmp_path / "openface"
+    flags = ["--run", run, "--protocol=self", "--metrics=psnr", "--ceiling_every=0", "--openface", folder]
+    done = succeeds("evaluate", *flags, "--out", tmp_path / "first")
+    assert f"missing: {folder / 'run.csv'}, get it from OpenFace" in done.stdout
+    written = sorted(path.name for path in folder.iterdir())
+    assert written == ["Mean_frame.mp4", "Nearest_pose.mp4", "Still_anchor_of_run.mp4", "run.mp4", "truth.mp4"]
+    frames, _ = decoded(folder / "run.mp4")
+    assert (len(frames), frames[0].shape) == (4, (SIZE, SIZE, 3))  # the render alone, an eleventh of 40
+    units = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
+    for name, intensity in (("truth", 1.0), ("run", 3.0)):
+        lines = [",".join(["success", *(f"AU{unit:02d}_r" for unit in units)])]
+        lines += [",".join(map(str, [1, *[intensity] * len(units)]))] * 4
+        (folder / f"{name}.csv").write_text("\n".join(lines))
+    (folder / "run.mp4").unlink()
+    succeeds("evaluate", *flags, "--out", tmp_path / "second")
+    table = json.loads((tmp_path / "second.json").read_text())
+    rows = {row["name"]: {r["name"]: r.get("value") for r in row["results"][""]} for row in table["rows"]}
+    assert (rows["Ground truth"]["aue_lower"], rows["Ground truth"]["aue_upper"]) == (0, 0)
+    assert (rows["run"]["aue_lower"], rows["run"]["aue_upper"]) == (9 * 4, 8 * 4)
+    assert not (folder / "run.mp4").exists()  # its CSV is there
+    refuses("--openface goes with --protocol", "evaluate", "--run", run, "--openface", folder)
 
 
 def test_held_out_frames_beside_the_truth_and_their_scores(run, clip, tmp_path):

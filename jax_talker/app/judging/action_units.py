@@ -15,6 +15,7 @@ AUE_UNITS = {
     "lower": (10, 12, 14, 15, 17, 20, 23, 25, 26),
     "upper": (1, 2, 4, 5, 6, 7, 9, 45),
 }
+TITLES = {f"aue_{part}": f"AUE-{part[0].upper()} (OpenFace)" for part in AUE_UNITS}
 
 
 class ActionUnitMeter:
@@ -47,7 +48,7 @@ class ActionUnitMeter:
                     "on these very videos, converted to 25 fps"
                 )
             values = score_error(pred, truth)
-            out.append(Score(f"aue_{part}", f"AUE-{part[0].upper()} (OpenFace)", mean(values), "", "lower", values))
+            out.append(Score(name := f"aue_{part}", TITLES[name], mean(values), "", "lower", values))
         return out
 
 

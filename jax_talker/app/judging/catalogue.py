@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from jax_talker.app.judging import dlib_meter, fid_meter, id_meter, image_meters, sync_meter
+from jax_talker.app.judging import action_units, dlib_meter, fid_meter, id_meter, image_meters, sync_meter
 from jax_talker.app.judging.action_units import ActionUnitMeter
 from jax_talker.app.judging.face_finder import has_mediapipe
 from jax_talker.app.judging.face_meters import TITLES, FaceMeter
@@ -97,14 +97,15 @@ def _sync(setting: Setting, make: Make) -> Meter | list[Missing]:
     return sync_meter.SyncMeter(weights_file.load(path, syncnet.shapes(), "SyncNet"), setting.pred)
 
 
-def _aue(setting: Setting, make: Make) -> Meter | Missing:
+def _aue(setting: Setting, make: Make) -> Meter | list[Missing]:
     if setting.openface is None:
-        return Missing(
-            *("aue", "AUE-L, AUE-U", "OpenFace's CSVs of both videos"),
-            "get them from OpenFace 2.2's FeatureExtraction -aus and compare the two videos (--pred, --truth) with "
-            "--pred-openface and --truth-openface",
-        )
-    return ActionUnitMeter(*setting.openface)
+        missing = "OpenFace's CSVs", "get them with --openface FOLDER; of two videos, --pred-openface, --truth-openface"
+    elif absent := [path for path in setting.openface if not path.is_file()]:
+        video, folder = absent[0].with_suffix(".mp4"), absent[0].parent
+        missing = str(absent[0]), f"get it from OpenFace 2.2: FeatureExtraction -aus -f {video} -out_dir {folder}"
+    else:
+        return ActionUnitMeter(*setting.openface)
+    return [Missing(name, title, *missing) for name, title in action_units.TITLES.items()]
 
 
 MAKERS: dict[str, Maker] = {

@@ -6,7 +6,7 @@ fitted to the held-out frames themselves (driven.py) bound what better hearing c
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import numpy as np
 from jax_talker.app.judging import regions
 from jax_talker.app.judging.catalogue import meters
 from jax_talker.app.judging.driven import STEPS, Driven, drive
-from jax_talker.app.judging.head import Head
+from jax_talker.app.judging.head import Camera, Head, video_name
 from jax_talker.app.judging.judge import Bar
 from jax_talker.app.judging.pictures import Pictures, of_video
 from jax_talker.app.judging.score import Missing, Result, Score
@@ -30,7 +30,11 @@ OF_FRAMES += ("idsim", "idsim_irse50", "idsim_iresnet50", "idsim_iresnet100")
 
 
 def encoded_row(head: Head, cameras: Mapping[str, tuple[Pictures, Clip | None]], names: Sequence[str], bar: Bar) -> Row:
-    """The truth of each camera (its pictures, and its clip where masks count) through the encoder."""
+    """The truth of each camera (its pictures, and its clip where masks count) through the encoder.
+
+    No AUE: OpenFace sees the truth itself through an encoder only.
+    """
+    names = [name for name in names if name != "aue"]
     found = {}
     for camera, (truth, masks) in cameras.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -48,15 +52,6 @@ def _encoded(pictures: Pictures, path: Path, size: int) -> Pictures:
         return (frame[:size, :size] for frame in islice(video.frames(), pictures.expected))
 
     return Pictures(ENCODED, frames, pictures.expected, pictures.sound)
-
-
-@dataclass(frozen=True)
-class Camera:
-    """From where a fitted head is looked at, and what it is compared with."""
-
-    label: np.ndarray  # [T, 25] of the held-out tail
-    truth: Clip  # whose pictures of the tail are the truth
-    masks: bool = True  # whether it is this camera's own truth, pixel by pixel
 
 
 def driven_rows(
@@ -77,8 +72,8 @@ def driven_rows(
         driven = drive(head.config, head.speaker, head.clip, head.test[places], bar)
         found = {}
         for name, camera in cameras(head).items():
-            shown = _shown(head, driven, camera.label[places])
-            truth = head.filmed("truth", camera.truth, driven.indices)
+            shown = _shown(head, driven, camera.label[places], video_name(driven_name(head), name))
+            truth = head.truth_of(name, camera, driven.indices)
             masks = camera.truth if camera.masks else None
             results = head.judged(shown, truth, asked, bar, camera=masks, indices=driven.indices)
             found[name] = [_spread(result, places, len(head.test)) for result in results]
@@ -110,11 +105,11 @@ def same_frames(heads: Sequence[Head], rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _shown(head: Head, driven: Driven, label: np.ndarray) -> Pictures:
+def _shown(head: Head, driven: Driven, label: np.ndarray, video: str) -> Pictures:
     held = head.clip.arrays["label"][driven.indices].astype(np.float32)
     frames = lambda: driven.frames(head.speaker, held, label.astype(np.float32), head.clip.size)  # noqa: E731
     sound = head.filmed("", head.clip).sound
-    return Pictures(f"{head.name}, fitted", frames, len(driven.indices), sound)
+    return Pictures(f"{head.name}, fitted", frames, len(driven.indices), sound, video)
 
 
 def _spread(result: Result, places: np.ndarray, count: int) -> Result:

@@ -20,6 +20,7 @@ class Pictures:
     frames: Callable[[], Iterator[UInt8[np.ndarray, "H W 3"]]]
     expected: int | None = None  # how many, for progress bars
     sound: Callable[[], Float32[np.ndarray, " samples"]] | None = None  # 16 kHz mono; time 0 is the first picture
+    video: str = ""  # its file's name, without ending, where an outside program is to see it
 
 
 def of_video(path: str | Path, sound: str | Path | None = None) -> Pictures:

@@ -5,6 +5,12 @@
 ``generalization``  sound that the person never said, along a spiral: sync alone
 ``mead``            trained on the front camera; judged from it and from the real side cameras (Table 2)
 ``angles``          the same for every further camera that there is, in the order of how far it is away
+
+Every table bounds its heads: from above by the truth and the ceilings, from below by yardsticks. Where pictures are
+held against their camera's own truth these are the mean frame, the nearest pose and each head's still anchor. In novel
+views and for unseen sound there is no such truth: copies of filmed frames would only be told from the held-out ones (as
+sets they are the recording itself), so that the still anchor stands alone, for what identity, sets, jitter and
+synchronisation give to a face that does not move.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,17 +21,30 @@ import numpy as np
 
 from jax_talker.app import talking
 from jax_talker.app.judging import angles, ceilings
-from jax_talker.app.judging.head import Head
+from jax_talker.app.judging.head import Camera, Head
 from jax_talker.app.judging.judge import Bar
 from jax_talker.app.judging.score import Result, Score, mean
 from jax_talker.app.judging.tables import Row
 from jax_talker.app.judging.videos import TRUTH
+from jax_talker.app.judging.yardstick_rows import anchor_name, at_rest, yardstick_rows
 from jax_talker.data.clip.clip import Clip
 from jax_talker.data.read.audio import load_sound
 from jax_talker.errors import UserError
 
 VIEWS = {f"({a:+d}°, {a:+d}°)": f"yaw={a},pitch={a}" for a in (30, 20, -20, -30)} | {"spiral": "spiral"}
-OF_PICTURES = ("psnr", "ssim", "ssim_skimage", "lpips_alex", "lpips_vgg", "lmd", "expression", "jitter", "jaw", "sync")
+OF_PICTURES = (
+    "psnr",
+    "ssim",
+    "ssim_skimage",
+    "lpips_alex",
+    "lpips_vgg",
+    "lmd",
+    "expression",
+    "jitter",
+    "jaw",
+    "sync",
+    "aue",
+)
 OF_SETS = ("fid", "fid_clean", "idsim", "sync", "jaw", "jitter")
 METRICS: Mapping[str, tuple[str, ...]] = {
     "self": OF_PICTURES,
@@ -48,7 +67,7 @@ def rows(
     filmed: Clip | None = None,
     bar: Bar,
 ) -> list[Row]:
-    """The truth's row, the ceilings' where there are any, and one for each head. ``filmed`` is the clip's recording
+    """The truth's row, the ceilings', the yardsticks', and one for each head. ``filmed`` is the clip's recording
     with more cameras (angles). UserError for an unknown protocol, and where the clip or the flags lack what it needs.
     """
     if protocol not in METRICS:
@@ -79,11 +98,12 @@ def _self(heads: Sequence[Head], names: Sequence[str], bar: Bar) -> list[Row]:
     truth = first.filmed("truth", first.clip)
     out = [Row(TRUTH, {"": first.judged(truth, truth, names, bar, camera=first.clip)})]
     out.append(ceilings.encoded_row(first, {"": (truth, first.clip)}, names, bar))
-    own = lambda head: {"": ceilings.Camera(head.clip.arrays["label"][head.test], first.clip)}  # noqa: E731
+    own = lambda head: {"": Camera(head.clip.arrays["label"][head.test], first.clip)}  # noqa: E731
     out += ceilings.driven_rows(heads, own, names, bar)
+    out += yardstick_rows(heads, own, names, bar)
     for head in heads:
         script = talking.script_of_clip(head.clip, head.test, "clip")
-        shown = head.shown("own camera", script)
+        shown = head.shown("", script)
         head.keep_film("beside", shown, truth)
         out.append(
             Row(head.name, {"": head.judged(shown, truth, names, bar, camera=first.clip, also=[head.sampled("")])})
@@ -99,11 +119,12 @@ def _novel_view(heads: Sequence[Head], names: Sequence[str], bar: Bar) -> list[R
     encoded = ceilings.encoded_row(first, {"": (truth, None)}, names, bar)
     out = [Row(TRUTH, dict.fromkeys(VIEWS, own)), Row(encoded.name, dict.fromkeys(VIEWS, encoded.results[""]))]
 
-    def cameras(head: Head) -> dict[str, ceilings.Camera]:
+    def cameras(head: Head) -> dict[str, Camera]:
         labels = {view: talking.camera_path(camera, len(head.test), head.clip) for view, camera in VIEWS.items()}
-        return {view: ceilings.Camera(label, first.clip, masks=False) for view, label in labels.items()}
+        return {view: Camera(label, first.clip, masks=False) for view, label in labels.items()}
 
     out += ceilings.driven_rows(heads, cameras, names, bar)
+    out += yardstick_rows(heads, cameras, names, bar)
     for head in heads:
         found = {}
         for view, camera in VIEWS.items():
@@ -127,15 +148,19 @@ def _generalization(heads: Sequence[Head], names: Sequence[str], audio: Sequence
     encoded = ceilings.encoded_row(first, {"": (truth, None)}, names, bar)
     sounds = {path.name: load_sound(path) for path in audio}
     out = [Row(TRUTH, dict.fromkeys(sounds, own)), Row(encoded.name, dict.fromkeys(sounds, encoded.results[""]))]
+    spoken = []
     for head in heads:
-        found = {}
+        still, found = {}, {}
         for name, sound in sounds.items():
             script = talking.script_for(sound, "spiral", held=head.speaker.usual, clip=head.clip, seed=0)
+            resting = head.shown(f"{name}, still", at_rest(head, script))
+            still[name] = head.judged(resting, resting, names, bar)
             shown = head.shown(name, script)
             found[name] = head.judged(shown, shown, names, bar, also=[head.sampled(name)])
             head.keep_film(name, shown)
-        out.append(Row(head.name, found))
-    return out
+        out.append(Row(anchor_name(head), still))
+        spoken.append(Row(head.name, found))
+    return out + spoken
 
 
 def _cameras(protocol: str, heads: Sequence[Head], names: Sequence[str], filmed: Clip | None, bar: Bar) -> list[Row]:
@@ -154,10 +179,9 @@ def _cameras(protocol: str, heads: Sequence[Head], names: Sequence[str], filmed:
     out = [Row(TRUTH, with_mean({n: first.judged(p, p, names, bar, camera=c) for n, (p, c) in truths.items()}))]
     out += [_with_means(ceilings.encoded_row(first, truths, names, bar))]
 
-    def fits(head: Head) -> dict[str, ceilings.Camera]:
-        return {n: ceilings.Camera(label, cameras[n]) for n, label in _labels(head, cameras).items()}
-
-    out += map(_with_means, ceilings.driven_rows(heads, fits, names, bar))
+    seen = lambda head: looked_from(head, cameras)  # noqa: E731
+    out += map(_with_means, ceilings.driven_rows(heads, seen, names, bar))
+    out += map(_with_means, yardstick_rows(heads, seen, names, bar))
     return out + [Row(head.name, seen_from(head, cameras, names, bar)) for head in heads]
 
 
@@ -165,19 +189,19 @@ def seen_from(head: Head, cameras: Mapping[str, Clip], names: Sequence[str], bar
     """The held-out tail from each camera of the head's clip, its own first, against what that camera saw; and the mean
     over the further ones."""
     found = {}
-    for name, label in _labels(head, cameras).items():
-        script = replace(talking.script_of_clip(head.clip, head.test, "clip"), label=label)
-        shown, truth = head.shown(name, script), head.filmed(name, cameras[name])
-        found[name] = head.judged(shown, truth, names, bar, camera=cameras[name], also=[head.sampled(name)])
+    for name, camera in looked_from(head, cameras).items():
+        script = replace(talking.script_of_clip(head.clip, head.test, "clip"), label=camera.label)
+        shown, truth = head.shown(name, script), head.truth_of(name, camera)
+        found[name] = head.judged(shown, truth, names, bar, camera=camera.truth, also=[head.sampled(name)])
         head.keep_film(name, shown, truth)
     return with_mean(found)
 
 
-def _labels(head: Head, cameras: Mapping[str, Clip]) -> dict[str, np.ndarray]:
-    """Labels [T, 25] of the tail as the head's run corrected them; the first camera is its own."""
+def looked_from(head: Head, cameras: Mapping[str, Clip]) -> dict[str, Camera]:
+    """Cameras as the head's run corrected them, each with its own truth; the first is the head's own."""
     own, *others = cameras
     seen = {own: head.clip} | {name: head.speaker.with_corrected_cameras(cameras[name]) for name in others}
-    return {name: camera.arrays["label"][head.test].astype(np.float32) for name, camera in seen.items()}
+    return {n: Camera(clip.arrays["label"][head.test].astype(np.float32), cameras[n]) for n, clip in seen.items()}
 
 
 def _with_means(row: Row) -> Row:

@@ -33,7 +33,7 @@ class Score:
         """The number as tables show it."""
         if math.isnan(self.value):
             return "–"
-        return "∞" if math.isinf(self.value) else f"{self.value:.{self.digits}f}"
+        return "∞" if math.isinf(self.value) else f"{self.value:z.{self.digits}f}"  # z: no −0
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ import numpy as np
 
 from jax_talker.app.speaking import Speaker
 from jax_talker.data.clip.clip import Clip
+from jax_talker.models.navigator import Coefficients
 
 SIZE, FRAMES = 32, 100
+CONFIG = SimpleNamespace(data=SimpleNamespace(test_fraction=0.6))  # 40 frames train
 
 
 class FakeClip(Clip):
@@ -39,6 +41,7 @@ class FakeClip(Clip):
 
 class FakeSpeaker(Speaker):
     usual = np.zeros(25, np.float32)
+    rest = Coefficients(np.zeros((8, 2)), np.zeros((8, 3)))
 
     def __init__(self):
         pass

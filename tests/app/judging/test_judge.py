@@ -101,7 +101,7 @@ def test_frames_without_a_face_do_not_count(setting):
 
 def test_a_missing_file_is_said_and_nothing_else(setting, tmp_path):
     found = judging.judge(setting, ["lpips_alex", "psnr", "aue"])
-    assert [type(r) for r in found] == [Missing, Score, Missing]
+    assert [type(r) for r in found] == [Missing, Score, Missing, Missing]
     assert str(tmp_path) in found[0].text
     assert "get it from" in found[0].text
     assert "OpenFace" in found[2].text
@@ -162,6 +162,12 @@ def test_openface_tables(setting, tmp_path):
     found = by_name(judging.judge(replace(setting, openface=files), ["aue"]))
     assert found["aue_lower"].value == pytest.approx(9 * 0.25)
     assert found["aue_upper"].value == pytest.approx(8 * 0.25)
+    absent = tmp_path / "pred.csv"
+    lower, upper = judging.judge(replace(setting, openface=(absent, files[1])), ["aue"])
+    assert (lower.name, upper.name) == ("aue_lower", "aue_upper")
+    assert (
+        f"missing: {absent}, get it from OpenFace 2.2: FeatureExtraction -aus -f {tmp_path / 'pred.mp4'}" in lower.text
+    )
     with pytest.raises(UserError, match="has 60 rows and"):
         judging.judge(replace(setting, openface=(files[0], table("c.csv", 1.0, 7))), ["aue"])
     with pytest.raises(UserError, match="7 rows where 60 frames"):

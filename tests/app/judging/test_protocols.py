@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import soundfile
-from app.judging.fakes import FRAMES, SIZE, FakeClip, FakeSpeaker
+from app.judging.fakes import CONFIG, FRAMES, SIZE, FakeClip, FakeSpeaker
 
 from jax_talker.app import talking
-from jax_talker.app.judging import ceilings, comparison, protocols, tables
+from jax_talker.app.judging import action_units, ceilings, comparison, protocols, tables
+from jax_talker.app.judging.head import video_name
 from jax_talker.app.judging.pictures import Pictures
 from jax_talker.app.judging.score import Missing, Score
 from jax_talker.app.judging.weights import Weights
@@ -16,22 +17,22 @@ TEST = np.arange(40, FRAMES)
 
 
 class Head(protocols.Head):
-    """Shows the truth of the camera that the script names (its label is the clip's seed), each pixel too bright."""
-
-    @property
-    def test(self):
-        return TEST
+    """Shows the truth of the camera that the script names (its label is the clip's seed), each pixel too bright; ten
+    times as much where it stands still."""
 
     def shown(self, name, script):
-        error = int(self.name.rpartition("_")[2])
+        error = int(self.name.rpartition("_")[2]) * (10 if script.coefficients is not None else 1)
         seed = int(script.label[0, 0]) if script.truth is not None else 0
         make = lambda: ((FakeClip(seed).image(i) + error).astype(np.uint8) for i in TEST)  # noqa: E731
-        return Pictures(f"{self.name}, {name}", make, len(TEST), lambda: script.sound)
+        return Pictures(f"{self.name}, {name}", make, len(TEST), lambda: script.sound, video_name(self.name, name))
 
 
 @pytest.fixture
 def head(tmp_path):
-    return lambda name, clip=None: Head(name, None, FakeSpeaker(), clip or FakeClip(), Weights(tmp_path))
+    def make(name, clip=None, **more):
+        return Head(name, CONFIG, FakeSpeaker(), clip or FakeClip(), Weights(tmp_path), **more)
+
+    return make
 
 
 def run(protocol, heads, names, **more):
@@ -41,7 +42,8 @@ def run(protocol, heads, names, **more):
 
 def test_self(head):
     found = run("self", [head("off_4"), head("off_2")], ["psnr", "ssim", "lpips_alex"])
-    assert list(found) == [protocols.TRUTH, ceilings.ENCODED, "off_4", "off_2"]
+    still = ["Still anchor of off_4", "Still anchor of off_2"]
+    assert list(found) == [protocols.TRUTH, ceilings.ENCODED, "Mean frame", "Nearest pose", *still, "off_4", "off_2"]
     names = [result.name for result in found["off_2"][""]]
     assert names == ["psnr", "ssim", "lpips_alex", "psnr_face", "psnr_lower", "psnr_upper"]
     assert found["off_2"][""][-1].value == pytest.approx(20 * np.log10(255 / 2))
@@ -67,7 +69,9 @@ def test_every_camera_is_compared_with_its_own_truth(head):
 def test_angles_are_in_the_columns_and_the_mean_is_of_further_cameras(head):
     found = run("angles", [head("off_4", FakeClip(1))], ["psnr"])
     assert list(found["off_4"]) == ["front, 0°", "left, 0°", "right, 0°", protocols.MEAN_VIEW]
-    assert list(found) == [protocols.TRUTH, ceilings.ENCODED, "off_4"]
+    still = "Still anchor of off_4"
+    assert list(found) == [protocols.TRUTH, ceilings.ENCODED, "Mean frame", "Nearest pose", still, "off_4"]
+    assert all(list(found[name]) == list(found["off_4"]) for name in ("Mean frame", "Nearest pose", still))
     assert found["off_4"][protocols.MEAN_VIEW][0].value == pytest.approx(20 * np.log10(255 / 4))
 
 
@@ -85,6 +89,50 @@ def test_films_and_sheets_are_kept(head):
     assert next(judged.films["off_4_spiral"].frames()).shape == (SIZE, 2 * SIZE, 3)
     assert next(judged.films["off_4_(+30°, +30°)"].frames()).shape == (SIZE, SIZE, 3)
     assert len(film.sound) == len(TEST) * 640
+
+
+def openface(path, intensity):
+    units = [unit for part in action_units.AUE_UNITS.values() for unit in part]
+    lines = [",".join(["frame", *(f"AU{unit:02d}_r" for unit in units)])]
+    lines += [",".join(map(str, [i, *[intensity] * len(units)])) for i in range(len(TEST))]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def test_aue_takes_two_calls(head, tmp_path):
+    """The first tells which videos OpenFace has to see, and names each CSV that is missing; the second has numbers."""
+    judged = head("off_4", openface=tmp_path)
+    found = run("self", [judged], ["aue"])
+    csvs = {
+        protocols.TRUTH: "truth",
+        "Mean frame": "Mean_frame",
+        "Nearest pose": "Nearest_pose",
+        "Still anchor of off_4": "Still_anchor_of_off_4",
+        "off_4": "off_4",
+    }
+    assert set(judged.videos) == set(csvs.values())
+    np.testing.assert_array_equal(next(judged.videos["off_4"].frames()), judged.clip.image(TEST[0]) + 4)
+    np.testing.assert_array_equal(next(judged.videos["truth"].frames()), judged.clip.image(TEST[0]))
+    for row, name in csvs.items():
+        assert f"missing: {tmp_path / name}.csv, get it from OpenFace" in found[row][""][0].text
+    assert found[ceilings.ENCODED][""] == []
+    for name, intensity in {"truth": 1.0, "off_4": 1.5, "Mean_frame": 3.0}.items():
+        openface(tmp_path / f"{name}.csv", intensity)
+    found = run("self", [judged], ["aue"])
+    values = {row: [r.value for r in results[""] if isinstance(r, Score)] for row, results in found.items()}
+    assert values[protocols.TRUTH] == [0, 0]
+    assert values["off_4"] == pytest.approx([9 * 0.25, 8 * 0.25])
+    assert values["Mean frame"] == pytest.approx([9 * 4, 8 * 4])
+    assert values["Nearest pose"] == []
+
+
+def test_each_camera_has_videos_of_its_own(head, tmp_path):
+    judged = head("off_4", openface=tmp_path)
+    run("mead", [judged], ["aue"])
+    assert {"truth_front", "truth_left", "off_4_right", "Mean_frame_left"} < set(judged.videos)
+    np.testing.assert_array_equal(next(judged.videos["truth_left"].frames()), judged.clip.view("left").image(TEST[0]))
+    views = head("off_2", openface=tmp_path)
+    run("novel_view", [views], ["aue"])
+    assert {name for name in views.videos if name.startswith("truth")} == {"truth"}
 
 
 def test_the_mean_is_over_further_cameras():
@@ -109,13 +157,16 @@ def test_novel_views_have_the_papers_columns(head, monkeypatch):
     wanted = {"yaw=30,pitch=30", "yaw=20,pitch=20", "yaw=-20,pitch=-20", "yaw=-30,pitch=-30", "spiral"}
     assert wanted == set(cameras) - {"clip"}
     assert all(isinstance(results[1], Missing) for results in found["off_4"].values())
+    assert list(found) == [protocols.TRUTH, ceilings.ENCODED, "Still anchor of off_4", "off_4"]
+    assert list(found["Still anchor of off_4"]) == list(found["off_4"])
 
 
 def test_generalization(head, tmp_path):
     soundfile.write(tmp_path / "other.wav", np.sin(np.arange(32000) / 5), 16000)
     found = run("generalization", [head("off_4")], ["sync"], audio=[tmp_path / "other.wav"])
     assert list(found["off_4"]) == ["other.wav"]
-    assert [r.name for r in found["off_4"]["other.wav"]] == ["sync_c", "sync_d", "sync_offset"]
+    for row in ("off_4", "Still anchor of off_4"):
+        assert [r.name for r in found[row]["other.wav"]] == ["sync_c", "sync_d", "sync_offset"]
     with pytest.raises(UserError, match="needs --audio"):
         run("generalization", [head("off_4")], ["sync"])
     with pytest.raises(UserError, match="psnr needs a truth"):
