@@ -175,8 +175,8 @@ def growing_step(
     config: Any, num_gaussians: int, size: int, build: Callable[[Rasteriser], Callable], folder: RunFolder
 ) -> GrowingStep:
     """A training step at ``size``² whose rasteriser has the room that the run has needed so far, and grows."""
-    start = rasteriser(config, folder.capacity())
-    return GrowingStep(build, start, num_gaussians=num_gaussians, size=size, remember=folder.save_capacity)
+    how = {"remember": folder.save_capacity, "known": lambda stage, step: folder.capacity((stage, step))}
+    return GrowingStep(build, rasteriser(config), num_gaussians=num_gaussians, size=size, **how)
 
 
 def devices(config: Any, fits: Callable[[int], bool] | None = None) -> Devices:

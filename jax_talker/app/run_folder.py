@@ -2,7 +2,7 @@
 
 config.json          the resolved configuration
 run.json             what the run is made of: clip, prior and audio features by their hashes (run_inputs.Input.record)
-capacity.json        room that the rasteriser was found to need, where a guess was too little
+capacity.json        room that the rasteriser was found to need, where a guess was too little, and in which step
 personal/            the person's generator (a prior folder) and person.safetensors (app/person.py)
 checkpoints/<stage>  Orbax checkpoints of each stage
 log/, scalars.jsonl  TensorBoard events; the same scalars as text
@@ -230,16 +230,27 @@ class RunFolder:
         _store(self.root / RECORD, {"format": FORMAT, **dict.fromkeys(KINDS), **known, **record})
         _store(self.root / CONFIG, config)
 
-    def capacity(self) -> int | None:
-        """(tile, Gaussian) pairs of an image that the rasteriser had to make room for; None: its guess was enough."""
-        path = self.root / CAPACITY
-        return _read(path).get("capacity") if path.is_file() else None
+    def capacity(self, at: tuple[str, int] | None = None) -> int | None:
+        """(tile, Gaussian) pairs of an image that the rasteriser had to make room for; None: its guess was enough.
 
-    def save_capacity(self, capacity: int | None) -> None:
-        """Remember how much room was needed, if it is more than was known."""
+        ``at`` (stage, step): as it was known there, without what was noticed in later steps of that stage.
+        """
+        known = [room for stage, step, room in self._grown() if at is None or stage != at[0] or step <= at[1]]
+        return max(known, default=None)
+
+    def save_capacity(self, capacity: int | None, stage: str = "", step: int = 0) -> None:
+        """Remember how much room was needed from ``step`` on, if it is more than was known there. Later steps of that
+        stage, from which an interrupted run did not go on, are forgotten."""
         with processes.writer_first("capacity"):
-            if (capacity or 0) > (self.capacity() or 0):
-                _store(self.root / CAPACITY, {"capacity": capacity})
+            before = [known for known in self._grown() if known[0] != stage or known[1] <= step]
+            if (capacity or 0) > max((room for _, _, room in before), default=0):
+                _store(self.root / CAPACITY, {"capacity": capacity, "grown": [*before, (stage, step, capacity)]})
+
+    def _grown(self) -> list[tuple[str, int, int]]:
+        """(stage, step, room) each time that more was needed; earlier versions kept the last one alone."""
+        path = self.root / CAPACITY
+        stored = _read(path) if path.is_file() else {"grown": []}
+        return [tuple(known) for known in stored.get("grown", [("", 0, stored.get("capacity", 0))])]
 
 
 def _typed(config: Mapping[str, Any], kind: str) -> str | None:

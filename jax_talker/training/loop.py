@@ -58,8 +58,10 @@ def run(
     (stopping.listening), after saving.
     """
     started = time.monotonic()
-    compiled = _compile(step, devices)
     first = int(state.step)
+    if isinstance(step, GrowingStep):
+        step.begin(stage, first)
+    compiled = _compile(step, devices)
     state = devices.spread(state)
     record = Record(log, stage, first)
     with (
@@ -90,7 +92,7 @@ def run(
                         raise record.divergence(number, saved=True)
                     raise record.divergence(number, saved=False)
                 if values.get("overflow", 0) > 0:
-                    compiled = _more_room(log, stage, step, values["overflow"], devices) or compiled
+                    compiled = _more_room(log, stage, number, step, values["overflow"], devices) or compiled
             if sample is not None and (last or _due(number, every.images)):
                 for name, pixels in sample(devices.gathered(state)).items():
                     log.image(stage, number, name, pixels)
@@ -122,12 +124,14 @@ def _compile(step: Step | GrowingStep, devices: Devices) -> Step:
     return step.compiled(devices) if isinstance(step, GrowingStep) else devices.compile(step)
 
 
-def _more_room(log: Log, stage: str, step: Step | GrowingStep, lost: float, devices: Devices) -> Step | None:
+def _more_room(
+    log: Log, stage: str, number: int, step: Step | GrowingStep, lost: float, devices: Devices
+) -> Step | None:
     said = f"{stage}: {lost:.0f} (tile, Gaussian) pairs of one step did not fit the rasteriser's capacity"
     if not isinstance(step, GrowingStep):
         log.say(f"{said}; raise it")
         return None
-    log.say(f"{said}, which is {step.grow(lost)} from here on")
+    log.say(f"{said}, which is {step.grow(lost, number)} from here on")
     return _compile(step, devices)
 
 

@@ -332,6 +332,19 @@ def test_capacity_is_remembered_and_only_grows(folder):
     assert folder.capacity() == 4096
 
 
+def test_a_step_is_gone_on_from_with_the_room_that_it_had(folder):
+    folder.root.mkdir()
+    folder.save_capacity(64)
+    folder.save_capacity(256, "invert", 40)
+    folder.save_capacity(1024, "tune", 20)
+    known = {at: folder.capacity(at) for at in (("invert", 39), ("invert", 40), ("tune", 0), ("tune", 20), ("hear", 0))}
+    assert list(known.values()) == [1024, 1024, 256, 1024, 1024]  # other stages' room is kept, whichever came first
+    folder.save_capacity(512, "tune", 10)  # gone on with from an earlier step than 20
+    assert folder.capacity() == 512
+    (folder.root / "capacity.json").write_text('{"capacity": 2048}')  # an earlier version's
+    assert folder.capacity(("invert", 0)) == 2048
+
+
 class TestFeaturesFoundAgain:
     @pytest.fixture
     def project(self, tmp_path, monkeypatch, tiny_whisper):

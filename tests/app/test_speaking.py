@@ -106,8 +106,9 @@ def test_a_stage_begins_with_the_room_that_was_needed_before(tmp_path, speaker):
     folder = RunFolder(tmp_path)
     folder.save_capacity(4096)
     step = builders.growing_step(config, 100, SIZE, lambda rasteriser: lambda state, batch: (state, {}), folder)
+    step.begin("tune", 0)
     assert step.rasteriser == Rasteriser("xla", 4096)
-    assert step.grow(5000) > 4096
+    assert step.grow(5000, 7) > 4096
     assert folder.capacity() == step.rasteriser.capacity
     trainer = object.__new__(HeadTrainer)
     trainer.head, trainer._steps = with_room(speaker, 64).head, {0: step}

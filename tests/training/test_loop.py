@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jax_talker.app.run_folder import RunFolder
 from jax_talker.errors import UserError
 from jax_talker.rendering import Rasteriser
 from jax_talker.training.checkpoint import Checkpoints
@@ -362,13 +363,43 @@ def test_overflow_is_said_and_gets_more_room(tmp_path, capsys):
         return roomy
 
     noted = []
-    growing = GrowingStep(build, Rasteriser(capacity=256), num_gaussians=10, size=32, remember=noted.append)
+    remember = lambda *grown: noted.append(grown)  # noqa: E731
+    growing = GrowingStep(build, Rasteriser(capacity=256), num_gaussians=10, size=32, remember=remember)
     with Log(tmp_path) as log:
         run("toy", fresh(), 6, growing, targets(), log=log, every=Every(2, 0, 0))
     assert built == [256, 1024]
     assert growing.rasteriser.capacity == 1024
-    assert noted == [1024]
+    assert noted == [(1024, "toy", 2)]
     assert "644 (tile, Gaussian) pairs of one step did not fit" in capsys.readouterr().out
     overflow = read_scalars(tmp_path)["toy"]["overflow"]
     assert overflow[1][0] == 644
     assert overflow[1][-1] == 0
+
+
+@pytest.mark.parametrize("saved", [2, 4, 6])
+def test_a_run_that_was_killed_after_it_got_more_room_ends_with_the_same_bits(tmp_path, saved):
+    """What was lost until that was noticed is lost again, though it is known by now."""
+
+    def build(rasteriser):
+        def lossy(state, target):
+            lost = jnp.maximum(0, 900 - rasteriser.capacity)
+            state, measured = step(state, target + 1e-3 * lost)
+            return state, measured | {"overflow": lost}
+
+        return lossy
+
+    folder = RunFolder(tmp_path)
+
+    def trained(state, checkpoints=None):
+        how = {"remember": folder.save_capacity, "known": lambda stage, number: folder.capacity((stage, number))}
+        growing = GrowingStep(build, Rasteriser(capacity=256), num_gaussians=10, size=32, **how)
+        with Log(tmp_path) as log:
+            return run("toy", state, 10, growing, targets(), log=log, every=Every(4, 0, 2), checkpoints=checkpoints)
+
+    with Checkpoints(tmp_path / "ck", keep=10) as checkpoints:
+        whole = trained(fresh(), checkpoints)
+    assert folder.capacity() == 1024
+    with Checkpoints(tmp_path / "ck") as checkpoints:
+        state, _ = checkpoints.restore(fresh(), saved)
+    resumed = trained(state)
+    np.testing.assert_array_equal(resumed.params["x"], whole.params["x"])
