@@ -77,6 +77,8 @@ def main() -> None:
     if sum(map(bool, given.values())) != 1:
         raise UserError("give one of --run RUN, --runs RUN,RUN and --pred VIDEO --truth VIDEO")
     roots = [Path(root) for root in (RUNS.value or [RUN.value]) if root]
+    if OPENFACE.value and not PROTOCOL.value:
+        raise UserError("--openface goes with --protocol; of two videos give --pred-openface and --truth-openface")
     if PRED.value:
         if not TRUTH.value:
             raise UserError("--pred needs --truth, the video that it is compared with")
@@ -87,8 +89,6 @@ def main() -> None:
         draw_controls(roots[0])
     elif PROTOCOL.value:
         evaluate_protocol(roots, PROTOCOL.value)
-    elif OPENFACE.value:
-        raise UserError("--openface goes with --protocol; of two videos give --pred-openface and --truth-openface")
     elif RUNS.value:
         raise UserError(f"--runs needs --protocol, one of {', '.join(protocols.PROTOCOLS)}")
     else:
