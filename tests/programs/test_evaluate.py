@@ -9,6 +9,7 @@ from programs.running import SIZE, decoded, refuses, succeeds
 
 from jax_talker.app import evaluating
 from jax_talker.data.clip.clip import open_clip
+from jax_talker.data.read.video import read_frames
 
 
 def test_protocols(run, tmp_path):
@@ -50,7 +51,7 @@ def test_openface_takes_two_calls(run, tmp_path):
     assert f"missing: {folder / 'run.csv'}, get it from OpenFace" in done.stdout
     written = sorted(path.name for path in folder.iterdir())
     assert written == ["Mean_frame.mp4", "Nearest_pose.mp4", "Still_anchor_of_run.mp4", "run.mp4", "truth.mp4"]
-    frames, _ = decoded(folder / "run.mp4")
+    frames = list(read_frames(folder / "run.mp4"))
     assert (len(frames), frames[0].shape) == (4, (SIZE, SIZE, 3))  # the render alone, an eleventh of 40
     units = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
     for name, intensity in (("truth", 1.0), ("run", 3.0)):
