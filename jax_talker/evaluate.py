@@ -22,7 +22,7 @@ from configs import quickstart
 from jax_talker import cli
 from jax_talker.app import evaluating, navigating
 from jax_talker.app.judging import angles, catalogue, ceilings, comparison, controls, figures, protocols, tables, videos
-from jax_talker.app.judging.head import Film, Head
+from jax_talker.app.judging.head import TRUTH_VIDEO, Film, Head, video_name
 from jax_talker.app.judging.pictures import Pictures, of_video
 from jax_talker.app.judging.provenance import provenance
 from jax_talker.app.judging.weights import FOLDER, Weights
@@ -77,7 +77,7 @@ def main() -> None:
     if sum(map(bool, given.values())) != 1:
         raise UserError("give one of --run RUN, --runs RUN,RUN and --pred VIDEO --truth VIDEO")
     roots = [Path(root) for root in (RUNS.value or [RUN.value]) if root]
-    if OPENFACE.value and not PROTOCOL.value:
+    if OPENFACE.value and (PRED.value or not PROTOCOL.value):
         raise UserError("--openface goes with --protocol; of two videos give --pred-openface and --truth-openface")
     if PRED.value:
         if not TRUTH.value:
@@ -121,6 +121,8 @@ def evaluate_protocol(roots: list[Path], protocol: str) -> None:
     heads = [_head(root) for root in roots]
     if len({head.name for head in heads}) < len(heads):
         raise UserError("--runs: two of the folders have the same name, by which rows are told apart")
+    if OPENFACE.value and len({TRUTH_VIDEO, *(video_name(head.name, "") for head in heads)}) <= len(heads):
+        raise UserError("--openface: two of the runs, or one and the truth, would have the same video; rename a folder")
     filmed = open_clip(FILMED.value) if FILMED.value else None
     if filmed is not None and protocol != "angles":
         raise UserError("--filmed goes with --protocol angles")

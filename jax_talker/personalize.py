@@ -35,8 +35,8 @@ def main() -> None:
     with (
         may_be_stopped("the same command with --resume goes on"),
         folder.alone(),
-        folder.begun(config.to_dict(), inputs, personalizing.STAGES, **how) as warnings,
         Log(folder.root, wandb=config.log.get("wandb")) as log,
+        folder.begun(config.to_dict(), inputs, personalizing.STAGES, **how) as warnings,
     ):
         for line in [*warnings, f"computing on {describe(builders.head_devices(config))}"]:
             log.say(line)

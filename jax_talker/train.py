@@ -59,8 +59,8 @@ def train(config: Any, folder: RunFolder) -> None:
         training = PRIORS[config.task]
         with (
             folder.alone(),
-            folder.begun(config.to_dict(), [], [training.STAGE], **how) as warnings,
             Log(folder.root, **shown) as log,
+            folder.begun(config.to_dict(), [], [training.STAGE], **how) as warnings,
         ):
             for line in warnings:
                 log.say(line)

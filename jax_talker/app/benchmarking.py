@@ -19,7 +19,7 @@ from jax_talker.app.judging.head import Camera, Head
 from jax_talker.app.judging.judge import Bar
 from jax_talker.app.judging.pictures import Pictures
 from jax_talker.app.judging.provenance import provenance
-from jax_talker.app.judging.score import Missing, Result, Score
+from jax_talker.app.judging.score import Result, Score
 from jax_talker.app.judging.videos import TRUTH
 from jax_talker.app.judging.weights import Weights
 from jax_talker.app.leakage import leakage
@@ -165,8 +165,8 @@ def together(found: Sequence[tables.Table], methods: Sequence[str]) -> tables.Ta
         for row in table.rows:
             named.setdefault(row.name, {}).setdefault(table.title.partition(": ")[0], row)
     ranked = sorted(named, key=lambda name: methods.index(name) if name in methods else -1)
-    rows = [tables.Row(name, _mean(named[name].values())) for name in ranked]
     people = dict.fromkeys(table.title.partition(": ")[0] for table in found)
+    rows = [tables.Row(name, _mean(named[name].values(), len(people))) for name in ranked]
     title = f"synthetic people of the seeds {', '.join(people)}"
     configs = {table.title: (table.provenance.get("config") or {}) for table in found}
     notes = _people(found, methods)
@@ -179,24 +179,24 @@ def shortened(table: tables.Table) -> tables.Table:
     return replace(table, rows=rows)
 
 
-def _mean(rows: Iterable[tables.Row]) -> dict[str, list[Result]]:
+def _mean(rows: Iterable[tables.Row], people: int) -> dict[str, list[Result]]:
     known: dict[str, dict[str, list[Result]]] = {}
     for row in rows:
         for group, results in row.results.items():
             for result in results:
                 known.setdefault(group, {}).setdefault(result.name, []).append(result)
-    return {group: [_mean_of(results) for results in by_name.values()] for group, by_name in known.items()}
+    return {group: [_mean_of(results, people) for results in by_name.values()] for group, by_name in known.items()}
 
 
-def _mean_of(results: list[Result]) -> Result:
+def _mean_of(results: list[Result], people: int) -> Result:
+    """The mean over those of so many people of whom there is a number."""
     scores = [result for result in results if isinstance(result, Score)]
     if not scores:
         return results[0]
-    missing = [result for result in results if isinstance(result, Missing)]
     values = np.array([score.value for score in scores])
     known = values[~np.isnan(values)]
     value = float(known.mean()) if known.size else np.nan
-    note = "" if len(known) == len(results) else f"of {len(known)} of {len(scores) + len(missing)} people"
+    note = "" if len(known) == people else f"of {len(known)} of {people} people"
     return replace(scores[0], value=value, per_frame=None, note=note)
 
 

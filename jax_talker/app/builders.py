@@ -150,6 +150,15 @@ def _any_background(name: str) -> bool:
     return name == "any"
 
 
+def check_background(config: Any, prior: Prior) -> None:
+    """UserError where heads should stand before any colour and the prior draws what is behind them itself."""
+    if _any_background(config.train.background) and prior.background != (1.0, 1.0, 1.0):
+        raise UserError(
+            'config.train.background: "any" needs a prior that is drawn on white (a GSGAN: convert it with '
+            '--foreground-only); set it to "white"'
+        )
+
+
 def sound_variation(config: Any) -> Variation:
     """How training varies sound."""
     s = config.train.sound

@@ -63,6 +63,7 @@ class HeadTrainer:
     ):
         self.config, self.folder, self.log, self.frames, self.split = config, folder, log, frames, split
         self.prior, self.variables, self.gain = prior, variables, gain
+        builders.check_background(config, prior)
         head = builders.talking_head(config, prior, num_gaussians, gain)
         self.head: TalkingHead = replace(head, rasteriser=builders.rasteriser(config, folder.capacity()))
         self._weights = self._seen_weights = frame_weights(frames.clip.arrays, split.train)

@@ -242,9 +242,13 @@ class RunFolder:
         """Remember how much room was needed from ``step`` on, if it is more than was known there. Later steps of that
         stage, from which an interrupted run did not go on, are forgotten."""
         with processes.writer_first("capacity"):
-            before = [known for known in self._grown() if known[0] != stage or known[1] <= step]
-            if (capacity or 0) > max((room for _, _, room in before), default=0):
-                _store(self.root / CAPACITY, {"capacity": capacity, "grown": [*before, (stage, step, capacity)]})
+            known = self._grown()
+            kept = [one for one in known if one[0] != stage or one[1] <= step]
+            most = max((room for _, _, room in kept), default=0)
+            if (capacity or 0) > most:
+                kept, most = [*kept, (stage, step, capacity or 0)], capacity or 0
+            if kept != known:
+                _store(self.root / CAPACITY, {"capacity": most, "grown": kept})
 
     def _grown(self) -> list[tuple[str, int, int]]:
         """(stage, step, room) each time that more was needed; earlier versions kept the last one alone."""

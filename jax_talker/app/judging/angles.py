@@ -18,6 +18,7 @@ from jax_talker.errors import UserError
 
 SAME = 1e-4  # of a label's numbers, which are stored as float32
 ROUNDED = 0.5  # of 255: two films of the same on machines that round differently
+LINES = ("-", "--", ":")  # after ten colours
 SHOWN = ("psnr", "psnr_lower", "ssim", "lpips_alex", "lpips_vgg")
 
 
@@ -83,20 +84,24 @@ def write_plot(table: Table, stem: Path) -> list[Path]:
         return []
     figure = matplotlib.figure.Figure(figsize=(3.6 * len(found), 3.4))
     axes = figure.subplots(1, len(found), squeeze=False)[0]
-    names = dict.fromkeys(name for rows in found.values() for name in rows)
-    colors = {name: f"C{k}" for k, name in enumerate(names)}
+    # What one camera alone shows (a ceiling's frames) is no curve.
+    names = dict.fromkeys(name for rows in found.values() for name, at in rows.items() if len(at) > 1)
+    styles = {name: (f"C{k % 10}", LINES[k // 10 % len(LINES)]) for k, name in enumerate(names)}
+    below = 0.1 + 0.22 * -(-len(names) // 2)  # inches of legend
+    figure.set_size_inches(3.6 * len(found), 3 + below)
     for axis, (heading, rows) in zip(axes, found.items(), strict=True):
-        for name, at in rows.items():
+        for name, (color, line) in styles.items():
+            at = rows.get(name, {})
             degrees = sorted(at)
-            axis.plot(degrees, [np.mean(at[d]) for d in degrees], linewidth=1, color=colors[name])
+            axis.plot(degrees, [np.mean(at[d]) for d in degrees], line, linewidth=1, color=color)
             dots = [(d, value) for d in degrees for value in at[d]]
-            axis.plot(*zip(*dots, strict=True), ".", markersize=4, color=colors[name])
+            axis.plot([d for d, _ in dots], [value for _, value in dots], ".", markersize=4, color=color)
         axis.set_xlabel("camera's angle to the trained one, degrees", fontsize=8)
         axis.set_title(heading, fontsize=9)
         axis.tick_params(labelsize=7)
-    handles = [Line2D([], [], color=color, label=name) for name, color in colors.items()]
+    handles = [Line2D([], [], color=color, linestyle=line, label=name) for name, (color, line) in styles.items()]
     figure.legend(handles=handles, fontsize=7, loc="lower center", ncols=2)
-    figure.tight_layout(rect=(0, 0.14, 1, 1))
+    figure.tight_layout(rect=(0, below / (3 + below), 1, 1))
     path = stem.with_name(f"{stem.name}_angles.png")
     figure.savefig(path, dpi=100)
     return [path]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 from jax_talker.app.judging import action_units, dlib_meter, fid_meter, id_meter, image_meters, sync_meter
 from jax_talker.app.judging.action_units import ActionUnitMeter
@@ -102,7 +103,10 @@ def _aue(setting: Setting, make: Make) -> Meter | list[Missing]:
         missing = "OpenFace's CSVs", "get them with --openface FOLDER; of two videos, --pred-openface, --truth-openface"
     elif absent := [path for path in setting.openface if not path.is_file()]:
         video, folder = absent[0].with_suffix(".mp4"), absent[0].parent
-        missing = str(absent[0]), f"get it from OpenFace 2.2: FeatureExtraction -aus -f {video} -out_dir {folder}"
+        missing = (
+            str(absent[0]),
+            f"get it from OpenFace 2.2: FeatureExtraction -aus -f {quote(str(video))} -out_dir {quote(str(folder))}",
+        )
     else:
         return ActionUnitMeter(*setting.openface)
     return [Missing(name, title, *missing) for name, title in action_units.TITLES.items()]
