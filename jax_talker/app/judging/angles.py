@@ -93,7 +93,7 @@ def write_plot(table: Table, stem: Path) -> list[Path]:
         for name, (color, line) in styles.items():
             at = rows.get(name, {})
             degrees = sorted(at)
-            axis.plot(degrees, [np.mean(at[d]) for d in degrees], line, linewidth=1, color=color)
+            axis.plot(degrees, [np.mean(at[d]) for d in degrees], linestyle=line, linewidth=1, color=color)
             dots = [(d, value) for d in degrees for value in at[d]]
             axis.plot([d for d, _ in dots], [value for _, value in dots], ".", markersize=4, color=color)
         axis.set_xlabel("camera's angle to the trained one, degrees", fontsize=8)
