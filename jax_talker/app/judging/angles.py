@@ -6,6 +6,7 @@ anywhere (``python -m jax_talker.prepare --procedural … --camera yaw=45``; ``-
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.figure
 import numpy as np
@@ -18,7 +19,7 @@ from jax_talker.errors import UserError
 
 SAME = 1e-4  # of a label's numbers, which are stored as float32
 ROUNDED = 0.5  # of 255: two films of the same on machines that round differently
-LINES = ("-", "--", ":")  # after ten colours
+LINES: tuple[Any, ...] = ("-", "--", ":")  # after ten colours
 SHOWN = ("psnr", "psnr_lower", "ssim", "lpips_alex", "lpips_vgg")
 
 
