@@ -195,7 +195,7 @@ class TestOneByOne:
         told = {"quality": {"uniform": (10.0, 30.0)}}
         root = tmp_path / "s"
         with pytest.raises(KeyboardInterrupt):
-            interrupted_after(root / "trials" / "0001" / "trial.json", lambda: sweep(root, told, "--config.slow=0.1"))
+            interrupted_after(root / "trials" / "0001" / "train.log", lambda: sweep(root, told, "--config.slow=0.1"))
         first, second = (read_record(root / "trials" / name) for name in ("0000", "0001"))
         assert (first["status"], second["status"]) == ("finished", "interrupted")
         assert "1 interrupted" in (root / "report.md").read_text()
@@ -215,16 +215,22 @@ class TestOneByOne:
 
 
 def interrupted_after(path, work):
-    """``work`` with a Ctrl-C shortly after the file was written."""
+    """``work`` with a Ctrl-C after the trial with this log has begun; another one where that fell into a destructor,
+    which swallows it."""
+    heard = threading.Event()
 
-    def wait():
-        while not path.exists():
+    def interrupt():
+        while not (path.is_file() and "begins at" in path.read_text()):
             time.sleep(0.01)
-        time.sleep(0.5)
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        while read_record(path.parent)["status"] == "running":
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            heard.wait(1)
 
-    threading.Thread(target=wait, daemon=True).start()
-    work()
+    threading.Thread(target=interrupt, daemon=True).start()
+    try:
+        work()
+    finally:
+        heard.set()
 
 
 def test_a_picture_of_trials_without_scores(tmp_path):
