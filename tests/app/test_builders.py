@@ -1,10 +1,13 @@
 """What configurations mean where they leave something open."""
 
+from unittest.mock import Mock
+
 import pytest
 
 from configs import quickstart
 from jax_talker.app import builders
 from jax_talker.errors import UserError
+from jax_talker.priors.base import Prior
 
 
 def configured(**loss):
@@ -31,3 +34,17 @@ def test_without_weights_lpips_is_off_aloud_or_an_error():
     assert "no LPIPS weights given" in text
     with pytest.raises(UserError, match=r"needs config\.loss\.lpips_weights"):
         builders.image_loss(configured(lpips=0.2))
+
+
+def test_any_background_needs_a_prior_on_white():
+    white, black = (Mock(spec=Prior, background=(shade,) * 3) for shade in (1.0, 0.0))
+    config = quickstart.get_config()
+    builders.check_background(config, black)  # white is the default, and asks for nothing
+    config.train.background = "any"
+    assert builders.head_weights(config).any_background
+    builders.check_background(config, white)
+    with pytest.raises(UserError, match="foreground-only"):
+        builders.check_background(config, black)
+    config.train.background = "blue"
+    with pytest.raises(UserError, match="neither any nor white"):
+        builders.head_weights(config)
