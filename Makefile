@@ -8,8 +8,8 @@ TORCH_INDEX ?=
 # the run: pytest-xdist may wait for ever after it has replaced a worker (its issue 1378).
 JOBS ?= 2
 # At the tests' sizes XLA's optimiser takes about twice the time that everything else takes; and what one file or run has
-# compiled, the others need not.
-COMPILED := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.pytest_cache/xla" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.3
+# compiled, however small, the others need not.
+COMPILED := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.pytest_cache/xla" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 TESTED := $(COMPILED) XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .PHONY: demo test test-slow test-all lint clean gpu-check

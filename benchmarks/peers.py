@@ -86,7 +86,10 @@ def _gsplat_torch(workload: Workload, pull: np.ndarray, args: argparse.Namespace
             first = theirs._isect_offset_encode(keys, 1, columns, rows)
         return order, [*first.reshape(-1).tolist(), len(order)]
 
-    def image() -> Any:
+    y, x = (part.reshape(1, -1) for part in torch.meshgrid(*[torch.arange(TILE) + 0.5] * 2, indexing="ij"))
+
+    def projected() -> tuple[list[Any], list[int]]:
+        """Centre, conic, opacity and colour of every Gaussian of every tile, and where each tile's begin."""
         means, quats, scales, opacities, colors = trained
         covariances, _ = theirs._quat_scale_to_covar_preci(quats, scales, compute_preci=False)
         radii, centers, depths, conics, shrunk = theirs._fully_fused_projection(
@@ -94,32 +97,46 @@ def _gsplat_torch(workload: Workload, pull: np.ndarray, args: argparse.Namespace
         )
         alphas = opacities * shrunk[0] if args.antialiased else opacities
         order, first = lists(centers, radii, depths)
-        y, x = torch.meshgrid(torch.arange(TILE) + 0.5, torch.arange(TILE) + 0.5, indexing="ij")
-        tiles = []
-        for tile in range(columns * rows):
-            mine = order[first[tile] : first[tile + 1]].long()
-            center, (a, b, c) = centers[0, mine], conics[0, mine].T
-            dx = x.reshape(1, -1) + tile % columns * TILE - center[:, :1]
-            dy = y.reshape(1, -1) + tile // columns * TILE - center[:, 1:]
-            power = -0.5 * (a[:, None] * dx * dx + c[:, None] * dy * dy) - b[:, None] * dx * dy
-            alpha = torch.clamp(alphas[mine, None] * torch.exp(power), max=alpha_max)
-            alpha = torch.where(alpha >= ALPHA_MIN, alpha, 0)
-            light = torch.cumprod(1 - alpha, 0)
-            before = torch.cat([torch.ones_like(light[:1]), light[:-1]])
-            weight = torch.where(light > TRANSMITTANCE_MIN, alpha * before, 0)
-            tiles.append(weight.T @ colors[mine])
-        whole = torch.stack(tiles).reshape(rows, columns, TILE, TILE, 3).transpose(1, 2)
-        return whole.reshape(rows * TILE, columns * TILE, 3)[:height, :width]
+        return [values[order.long()] for values in (centers[0], conics[0], alphas, colors)], first
 
-    def forward() -> None:
+    def blended(tile: int, center: Any, conic: Any, opacity: Any, color: Any) -> Any:
+        a, b, c = conic.T
+        dx = x + tile % columns * TILE - center[:, :1]
+        dy = y + tile // columns * TILE - center[:, 1:]
+        power = -0.5 * (a[:, None] * dx * dx + c[:, None] * dy * dy) - b[:, None] * dx * dy
+        alpha = torch.clamp(opacity[:, None] * torch.exp(power), max=alpha_max)
+        alpha = torch.where(alpha >= ALPHA_MIN, alpha, 0)
+        light = torch.cumprod(1 - alpha, 0)
+        before = torch.cat([torch.ones_like(light[:1]), light[:-1]])
+        weight = torch.where(light > TRANSMITTANCE_MIN, alpha * before, 0)
+        return (weight.T @ color).reshape(TILE, TILE, 3)
+
+    def forward() -> Any:
         with torch.no_grad():
-            image()
+            listed, first = projected()
+            tiles = [
+                blended(tile, *(values[first[tile] : first[tile + 1]] for values in listed))
+                for tile in range(columns * rows)
+            ]
+            whole = torch.stack(tiles).reshape(rows, columns, TILE, TILE, 3).transpose(1, 2)
+            return whole.reshape(rows * TILE, columns * TILE, 3)[:height, :width]
+
+    padded = torch.nn.functional.pad(weights, (0, 0, 0, columns * TILE - width, 0, rows * TILE - height))
 
     def both() -> None:
-        torch.autograd.grad((image() * weights).sum(), trained)
+        """Tile by tile: what all tiles keep for their gradients together is more than 20 GiB of the largest scene."""
+        listed, first = projected()
+        gradients: list[list[Any]] = [[] for _ in listed]
+        for tile in range(columns * rows):
+            own = [values[first[tile] : first[tile + 1]].detach().requires_grad_() for values in listed]
+            row, column = tile // columns * TILE, tile % columns * TILE
+            pulled = (blended(tile, *own) * padded[row : row + TILE, column : column + TILE]).sum()
+            for parts, part in zip(gradients, torch.autograd.grad(pulled, own), strict=True):
+                parts.append(part)
+        torch.autograd.grad(listed, trained, [torch.cat(parts) for parts in gradients])
 
     def picture() -> np.ndarray:
-        return image().detach().numpy()[None, None]
+        return forward().numpy()[None, None]
 
     return Program(forward, both, picture, lambda: peak_memory(both), {}, ("gsplat", "torch"))
 

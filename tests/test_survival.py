@@ -14,19 +14,18 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-from training.conftest import small_prior
+from programs.people import clip, made, prior
+from programs.running import CACHE
 
-from jax_talker import priors
 from jax_talker.app import navigating, personalizing
 from jax_talker.app.person import FILE as PERSON
 from jax_talker.app.run_folder import RunFolder
-from jax_talker.procedural import filming
 from jax_talker.training.checkpoint import Checkpoints
 
-__all__ = ["small_prior"]
+__all__ = ["clip", "made", "prior"]
 ROOT = Path(__file__).resolve().parents[1]
 KILLS = 20  # of a loop that saves often
-KILLS_OF_TRAIN = 6  # of the whole program, whose every start traces for seconds: one in each sixth of its time
+KILLS_OF_TRAIN = 4  # of the whole program, whose every start traces for seconds: one in each quarter of its time
 STEPS = 6
 FLAGS = [
     *("--config", "configs/quickstart.py", "--resume"),
@@ -35,7 +34,6 @@ FLAGS = [
     f"--config.train.hear_steps={STEPS}",
     f"--config.train.steps={STEPS}",
     "--config.train.batch=2",
-    *("--config.model.expressions=4", "--config.model.lips=6"),  # the tiny generator's latents have 32 numbers
     "--config.log.scalars=2",  # no divisor of what is saved: records do not fall together with checkpoints
     "--config.log.checkpoint=3",
 ]
@@ -71,13 +69,11 @@ LOOP = STARTER.format(imports="import toy_training", run="toy_training.main(work
 class Starter:
     """Runs trainings, one at a time."""
 
-    def __init__(self, code, flags, cache):
+    def __init__(self, code, flags):
         environment = os.environ | {
             "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'training'}",
             "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0",
-            "JAX_COMPILATION_CACHE_DIR": cache,
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+            **CACHE,
         }
         command = [sys.executable, "-W", "ignore", "-c", code, *map(str, flags)]
         self._process = subprocess.Popen(
@@ -85,13 +81,16 @@ class Starter:
         )
 
     def run(self, workdir, after=None, number=signal.SIGKILL):
-        """(exit status, its seconds) of a training that gets the signal ``number`` ``after`` s; None: none."""
+        """(exit status, its seconds) of a training that gets the signal in so many s, or once a path is there."""
         streams = self._process.stdin, self._process.stdout
         streams[0].write(f"{workdir}\n")
         streams[0].flush()
         begun, child = time.monotonic(), int(streams[1].readline())
         if after is not None:
-            time.sleep(after)
+            if isinstance(after, Path):
+                appears(after)
+            else:
+                time.sleep(after)
             with contextlib.suppress(ProcessLookupError):  # it has ended before
                 os.kill(child, number)
         status = int(streams[1].readline())
@@ -103,20 +102,15 @@ class Starter:
 
 
 @pytest.fixture(scope="module")
-def place(small_prior, tmp_path_factory):
-    """A folder with a clip of 1.6 s, a generator that compiles in seconds, and a cache of what was compiled."""
-    root = tmp_path_factory.mktemp("survival")
-    filming.write_clip(root / "clip", filming.make_scene(1, 1.6), size=32, source={}, views={})
-    priors.save(root / "prior", *small_prior, card="random\n")
-    return root
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("survival")
 
 
 @pytest.fixture(scope="module")
-def starter(place):
-    flags = [*FLAGS, f"--config.data.clip={place / 'clip'}", f"--config.prior.path={place / 'prior'}"]
-    made = Starter(TRAIN, flags, str(place / "compiled"))
-    yield made
-    made.close()
+def starter(clip, prior):
+    begun = Starter(TRAIN, [*FLAGS, f"--config.data.clip={clip}", f"--config.prior.path={prior}"])
+    yield begun
+    begun.close()
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +120,13 @@ def unbroken(starter, place):
     status, took = starter.run(place / "unbroken")
     assert status == 0
     return place / "unbroken", took
+
+
+def appears(path, within=300):
+    deadline = time.monotonic() + within
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.01)
 
 
 def log_of(workdir):
@@ -170,7 +171,7 @@ def killed(starter, place, moments):
 
 @pytest.mark.slow
 def test_a_loop_that_is_killed_at_random_moments_ends_with_the_same_bits(tmp_path):
-    starter = Starter(LOOP, [], str(tmp_path / "compiled"))
+    starter = Starter(LOOP, [])
     starter.run(tmp_path / "first")
     assert starter.run(tmp_path / "unbroken")[0] == 0, log_of(tmp_path / "unbroken")
     took = starter.run(tmp_path / "again")[1]
@@ -210,12 +211,10 @@ def test_killed_before_the_first_checkpoint_of_navigating_it_remembers_what_was_
 
 @pytest.mark.slow
 def test_asked_to_end_it_saves_says_how_to_go_on_and_ends_with_the_same_bits(starter, unbroken, place):
-    wanted, took = unbroken
+    wanted, _ = unbroken
     root = place / "asked"
-    for share in (0.4, 0.7):
-        status, _ = starter.run(root, after=share * took, number=signal.SIGTERM)
-        assert status == 0, log_of(root)
+    for stage in ("invert", "hear"):  # while each still has steps before it
+        assert starter.run(root, RunFolder(root).checkpoints(stage), signal.SIGTERM)[0] == 0, log_of(root)
+        assert "the same command with --resume goes on" in log_of(root).splitlines()[-1]
     assert starter.run(root)[0] == 0
-    lines = [line for line in log_of(root).splitlines() if "the same command with --resume goes on" in line]
-    assert lines
     same(outcome(root), outcome(wanted))

@@ -12,41 +12,26 @@ import pytest
 import safetensors.numpy
 from ml_collections import ConfigDict
 from programs.running import CACHE, ROOT
-from training.conftest import small_prior
 
-from jax_talker import priors
 from jax_talker.app import navigating
 from jax_talker.app.person import FILE as PERSON
 from jax_talker.app.run_folder import RunFolder
-from jax_talker.procedural import filming
 
-__all__ = ["small_prior"]
 STEPS = 3
 FLAGS = [
     *("--config", "configs/quickstart.py"),
     *(f"--config.{name}={STEPS}" for name in ("personalize.invert_steps", "personalize.tune_steps")),
     *(f"--config.{name}={STEPS}" for name in ("train.hear_steps", "train.steps")),
     *("--config.train.batch=8", "--config.train.swap=0"),  # a couple for each of four devices
-    *("--config.model.expressions=4", "--config.model.lips=6"),  # the tiny generator's latents have 32 numbers
     "--config.log.scalars=1",
 ]
 
 
-@pytest.fixture(scope="module")
-def place(small_prior, tmp_path_factory):
-    """A folder with a clip of 1.6 s and a generator that compiles in seconds."""
-    root = tmp_path_factory.mktemp("together")
-    filming.write_clip(root / "clip", filming.make_scene(1, 1.6), size=32, source={}, views={})
-    priors.save(root / "prior", *small_prior, card="random\n")
-    return root
-
-
-def start(place, run, devices, *more):
+def start(flags, workdir, devices, *more):
     """``train`` on so many simulated devices."""
-    flags = [*FLAGS, f"--config.data.clip={place / 'clip'}", f"--config.prior.path={place / 'prior'}", *more]
     simulated = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
     return subprocess.Popen(
-        [sys.executable, "-m", "jax_talker.train", *flags, "--workdir", place / run],
+        [sys.executable, "-m", "jax_talker.train", *FLAGS, *flags, *more, "--workdir", workdir],
         env=os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": simulated} | CACHE,
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -74,17 +59,18 @@ def records_of(root):
 
 
 @pytest.mark.slow
-def test_two_processes_of_two_devices_train_what_one_of_four_does(place):
+def test_two_processes_of_two_devices_train_what_one_of_four_does(clip, prior, tmp_path):
+    flags = [f"--config.data.clip={clip}", f"--config.prior.path={prior}"]
     address = f"--coordinator=localhost:{free_port()}"
-    started = [start(place, "two", 2, address, "--processes=2", f"--process={k}") for k in range(2)]
-    started.append(start(place, "one", 4))
+    started = [start(flags, tmp_path / "two", 2, address, "--processes=2", f"--process={k}") for k in range(2)]
+    started.append(start(flags, tmp_path / "one", 4))
     said = [process.communicate(timeout=600)[0] for process in started]
     assert [process.returncode for process in started] == [0, 0, 0], "\n".join(text[-2000:] for text in said)
     for text in (said[0], said[2]):
         assert all(line in text for line in ("computing on 4 × cpu", "step/s", "trained; next:"))
     assert not any(line in said[1] for line in ("computing on", "step/s", "trained;")), "only the first one speaks"
 
-    got, wanted = (records_of(place / run) for run in ("two", "one"))
+    got, wanted = (records_of(tmp_path / run) for run in ("two", "one"))
     assert [(record["stage"], record["step"]) for record in got] == [
         (stage, step) for stage in ("invert", "tune", "hear", "navigate") for step in range(1, STEPS + 1)
     ], "one log of both"
@@ -93,7 +79,7 @@ def test_two_processes_of_two_devices_train_what_one_of_four_does(place):
         np.testing.assert_allclose(
             [record[name] for name in measured], [other[name] for name in measured], rtol=1e-5, atol=1e-5
         )
-    got, wanted = (numbers_of(place / run) for run in ("two", "one"))
+    got, wanted = (numbers_of(tmp_path / run) for run in ("two", "one"))
     assert got.keys() == wanted.keys()
     for name, value in wanted.items():
         off = np.abs(got[name] - value)
