@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from configs import quickstart, talk
 from jax_talker import cli
-from jax_talker.app.in_one_go.models import preparing
+from jax_talker.app.in_one_go.models import preparing, with_lpips
 from jax_talker.app.studio import page
 from jax_talker.app.studio.limits import Limits
 from jax_talker.app.studio.orders import Studio
@@ -43,7 +43,7 @@ def main() -> None:
         studio = Studio(
             place=place,
             limits=Limits(SPEECH.value, VIDEO.value, MEGABYTES.value, WAITING.value),
-            quality=talk.get_config,
+            quality=lambda name: with_lpips(talk.get_config(name)),
             of_run=lambda folder: ConfigDict(folder.config(quickstart.get_config().to_dict())),
             options=lambda: preparing(LANDMARKS.value, LANDMARK_MODEL.value, MATTE_MODEL.value, fetch=FETCH.value),
             out=Path(files),

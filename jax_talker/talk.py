@@ -20,7 +20,7 @@ from configs import talk
 from jax_talker import cli
 from jax_talker.app.compositing import TRANSPARENT
 from jax_talker.app.in_one_go.making import Wish, make
-from jax_talker.app.in_one_go.models import preparing
+from jax_talker.app.in_one_go.models import preparing, with_lpips
 from jax_talker.app.in_one_go.times import Times
 from jax_talker.app.publishing import asked_for
 from jax_talker.data.preparation.options import Options
@@ -89,7 +89,7 @@ def config() -> Any:
     """That of the quality, with what was changed on the command line."""
     chosen = talk.get_config(QUALITY.value)
     chosen.update_from_flattened_dict(config_flags.get_override_values(flags.FLAGS["config"]))
-    return chosen
+    return with_lpips(chosen)
 
 
 def options() -> Options:

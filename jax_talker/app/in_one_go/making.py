@@ -77,6 +77,8 @@ def make(
     chosen = None if footage is None else replace(options(), size=config.prepare.size)
     display = Display(_parts(config, folder, footage, learnt, num_video_frames(len(words))), times, watch)
     tell(_announcement(display, folder, learnt))
+    if not learnt and config.loss.lpips_weights is None:
+        tell("without LPIPS's weights heads are softer than they could be; where to get them: docs/talk.md")
     with folder.alone():
         person_folder.claim(folder.root, key, asked)
         config.data.clip = str(clip)
@@ -121,7 +123,8 @@ def _parts(config: Any, folder: RunFolder, footage: VideoFootage | None, learnt:
         steps: Mapping[str, int] = dict(
             zip(LEARNING, (p.invert_steps, p.tune_steps, t.hear_steps, t.steps), strict=True)
         )
-        parts += [Part(name, int(steps[name]) - folder.steps_done(name), size) for name in LEARNING]
+        lpips = config.loss.lpips_weights is not None
+        parts += [Part(name, int(steps[name]) - folder.steps_done(name), size, lpips) for name in LEARNING]
     return [*parts, Part(SPEAKING, spoken, size)]
 
 

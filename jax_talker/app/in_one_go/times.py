@@ -37,10 +37,11 @@ class Part:
     name: str
     units: int
     size: int  # of the pictures, px
+    lpips: bool = False  # in the loss
 
     @property
     def key(self) -> str:
-        return f"{self.name} {self.size} {jax.default_backend()}"
+        return f"{self.name} {self.size} {jax.default_backend()}{' lpips' if self.lpips else ''}"
 
 
 class Times:

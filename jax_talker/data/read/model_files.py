@@ -64,15 +64,15 @@ def own_folder() -> Path:
     return cache / "jax_talker" / "models"
 
 
-def find(model: ModelFile) -> Path | None:
-    """The file where it is kept, here or in ./models; of whatever version it is, for a person has put it there."""
+def place_of(name: str) -> Path | None:
+    """A file or folder where models are kept, here or in ./models; whatever version, for a person has put it there."""
     places = (own_folder(), Path(), Path("models"))
-    return next((place / model.name for place in places if (place / model.name).is_file()), None)
+    return next((place / name for place in places if (place / name).exists()), None)
 
 
 def wanted(model: ModelFile, fetched: bool) -> Path | None:
     """The file where it is, or, if somebody wants it ``fetched``, where it is then; else None."""
-    found = find(model)
+    found = place_of(model.name)
     if found is None and fetched:
         print(f"fetching {model.about()}")
         return fetch(model)

@@ -35,10 +35,10 @@ def offered(tmp_path, monkeypatch):
 
 def test_a_model_is_fetched_once_and_found_again(offered):
     _, model = offered
-    assert model_files.find(model) is None
+    assert model_files.place_of(model.name) is None
     path = model_files.fetch(model)
     assert path.read_bytes() == CONTENT
-    assert model_files.find(model) == path
+    assert model_files.place_of(model.name) == path
     assert [p.name for p in path.parent.iterdir()] == ["a.task"]
 
 
@@ -48,7 +48,7 @@ def test_another_file_than_was_offered_is_not_kept(offered, sent):
     (folder / "a.task").write_bytes(sent)
     with pytest.raises(UserError, match="not the file that was offered"):
         model_files.fetch(model)
-    assert model_files.find(model) is None
+    assert model_files.place_of(model.name) is None
     assert list(model_files.own_folder().iterdir()) == []
 
 
@@ -72,4 +72,4 @@ def test_what_is_missing_is_named_with_size_licence_and_address(tmp_path, monkey
     assert str(tmp_path / "jax_talker" / "models" / "face_landmarker.task") in said
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "face_landmarker.task").touch()
-    assert model_files.find(FACE_LANDMARKER) is not None  # where somebody has put it, whatever version it is
+    assert model_files.place_of(FACE_LANDMARKER.name) is not None  # where somebody has put it, whatever version it is
