@@ -12,6 +12,7 @@ from configs import quickstart
 
 def get_config() -> ConfigDict:
     c = quickstart.get_config()
+    c.prior.path = "small"  # a generator that can be tuned, until you have one of real people
     c.model.deformation = "none"
     c.model.walk = "all"
     c.personalize.detail_rate = 0.0

@@ -1,4 +1,4 @@
-"""A talking head on a CPU in minutes, with the bundled small prior.
+"""A talking head on a CPU in minutes, with the bundled prior of human heads.
 
     python -m jax_talker.prepare --video may.mp4 --out data/may --size 128 \\
         --landmarks mediapipe --landmark-model face_landmarker.task
@@ -18,7 +18,8 @@ def get_config() -> ConfigDict:
     c.seed = 0
 
     c.prior = ConfigDict()
-    c.prior.path = "small"  # a bundled prior's name, or a folder that python -m converters wrote
+    # A bundled prior's name ("human"; "small" knows procedural heads), or a folder that python -m converters wrote.
+    c.prior.path = "human"
     c.prior.compute = "float32"  # float32 | tf32 | bfloat16: the generator's heavy layers
 
     c.data = ConfigDict()

@@ -21,7 +21,6 @@ def get_config(quality: str = "quick") -> ConfigDict:
         "best": (300, 2000, 1000, 3000),
     }
     p.invert_steps, p.tune_steps, t.hear_steps, t.steps = steps[quality]
-    p.divide = quality != "quick"
     c.log.checkpoint = 100  # what an interruption costs at most
     c.log.images = 0
     return c

@@ -127,11 +127,12 @@ class Head:
         also: Sequence[Meter] = (),
     ) -> list[Result]:
         """Metrics ``names``; where PSNR is among them, also of the parts of the face, by ``camera``'s masks of the
-        frames ``indices`` (the held-out tail unless given)."""
+        frames ``indices`` (the held-out tail unless given). What ``camera`` did not film counts for nothing."""
         setting = self.setting(pred, truth)
         if "aue" in names and setting.openface is not None:
             self.videos.update({pictures.video: pictures for pictures in (pred, truth)})
         seen = self.test if indices is None else indices
         parts = [RegionMeter(camera, seen)] if camera is not None and "psnr" in names else []
-        found = judge(setting, names, bar, also=[*parts, *also])
+        known = None if camera is None else lambda: (camera.valid(int(index)) > 0 for index in seen)
+        found = judge(setting, names, bar, also=[*parts, *also], known=known)
         return found + [result for meter in parts for result in meter.scores()]

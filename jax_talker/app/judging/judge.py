@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from jax_talker.app.judging.catalogue import Setting, meters
 from jax_talker.app.judging.face_finder import FaceFinder
@@ -16,6 +17,7 @@ from jax_talker.app.judging.pictures import Pictures
 from jax_talker.app.judging.score import Missing, Result
 from jax_talker.errors import UserError
 
+Known = Callable[[], Iterator[Bool[np.ndarray, "H W"]]]  # for each frame, where the truth is known
 Bar = Callable[[Iterable[Any], str, int | None], Iterable[Any]]
 
 log = logging.getLogger(__name__)
@@ -27,11 +29,13 @@ def judge(
     bar: Bar = lambda items, label, total: items,
     *,
     also: Sequence[Meter] = (),
+    known: Known | None = None,
 ) -> list[Result]:
     """Results of ``setting.pred`` against ``setting.truth``, in the order of the metrics' ``names`` (catalogue).
 
     Both are gone through once, frame by frame, to the end of the shorter one; memory holds a batch of pictures and
-    some numbers per frame. ``also`` are shown the frames as well; their results are not asked for. UserError when sizes
+    some numbers per frame. ``also`` are shown the frames as well; their results are not asked for. What is not
+    ``known`` of the truth counts for nothing: there both are shown alike, and PSNR leaves it out. UserError when sizes
     differ, or when one has no pictures.
     """
     pred, truth = setting.pred, setting.truth
@@ -46,7 +50,7 @@ def judge(
             finder = stack.enter_context(FaceFinder(make, 1 if pred is truth else 2))
         total = min(filter(None, (pred.expected, truth.expected)), default=None)
         frames = 0
-        for pair in bar(_pairs(pred, truth), pred.name, None if total is None else -(-total // BATCH)):
+        for pair in bar(_pairs(pred, truth, known), pred.name, None if total is None else -(-total // BATCH)):
             seen = pair if finder is None else _with_faces(pair, finder, pred is truth)
             for meter in (*working, *also):
                 meter.add(seen)
@@ -71,13 +75,25 @@ def _with_faces(pair: Pair, finder: FaceFinder, same: bool) -> Pair:
     )
 
 
-def _pairs(pred: Pictures, truth: Pictures) -> Iterator[Pair]:
+def _pairs(pred: Pictures, truth: Pictures, known: Known | None) -> Iterator[Pair]:
     """Batches of both; of one and the same sequence the pictures are read once."""
-    together = ((frame,) for frame in truth.frames()) if pred is truth else _side_by_side(pred, truth)
+    together = ((frame, frame) for frame in truth.frames()) if pred is truth else _side_by_side(pred, truth)
+    masks = None if known is None or pred is truth else known()
     while waiting := list(islice(together, BATCH)):
         count = len(waiting)
-        stacked = [np.stack([*part, *part[-1:] * (BATCH - count)]) for part in map(list, zip(*waiting, strict=True))]
-        yield Pair(stacked[0], stacked[-1], count)
+        made, filmed = (
+            np.stack([*part, *part[-1:] * (BATCH - count)]) for part in map(list, zip(*waiting, strict=True))
+        )
+        if masks is None:
+            yield Pair(made, filmed, count)
+            continue
+        where = _batch(list(islice(masks, count)))
+        yield Pair(np.where(where[..., None], made, filmed), filmed, count, known=where)
+
+
+def _batch(waiting: list[np.ndarray]) -> np.ndarray:
+    """Filled up with the last one."""
+    return np.stack([*waiting, *waiting[-1:] * (BATCH - len(waiting))])
 
 
 def _side_by_side(pred: Pictures, truth: Pictures) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Bool, Float, UInt8
 
 from jax_talker.app.judging.score import Result
 from jax_talker.data.track.faces import Face
@@ -25,6 +25,7 @@ class Pair:
     truth_faces: Sequence[Face | None] = ()
     landmarker: str = ""  # who found them
     score_names: tuple[str, ...] = ()  # of Face.scores
+    known: Bool[np.ndarray, "B H W"] | None = None  # of the truth (None: all); elsewhere ``pred`` shows it
 
     def unit(self) -> tuple[Float[Array, "B H W 3"], Float[Array, "B H W 3"]]:
         """Both in [0, 1], on the device."""

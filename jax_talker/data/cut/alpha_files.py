@@ -27,6 +27,7 @@ class AlphaFiles:
     """
 
     warm_up = 0
+    fades = False
 
     def __init__(self, path: str | Path, *, frames: int, start: float):
         """``frames``: how many pictures the source has from ``start`` (seconds) on."""
@@ -100,6 +101,8 @@ def _pictures(folder: Path) -> list[Path]:
 class OwnAlpha(AlphaFiles):
     """The alpha channel of the recording itself: a person with shoulders, so the neck fades out as in ``HeadMatte``."""
 
+    fades = True
+
     def __init__(self, path: Path, *, frames: int, start: float, scheme: LandmarkScheme, focal: float):
         super().__init__(path, frames=frames, start=start)
         self._scheme, self._focal = scheme, focal
@@ -115,6 +118,7 @@ class NoMatte:
     """Nothing is cut out; only what lies outside the source picture is not there."""
 
     warm_up = 0
+    fades = False
 
     def look(self, index: int, picture: UInt8[np.ndarray, "H W 3"], view: HeadView) -> tuple[int, ...]:
         return picture.shape

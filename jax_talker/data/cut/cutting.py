@@ -20,7 +20,7 @@ from jaxtyping import Float, UInt8
 from jax_talker.data.clip.chunks import Chunks
 from jax_talker.data.clip.clip_writer import ClipWriter
 from jax_talker.data.cut.masks import region_masks
-from jax_talker.data.cut.matte import HeadView, Matte, on_white
+from jax_talker.data.cut.matte import HeadView, Matte, as_filmed, on_white
 from jax_talker.data.cut.parsing import head_alpha
 from jax_talker.data.cut.picture_stats import picture_stats
 from jax_talker.data.read.footage import Footage
@@ -153,7 +153,9 @@ class _Worker:
         for small in chunk:
             landmarks = heads.landmarks[small.index]
             parts = None if options.parser is None else options.parser(small.seen)
+            faded = options.matte.fades
             if parts is not None and options.parser_alpha:
+                faded = True
                 alpha = head_alpha(parts, small.seen, heads.views[small.index], heads.scheme, options.focal)
                 alpha = alpha * cutter(small.looked, heads.views[small.index], small.seen)  # the source's border
             else:
@@ -164,6 +166,8 @@ class _Worker:
             masks = np.dstack([*regions, np.round(alpha * 255).astype(np.uint8)])
             head, crop = on_white(small.seen, alpha), heads.views[small.index].crop
             valid = crop.filmed(small.shape, options.size)
+            if faded:
+                valid = valid * as_filmed(heads.views[small.index], options.size, options.focal)
             sums |= self._writer.put(small.index, head, masks, parts, valid=valid, view=self._view)
             outside = float(1 - crop.inside(small.shape, INSIDE_SIZE).mean())
             stats = picture_stats(small.seen, landmarks, heads.scheme)

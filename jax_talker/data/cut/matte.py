@@ -21,7 +21,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from jax_talker import geometry
 from jax_talker.data.camera.crop import Crop
@@ -79,6 +79,11 @@ class Matte(Protocol):
         """How many frames before the first that matters a cutter should be given."""
         ...
 
+    @property
+    def fades(self) -> bool:
+        """Whether cutters let the neck fade out (``neck_fade``)."""
+        ...
+
     def look(self, index: int, picture: UInt8[np.ndarray, "H W 3"], view: HeadView) -> Any:
         """What a cutter needs of picture ``index``."""
         ...
@@ -99,6 +104,7 @@ class HeadMatte:
     """Learns a clip's colours, then cuts out the head frame by frame."""
 
     warm_up = 4  # frames; a frame's say halves from one to the next
+    fades = True
 
     def __init__(
         self,
@@ -225,6 +231,11 @@ def below_chin(
 def neck_fade(view: HeadView, size: int, focal: float = geometry.FOCAL) -> Float32[np.ndarray, "{size} {size}"]:
     """1 in the head, falling to 0 below the chin: heads on white have no torso, and long hair ends with the neck."""
     return (1 - smoothstep(FADE_FROM, FADE_TO, below_chin(view, view.crop, size, focal))).astype(np.float32)
+
+
+def as_filmed(view: HeadView, size: int, focal: float = geometry.FOCAL) -> Bool[np.ndarray, "{size} {size}"]:
+    """Where nothing has faded; below, a neck went on that the picture does not show, so nothing is known there."""
+    return neck_fade(view, size, focal) > 1 - 1 / 255
 
 
 def on_white(picture: UInt8[np.ndarray, "S S 3"], alpha: Float32[np.ndarray, "S S"]) -> UInt8[np.ndarray, "S S 3"]:

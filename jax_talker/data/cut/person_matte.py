@@ -44,6 +44,7 @@ class PersonMatte:
     """Cuts out the head of the person with the given landmarks, frame by frame."""
 
     warm_up = 12  # frames; what the memory began with has faded to 0.8¹² = 7 % then
+    fades = True
 
     def __init__(
         self,

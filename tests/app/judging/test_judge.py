@@ -88,6 +88,27 @@ def test_a_late_render(setting):
     assert found["expression_upper"].value == 0  # brows stay; the gaze does not count
 
 
+def test_what_is_not_known_of_the_truth_counts_for_nothing(setting):
+    """A band that nobody filmed, in which the render is wrong, changes no score; PSNR is that of the other pixels."""
+    names, rng = ("psnr", "ssim", "ssim_skimage"), np.random.default_rng(5)
+    seen = np.ones((SIZE, SIZE), bool)
+    seen[-10:] = False
+    frames = [rng.integers(0, 255, (SIZE, SIZE, 3), np.uint8) for _ in range(11)]
+    near = [np.clip(frame + rng.integers(-9, 9, frame.shape), 0, 255).astype(np.uint8) for frame in frames]
+    wrong = [np.where(seen[..., None], frame, 0).astype(np.uint8) for frame in near]
+    truth = Pictures("truth", lambda: iter(frames), 11)
+    known = lambda: (seen for _ in frames)  # noqa: E731
+
+    def scored(made, **given):
+        pair = replace(setting, pred=Pictures("made", lambda: iter(made), 11), truth=truth)
+        return {r.name: r.value for r in judging.judge(pair, names, **given)}
+
+    assert scored(near, known=known) == scored(wrong, known=known)
+    assert scored(near) != scored(wrong)
+    square = np.square(np.array(near, float) - frames)[:, seen].mean((1, 2))
+    assert scored(wrong, known=known)["psnr"] == pytest.approx((-10 * np.log10(square / 255**2)).mean(), rel=1e-6)
+
+
 def test_frames_without_a_face_do_not_count(setting):
     grey = [f[0, 0, 0] for f in setting.pred.frames()]
     grey[5] = 10

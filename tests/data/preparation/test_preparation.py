@@ -53,7 +53,7 @@ def test_a_clip_folder_is_complete(prepared):
     assert (clip.frames, clip.size) == (40, SIZE)
     assert {p.name for p in clip.root.iterdir()} == {
         "clip.json", "frames", "masks", "arrays.npz", "audio.wav", "SHA256SUMS", "findings.json", "contact_sheet.png",
-        "report.html",
+        "report.html", "valid",
     }  # fmt: skip
     assert len(clip.audio()) == 40 * 640
     shapes = {name: a.shape for name, a in clip.arrays.items() if not name.startswith("stat_")}
@@ -162,6 +162,23 @@ def test_what_the_crop_shows_beyond_the_picture_is_not_valid(drawn, tmp_path):
         assert (valid != want).mean() < 0.011  # float32 in the clip: a line of pixels may be on the border
         assert wide.masks(t)[..., 2][want].min() > 250
         assert wide.masks(t)[..., 2][~valid].max() < 255
+
+
+def test_below_where_the_neck_fades_nothing_is_known(drawn, prepared, tmp_path):
+    """There the picture shows less of a neck than was filmed; the face and the neck above are known."""
+    _, video, options = drawn
+    faded = prepared[1]
+    prepare(video, tmp_path / "whole", replace(options, matte="none"))
+    whole = open_clip(tmp_path / "whole")
+    for t in range(0, faded.frames, 8):
+        assert whole.valid(t).min() == 255
+        valid, head = faded.valid(t) == 255, faded.masks(t)[..., 2]
+        x, chin = np.round(faded.arrays["landmarks"][t, 8]).astype(int)
+        assert valid[: chin + 1, x].all()
+        assert not valid[-1].all()
+        neck = head[chin:, x]
+        assert (neck[valid[chin:, x]] == 255).all()
+        assert (neck[~valid[chin:, x]] < 255).any()
 
 
 def test_blinks_are_where_they_were_drawn(prepared):
