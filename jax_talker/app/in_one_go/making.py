@@ -123,8 +123,8 @@ def _parts(config: Any, folder: RunFolder, footage: VideoFootage | None, learnt:
         steps: Mapping[str, int] = dict(
             zip(LEARNING, (p.invert_steps, p.tune_steps, t.hear_steps, t.steps), strict=True)
         )
-        lpips = config.loss.lpips_weights is not None
-        parts += [Part(name, int(steps[name]) - folder.steps_done(name), size, lpips) for name in LEARNING]
+        how = Path(config.prior.path).name, config.loss.lpips_weights is not None
+        parts += [Part(name, int(steps[name]) - folder.steps_done(name), size, *how) for name in LEARNING]
     return [*parts, Part(SPEAKING, spoken, size)]
 
 

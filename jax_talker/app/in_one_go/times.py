@@ -14,19 +14,21 @@ import jax.numpy as jnp
 
 FILE = "times.json"
 FEW = 3  # units from which on a part says how long one takes
-# (s until the first unit is done, s for one more, at 128²; the same for each further pixel over that at 128²), on one
-# core of an Intel Xeon on which MATMUL takes the time below. A first guess, and replaced by what is measured.
+# (s until the first unit is done, s for one more, at 128²; the same for each further pixel over that at 128²), with the
+# human prior, on one core of an Intel Xeon on which MATMUL takes the time below. A first guess, and replaced by what is
+# measured.
 GUESS = {
     "finding the face": (0.5, 0.018, 0.0),
     "refining poses": (0.6, 0.033, 0.0),
     "learning colours": (0.1, 0.011, 0.0),
     "cutting it out": (0.1, 0.042, 0.01),
-    "invert": (75.0, 0.33, 0.2),
-    "tune": (38.0, 0.14, 0.1),
+    "invert": (75.0, 0.41, 0.2),
+    "tune": (38.0, 0.18, 0.1),
     "hear": (30.0, 0.013, 0.0),
-    "navigate": (1.0, 0.33, 0.2),
+    "navigate": (1.0, 0.41, 0.2),
     "render": (12.0, 0.021, 0.02),
 }
+WITH_LPIPS = 1.5  # times as long a step with it in the loss takes
 MATMUL, MATMUL_SECONDS = 1024, 0.036  # of two matrices as large, on the machine of GUESS
 
 
@@ -37,11 +39,13 @@ class Part:
     name: str
     units: int
     size: int  # of the pictures, px
+    prior: str = ""  # its name, where it makes a difference
     lpips: bool = False  # in the loss
 
     @property
     def key(self) -> str:
-        return f"{self.name} {self.size} {jax.default_backend()}{' lpips' if self.lpips else ''}"
+        how = f" {self.prior}" * bool(self.prior) + " lpips" * self.lpips
+        return f"{self.name} {self.size} {jax.default_backend()}{how}"
 
 
 class Times:
@@ -66,7 +70,8 @@ class Times:
             first, each = self._known[part.key]
             return first + each * (part.units - 1)
         first, each, more = GUESS[part.name]
-        return slower * (first + (each + more * max(0.0, (part.size / 128) ** 2 - 1)) * (part.units - 1))
+        longer = WITH_LPIPS if part.lpips else 1.0
+        return slower * (first + longer * (each + more * max(0.0, (part.size / 128) ** 2 - 1)) * (part.units - 1))
 
     def measured(self, part: Part, first: float, rest: float, units: int) -> None:
         """Remember that ``units`` were done in ``first`` seconds for the first one and ``rest`` for the others."""
@@ -89,7 +94,11 @@ def in_words(seconds: float) -> str:
 
 
 def _slower() -> float:
-    """How many times slower this machine multiplies matrices than that of GUESS; takes a fraction of a second."""
+    """How many times longer this machine takes than that of GUESS; takes a fraction of a second to tell.
+
+    Steps are multiplications of matrices in part only: an AMD EPYC that multiplies 4.5 times as fast takes about half
+    the time. So it is the square root.
+    """
     multiply = jax.jit(jnp.matmul)
     square = jnp.ones((MATMUL, MATMUL), jnp.float32)
     multiply(square, square).block_until_ready()
@@ -98,4 +107,4 @@ def _slower() -> float:
         begun = time.perf_counter()
         multiply(square, square).block_until_ready()
         took.append(time.perf_counter() - begun)
-    return min(took) / MATMUL_SECONDS
+    return (min(took) / MATMUL_SECONDS) ** 0.5

@@ -42,7 +42,8 @@ def test_what_took_how_long_is_expected_the_next_time(tmp_path, clock):
     again = Display([Part("tune", 101, 128), Part("render", 50, 128)], Times(tmp_path))
     assert again.measured_here
     assert again.expected_of(["tune"]) == pytest.approx(7 + 100 * 0.5)
-    assert not Display([Part("tune", 11, 256)], Times(tmp_path)).measured_here  # another size is other work
+    for other in (Part("tune", 11, 256), Part("tune", 11, 128, "small"), Part("tune", 11, 128, lpips=True)):
+        assert not Display([other], Times(tmp_path)).measured_here  # other work
     (tmp_path / times.FILE).write_text("[1]", encoding="utf-8")
     assert not Display(parts, Times(tmp_path)).measured_here  # a spoilt file is no more than a lost one
 
