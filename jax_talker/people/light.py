@@ -153,7 +153,7 @@ def visibility(points, normals, biases, occluders, faces, towards):
                     wa = ((x1 - x) * (y2 - y) - (y1 - y) * (x2 - x)) * inverse
                     wb = ((x2 - x) * (y0 - y) - (y2 - y) * (x0 - x)) * inverse
                     wc = 1 - wa - wb
-                    if wa >= 0 and wb >= 0 and wc >= 0:
+                    if min(wa, wb, wc) >= -1e-5:
                         z = wa * flat[a, 2] + wb * flat[b, 2] + wc * flat[c, 2]
                         depth[row, col] = max(depth[row, col], z)
         for i in range(count):

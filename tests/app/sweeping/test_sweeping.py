@@ -215,8 +215,8 @@ class TestOneByOne:
 
 
 def interrupted_after(path, work):
-    """``work`` with a Ctrl-C after the trial with this log has begun; another one where that fell into a destructor,
-    which swallows it."""
+    """``work`` with a Ctrl-C after the trial with this log has begun; others while nothing came of it, for one that falls
+    into a destructor is swallowed."""
     heard = threading.Event()
 
     def interrupt():
@@ -224,7 +224,7 @@ def interrupted_after(path, work):
             time.sleep(0.01)
         while read_record(path.parent)["status"] == "running":
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-            heard.wait(1)
+            heard.wait(0.3)  # the trial takes 2 s
 
     threading.Thread(target=interrupt, daemon=True).start()
     try:
