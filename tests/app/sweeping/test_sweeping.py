@@ -6,9 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -191,11 +191,23 @@ class TestOneByOne:
         means = (tmp_path / "s" / "report.md").read_text().partition("## Means over quality")[2]
         assert means.count("| 2 of 2 | 15.00 | 10.00 | 20.00 |") == 2
 
-    def test_interrupted_it_goes_on_and_does_nothing_twice(self, tmp_path):
+    def test_interrupted_it_goes_on_and_does_nothing_twice(self, tmp_path, monkeypatch):
+        """By a Ctrl-C while it waits for the second trial, where it is nearly always."""
         told = {"quality": {"uniform": (10.0, 30.0)}}
         root = tmp_path / "s"
-        with pytest.raises(KeyboardInterrupt):
-            interrupted_after(root / "trials" / "0001" / "train.log", lambda: sweep(root, told, "--config.slow=0.1"))
+        log = root / "trials" / "0001" / "train.log"
+
+        def interrupted(seconds):
+            time.sleep(seconds)
+            if log.is_file() and "begins at" in log.read_text():
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as changed:
+            changed.setattr(
+                "jax_talker.app.sweeping.trial.time", SimpleNamespace(sleep=interrupted, monotonic=time.monotonic)
+            )
+            with pytest.raises(KeyboardInterrupt):
+                sweep(root, told, "--config.slow=0.1")
         first, second = (read_record(root / "trials" / name) for name in ("0000", "0001"))
         assert (first["status"], second["status"]) == ("finished", "interrupted")
         assert "1 interrupted" in (root / "report.md").read_text()
@@ -212,25 +224,6 @@ class TestOneByOne:
         (tmp_path / "mine").touch()
         with pytest.raises(UserError, match="is no sweep"):
             sweep(tmp_path, {"quality": {"uniform": (1.0, 2.0)}})
-
-
-def interrupted_after(path, work):
-    """``work`` with a Ctrl-C after the trial with this log has begun; others while nothing came of it, for one that falls
-    into a destructor is swallowed."""
-    heard = threading.Event()
-
-    def interrupt():
-        while not (path.is_file() and "begins at" in path.read_text()):
-            time.sleep(0.01)
-        while read_record(path.parent)["status"] == "running":
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-            heard.wait(0.3)  # the trial takes 2 s
-
-    threading.Thread(target=interrupt, daemon=True).start()
-    try:
-        work()
-    finally:
-        heard.set()
 
 
 def test_a_picture_of_trials_without_scores(tmp_path):
