@@ -77,7 +77,7 @@ def make(
     chosen = None if footage is None else replace(options(), size=config.prepare.size)
     display = Display(_parts(config, folder, footage, learnt, num_video_frames(len(words))), times, watch)
     tell(_announcement(display, folder, learnt))
-    if not learnt and config.loss.lpips_weights is None:
+    if not learnt and config.loss.lpips_weights is None and config.loss.lpips is None:
         tell("without LPIPS's weights heads are softer than they could be; where to get them: docs/talk.md")
     with folder.alone():
         person_folder.claim(folder.root, key, asked)
