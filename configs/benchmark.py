@@ -36,7 +36,7 @@ METHODS: dict[str, dict[str, object]] = {
 def get_config() -> ConfigDict:
     """Of a run at the full size."""
     c = quickstart.get_config()
-    c.prior.path = "small"  # of such people
+    c.prior.path = "small"  # knows procedural people, and these are such
     c.personalize.detail = 0.001  # labels and masks are exact here: no errors that detail could learn
     c.train.sound.room = 0.0  # nobody speaks in a room here
     c.train.lower = 2.0

@@ -7,7 +7,7 @@ from configs import quickstart
 
 def get_config() -> ConfigDict:
     c = quickstart.get_config()
-    c.prior.path = "small"  # of such people
+    c.prior.path = "small"  # knows procedural people, and these are such
     c.personalize.invert_steps = 140
     c.personalize.tune_steps = 850
     c.personalize.detail = 0.001  # labels and masks are exact here: no errors that detail could learn

@@ -12,7 +12,7 @@ from configs import quickstart
 
 def get_config() -> ConfigDict:
     c = quickstart.get_config()
-    c.prior.path = "small"  # a generator that can be tuned, until you have one of real people
+    c.prior.path = "small"  # what docs/method.md measured this with; give your own for real people
     c.model.deformation = "none"
     c.model.walk = "all"
     c.personalize.detail_rate = 0.0

@@ -70,7 +70,7 @@ class FrameBatch:
     upper: Float[Given, "B H W"] | UInt8[Given, "B H W"]  # masks, 1 inside
     lower: Float[Given, "B H W"] | UInt8[Given, "B H W"]
     head: Float[Given, "B H W"] | UInt8[Given, "B H W"]
-    valid: Float[Given, "B H W"] | UInt8[Given, "B H W"]  # 0 where the crop reaches beyond what was filmed: no loss
+    valid: Float[Given, "B H W"] | UInt8[Given, "B H W"]  # 0 where nothing is known (Clip.valid): no loss
     label: Float[Given, "B 25"]  # EG3D camera label; a prior turns it into its own Camera
     audio: Float[Given, "B A T F"]  # A neighbouring frames' windows of T feature steps, as AudioNet hears them
     blink: Float[Given, "B"]  # 0 open … 1 closed

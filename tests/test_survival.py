@@ -25,7 +25,7 @@ from jax_talker.training.checkpoint import Checkpoints
 __all__ = ["clip", "made", "prior"]
 ROOT = Path(__file__).resolve().parents[1]
 KILLS = 20  # of a loop that saves often
-KILLS_OF_TRAIN = 4  # of the whole program, whose every start traces for seconds: one in each quarter of its time
+KILLS_OF_TRAIN = 6  # of the whole program, whose every start traces for seconds: one in each sixth of its time
 STEPS = 6
 FLAGS = [
     *("--config", "configs/quickstart.py", "--resume"),

@@ -32,7 +32,7 @@ Scores = dict[str, dict[str, dict[str, float]]]  # yardstick → region → psnr
 def evaluate(config: Any, speaker: Speaker, clip: Clip) -> dict[str, Any]:
     """Scores by yardstick and region (psnr in dB, ssim) of the held-out frames; ``views`` has those of further cameras,
     ``training`` the model's of frames that it learnt from, ``leakage`` how far lips move the upper face and expression
-    the lower one. What was not filmed (Clip.valid) does not count.
+    the lower one. What is not known (Clip.valid) does not count.
     """
     split = builders.clip_split(config, clip)
     own = speaker.with_corrected_cameras(clip)
@@ -58,7 +58,7 @@ def evaluate(config: Any, speaker: Speaker, clip: Clip) -> dict[str, Any]:
 
 @jax.jit
 def _compared(image: jax.Array, batch: FrameBatch) -> dict[str, dict[str, jax.Array]]:
-    """PSNR and SSIM [B] of pictures in each region; no window sees what was not filmed."""
+    """PSNR and SSIM [B] of pictures in each region; no window sees what is not known."""
     image = batch.image + batch.valid[..., None] * (image - batch.image)
     face = jnp.maximum(batch.upper, batch.lower)
     regions = {"whole": batch.valid, "face": face, "lower": batch.lower, "upper": batch.upper}

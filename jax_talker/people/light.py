@@ -153,7 +153,7 @@ def visibility(points, normals, biases, occluders, faces, towards):
                     wa = ((x1 - x) * (y2 - y) - (y1 - y) * (x2 - x)) * inverse
                     wb = ((x2 - x) * (y0 - y) - (y2 - y) * (x0 - x)) * inverse
                     wc = 1 - wa - wb
-                    if min(wa, wb, wc) >= -1e-5:
+                    if min(wa, wb, wc) >= -1e-5:  # rounding leaves no crack between neighbours, as in raster.nearest
                         z = wa * flat[a, 2] + wb * flat[b, 2] + wc * flat[c, 2]
                         depth[row, col] = max(depth[row, col], z)
         for i in range(count):

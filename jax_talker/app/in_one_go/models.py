@@ -1,4 +1,4 @@
-"""How videos are prepared: with the models of others that are here, or are fetched when that is asked for."""
+"""The models of others that ``talk`` works with: those that are here, or are fetched when that is asked for."""
 
 from pathlib import Path
 from typing import Any

@@ -127,7 +127,8 @@ class Head:
         also: Sequence[Meter] = (),
     ) -> list[Result]:
         """Metrics ``names``; where PSNR is among them, also of the parts of the face, by ``camera``'s masks of the
-        frames ``indices`` (the held-out tail unless given). What ``camera`` did not film counts for nothing."""
+        frames ``indices`` (the held-out tail unless given). What ``camera`` does not know (Clip.valid) counts for
+        nothing."""
         setting = self.setting(pred, truth)
         if "aue" in names and setting.openface is not None:
             self.videos.update({pictures.video: pictures for pictures in (pred, truth)})

@@ -81,17 +81,15 @@ def _pairs(pred: Pictures, truth: Pictures, known: Known | None) -> Iterator[Pai
     masks = None if known is None or pred is truth else known()
     while waiting := list(islice(together, BATCH)):
         count = len(waiting)
-        made, filmed = (
-            np.stack([*part, *part[-1:] * (BATCH - count)]) for part in map(list, zip(*waiting, strict=True))
-        )
+        made, filmed = (_batch(part) for part in zip(*waiting, strict=True))
         if masks is None:
             yield Pair(made, filmed, count)
             continue
-        where = _batch(list(islice(masks, count)))
+        where = _batch(tuple(islice(masks, count)))
         yield Pair(np.where(where[..., None], made, filmed), filmed, count, known=where)
 
 
-def _batch(waiting: list[np.ndarray]) -> np.ndarray:
+def _batch(waiting: tuple[np.ndarray, ...]) -> np.ndarray:
     """Filled up with the last one."""
     return np.stack([*waiting, *waiting[-1:] * (BATCH - len(waiting))])
 

@@ -10,8 +10,8 @@ TITLES = {"psnr_face": "PSNR, face", "psnr_lower": "PSNR, lower face", "psnr_upp
 
 
 class RegionMeter:
-    """Frames ``indices`` of ``camera`` in order; a pixel that was not filmed (Clip.valid) does not count. A frame whose
-    part the camera does not see has no number.
+    """Frames ``indices`` of ``camera`` in order; a pixel of which nothing is known (Clip.valid) does not count. A frame
+    whose part the camera does not see has no number.
     """
 
     needs_faces = False

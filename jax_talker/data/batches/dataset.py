@@ -69,7 +69,7 @@ class FrameStore:
         return self._get("masks", self.clip.masks, indices)
 
     def valid(self, indices: np.ndarray) -> np.ndarray:
-        """[B, H, W] uint8: 0 where nothing was filmed."""
+        """[B, H, W] uint8: 0 where nothing is known."""
         return self._get("valid", self.clip.valid, indices)
 
     def _get(self, kind: str, read: Callable[[int], np.ndarray], indices: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ PLOT_HEIGHT = 420  # px
 AXES = 0.1  # world units: length of the drawn head axes
 RED, GREEN, BLUE, VIOLET, WHITE = (230, 40, 40), (40, 200, 60), (40, 90, 240), (170, 0, 240), (255, 255, 255)
 ROWS = ("source and crop", "landmarks and pose", "upper and lower mask", "head on white")
-STRIPE = 12  # px; period of the hatching where nothing was filmed
+STRIPE = 12  # px; period of the hatching where nothing is known
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class SheetFrame:
     picture: UInt8[np.ndarray, "S S 3"]  # the crop as it was seen
     head: UInt8[np.ndarray, "S S 3"]  # on white
     masks: UInt8[np.ndarray, "S S 3"]  # upper, lower, head
-    valid: UInt8[np.ndarray, "S S"]  # 255 where it was filmed
+    valid: UInt8[np.ndarray, "S S"]  # 255 where it is the truth
     landmarks: Float[np.ndarray, "P 2"]  # px of the crop
     axes: Float[np.ndarray, "4 2"]  # px of the crop: a point in the head, and the ends of its x, y and z axes
     view: str = ""  # name of a further camera
@@ -130,7 +130,7 @@ def _masks(frame: SheetFrame) -> np.ndarray:
 
 
 def _hatched(cell: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Grey stripes where nothing was filmed: what is there is no truth."""
+    """Grey stripes where nothing is known: what is there is no truth."""
     unknown = cv2.resize(valid, (CELL, CELL), interpolation=cv2.INTER_NEAREST) < 255
     stripes = np.add(*np.indices((CELL, CELL))) % STRIPE < STRIPE // 2
     shades = np.where(stripes, np.uint8(150), np.uint8(190))[..., None]

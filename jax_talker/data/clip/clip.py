@@ -4,8 +4,8 @@
                          (what it was made of and how, as one number), sums (SHA-256 of SHA256SUMS)
     frames/000000.png    the head on white, sRGB, size × size
     masks/000000.png     8 bit: red = upper face, green = lower face, blue = head
-    valid/000000.png     8 bit: 255 where the pixel was filmed, 0 where the crop reaches beyond the source picture; only
-                         of frames whose crop does
+    valid/000000.png     8 bit: 255 where the picture is the truth, 0 beyond the source picture and below where the
+                         neck fades out; only of frames that have such places
     parts/000000.png     8 bit: the class of each pixel (data/cut/parsing.py); only where a face parser was given
     arrays.npz           label [T, 25] EG3D camera labels · blink [T] 0 open … 1 closed · landmarks [T, P, 2] pixels
                          and whatever else the maker knows per frame (landmarks_3d, pose, motion, …), first axis T
@@ -67,8 +67,8 @@ class Clip:
         return self._picture("masks", index, cv2.IMREAD_COLOR_RGB)
 
     def valid(self, index: int) -> np.ndarray:
-        """Where frame ``index`` shows what was filmed, [H, W] uint8: 255, or 0 where the crop reaches beyond the source
-        picture. There the frame is white and the head mask 0, but neither is known: the head may go on."""
+        """Where frame ``index`` is the truth, [H, W] uint8: 255, or 0 beyond the source picture and below where the
+        neck fades out. There the head may go on, whatever frame and head mask show."""
         if f"{self.folder}valid/{index:06d}.png" not in self.files.sums:
             return np.full((self.size, self.size), 255, np.uint8)
         return self._picture("valid", index, cv2.IMREAD_GRAYSCALE)

@@ -158,7 +158,7 @@ class ClipWriter:
     ) -> dict[str, str]:
         """Write frame ``index``, in any order and from any thread; ``parts`` [H, W] uint8 are a parser's classes.
 
-        ``valid`` [H, W] uint8 is 255 where the camera filmed the pixel, 0 elsewhere; without it all were.
+        ``valid`` [H, W] uint8 is 255 where the picture is the truth, 0 elsewhere; without it everywhere.
 
         Returns the checksums of what should now be on disk, for a job to keep (``trust``).
         """

@@ -27,6 +27,8 @@ def clock(monkeypatch):
 def test_what_took_how_long_is_expected_the_next_time(tmp_path, clock):
     parts = [Part("tune", 11, 128), Part("render", 50, 128)]
     first, each, _ = times.GUESS["tune"]
+    with_lpips = Display([Part("tune", 11, 128, lpips=True)], Times(tmp_path))
+    assert with_lpips.expected_of(["tune"]) == pytest.approx(2 * (first + 10 * times.WITH_LPIPS * each))
     display = Display(parts, Times(tmp_path))
     assert not display.measured_here
     assert display.expected_of(["tune"]) == pytest.approx(2 * (first + 10 * each))  # a machine of half the speed

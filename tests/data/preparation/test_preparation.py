@@ -8,44 +8,19 @@ from dataclasses import replace
 
 import av
 import cv2
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jax_talker import geometry
+from data.preparation.conftest import SIZE, prepare
 from jax_talker.data.camera.pose import euler_angles
 from jax_talker.data.clip.clip import open_clip
 from jax_talker.data.clip.clip_writer import ClipWriter
 from jax_talker.data.preparation.options import Options
-from jax_talker.data.preparation.preparation import prepare_clip
 from jax_talker.data.read.footage import VideoFootage
 from jax_talker.data.read.video import write_video
 from jax_talker.data.track.blink import count_blinks
-from jax_talker.data.track.landmarks import IBUG, MEDIAPIPE
+from jax_talker.data.track.landmarks import MEDIAPIPE
 from jax_talker.errors import UserError
-
-SIZE = 96
-
-
-def prepare(video, out, options, *, parser=None, **part):
-    """As the program does it; ``part`` are start, duration and sound_path of the footage."""
-    return prepare_clip(VideoFootage(video, **part), out, options, parser=parser, bars=False)
-
-
-@pytest.fixture(scope="module")
-def drawn(drawn_head, beeps, tmp_path_factory):
-    """A drawn clip of 1.6 s, its video with sound, its landmark file, and options that use it."""
-    folder = tmp_path_factory.mktemp("drawn")
-    clip = drawn_head(40, blinks=(20, 21, 22))
-    video = write_video(folder / "head.mp4", clip.frames, sound=beeps(1.6, [0.8]), crf=10)
-    np.savez(folder / "points.npz", landmarks=clip.landmarks)
-    return clip, video, Options(landmarks=str(folder / "points.npz"), size=SIZE)
-
-
-@pytest.fixture(scope="module")
-def prepared(drawn, tmp_path_factory):
-    root = tmp_path_factory.mktemp("out") / "head"
-    return prepare(drawn[1], root, drawn[2]), open_clip(root)
 
 
 def test_a_clip_folder_is_complete(prepared):
@@ -109,76 +84,6 @@ def test_a_person_who_was_cut_out_before_keeps_that_matte(drawn, tmp_path):
             above = round(made.arrays["landmarks"][t, 8, 1])  # the neck fades out below the chin
             off = np.abs(head.astype(int) - true)[:above]
             assert off.mean() < 6  # of 255: an edge of a few pixels, where the crop is smoothed
-
-
-def test_the_label_describes_the_picture(drawn, prepared):
-    """The person's rigid points, held fixed in the world, project by each frame's label onto its landmarks."""
-    clip = prepared[1]
-    rigid = list(IBUG.rigid)
-    # triangulated from the stored labels and landmarks alone, as somebody would who knows only the clip folder
-    rays = []
-    for t in range(clip.frames):
-        camera = geometry.camera_from_label(jnp.asarray(clip.arrays["label"][t]), SIZE)
-        rays.append(np.asarray(camera.intrinsics) @ np.asarray(camera.cam_from_world)[:3])
-    rays = np.array(rays)
-    pixels = clip.arrays["landmarks"][:, rigid]
-    for k in range(len(rigid)):
-        rows = np.concatenate([pixels[:, k, :1] * rays[:, 2] - rays[:, 0], pixels[:, k, 1:] * rays[:, 2] - rays[:, 1]])
-        place = np.linalg.svd(rows)[2][-1]
-        seen = rays @ place
-        error = np.linalg.norm(seen[:, :2] / seen[:, 2:] - pixels[:, k], axis=1)
-        assert error.mean() < 0.5  # px of 96
-
-
-def test_masks_and_head_lie_on_the_face(drawn, prepared):
-    truth, clip = drawn[0], prepared[1]
-    for t in (0, 25):
-        upper, lower, head = np.moveaxis(clip.masks(t), -1, 0)
-        points = clip.arrays["landmarks"][t]
-        for group, mask in ((range(36, 48), upper), (range(48, 68), lower)):
-            for x, y in points[list(group)]:
-                assert mask[int(y), int(x)] > 200
-                assert head[int(y), int(x)] > 200
-        image = clip.image(t)
-        assert (image[head == 0] == 255).all()  # white around the head
-        want = truth.crops[t].cut(truth.frames[t], SIZE)
-        np.testing.assert_allclose(image[head == 255].astype(int), want[head == 255], atol=45)  # H.264, half a pixel
-        assert np.abs(image[head == 255].astype(int) - want[head == 255]).mean() < 4
-
-
-def test_what_the_crop_shows_beyond_the_picture_is_not_valid(drawn, tmp_path):
-    """A wide crop (a smaller focal length) reaches beyond the picture; the clip says so, pixel by pixel."""
-    clip, video, options = drawn
-    prepare(video, tmp_path / "wide", replace(options, focal=2.6, matte="none"))
-    wide = open_clip(tmp_path / "wide")
-    height, width = clip.frames[0].shape[:2]
-    for t in range(wide.frames):
-        x, y, side = wide.arrays["crop"][t].astype(float)
-        edges = np.arange(SIZE + 1) * side / SIZE - side / 2
-        columns, rows = ((c + edges[:-1] >= 0) & (c + edges[1:] <= n) for c, n in ((x, width), (y, height)))
-        want = np.outer(rows, columns)
-        valid = wide.valid(t) == 255
-        assert 0.1 < 1 - want.mean() < 0.6
-        assert (valid != want).mean() < 0.011  # float32 in the clip: a line of pixels may be on the border
-        assert wide.masks(t)[..., 2][want].min() > 250
-        assert wide.masks(t)[..., 2][~valid].max() < 255
-
-
-def test_below_where_the_neck_fades_nothing_is_known(drawn, prepared, tmp_path):
-    """There the picture shows less of a neck than was filmed; the face and the neck above are known."""
-    _, video, options = drawn
-    faded = prepared[1]
-    prepare(video, tmp_path / "whole", replace(options, matte="none"))
-    whole = open_clip(tmp_path / "whole")
-    for t in range(0, faded.frames, 8):
-        assert whole.valid(t).min() == 255
-        valid, head = faded.valid(t) == 255, faded.masks(t)[..., 2]
-        x, chin = np.round(faded.arrays["landmarks"][t, 8]).astype(int)
-        assert valid[: chin + 1, x].all()
-        assert not valid[-1].all()
-        neck = head[chin:, x]
-        assert (neck[valid[chin:, x]] == 255).all()
-        assert (neck[~valid[chin:, x]] < 255).any()
 
 
 def test_blinks_are_where_they_were_drawn(prepared):
