@@ -5,7 +5,7 @@
     python -m benchmarks hearing --run runs/demo --retrain "" --retrain "model.attention=1 train.sound.room=0"
 
 The jaw is read off the lip coefficients by a linear map, fitted on the training frames to the jaw that made the clip
-(procedural people), or to how far the lips are apart in its landmarks. ``correlation`` is with the true jaw where it is
+(made-up people), or to how far the lips are apart in its landmarks. ``correlation`` is with the true jaw where it is
 known, else with what the speech alone led to; ``movement`` the deviation of the jaw, as a share of the same (of given
 speech: of the clip's own); ``jitter`` the second difference in time, as a share of the truth's; ``open`` how far the
 mouth is open (95th percentile), 0 in resting frames and 1 for speech; ``loudness`` the jaw's correlation with the
@@ -48,6 +48,7 @@ from jax_talker.data.read.audio import num_video_frames, speech_of
 from jax_talker.data.read.sound import open_sound
 from jax_talker.data.track.landmarks import scheme_of
 from jax_talker.errors import UserError
+from jax_talker.people.expression import speaking, voice_of, within
 from jax_talker.procedural import speech
 from jax_talker.procedural.filming import make_scene
 from jax_talker.training.head_step import make_hearing_step
@@ -167,19 +168,37 @@ def _base(args: argparse.Namespace, clip: Clip) -> dict[str, Said]:
     """Speech that is not the clip's: given, or in the clip's own made-up voice and in those of strangers."""
     if args.audio:
         return {path.stem: Said(speech_of(open_sound(path))) for path in args.audio}
-    source = clip.source.get("procedural")
-    if not isinstance(source, dict):
-        raise UserError("--audio is needed: this clip's speaker is not made up, so nothing new can be said for them")
-    own = make_scene(int(source["seed"]), 1.0).voice
+    own, jaw = _made_up(clip)
     return {
-        "own voice": _babble(own, 1),
-        **{f"stranger at {v.pitch:.0f} Hz": _babble(v, 2 + n) for n, v in enumerate(STRANGERS)},
+        "own voice": _babble(own, jaw, 1),
+        **{f"stranger at {v.pitch:.0f} Hz": _babble(v, jaw, 2 + n) for n, v in enumerate(STRANGERS)},
     }
 
 
-def _babble(voice: speech.Voice, seed: int) -> Said:
+def _made_up(clip: Clip) -> tuple[speech.Voice, Callable[[speech.Speech, int], np.ndarray]]:
+    """The voice of a clip's made-up speaker, and how far their jaw opens [T] for some speech."""
+    procedural, person = clip.source.get("procedural"), clip.source.get("people")
+    if isinstance(procedural, dict):
+        voice = make_scene(int(procedural["seed"]), 1.0).voice
+        return voice, lambda talk, frames: talk.mouth_at(np.arange(frames) / FPS)[:, 0]
+    if isinstance(person, dict):
+        names = _units(clip)
+        jaw = names.index("jawOpen")
+        return voice_of(int(person["seed"])), lambda talk, frames: within(names, speaking(names, talk, frames))[:, jaw]
+    raise UserError("--audio is needed: this clip's speaker is not made up, so nothing new can be said for them")
+
+
+def _units(clip: Clip) -> tuple[str, ...]:
+    """What a synthetic person's ``motion`` counts."""
+    names: Any = clip.source.get("motion")
+    if not names:
+        raise UserError(f"{clip.root}: does not say what its motion is; film it again")
+    return tuple(names)
+
+
+def _babble(voice: speech.Voice, jaw: Callable[[speech.Speech, int], np.ndarray], seed: int) -> Said:
     talk = speech.speak(SECONDS, np.random.default_rng([99, seed]), voice)
-    return Said(talk.sound, talk.mouth_at(np.arange(num_video_frames(len(talk.sound))) / FPS)[:, 0])
+    return Said(talk.sound, jaw(talk, num_video_frames(len(talk.sound))))
 
 
 def _rows(
@@ -227,6 +246,8 @@ def _opening(clip: Clip) -> np.ndarray:
     """[T] the jaw that made the clip, or how far lips are apart in its landmarks."""
     if "procedural" in clip.source and "motion" in clip.arrays:
         return np.asarray(clip.arrays["motion"][:, 0], np.float64)
+    if "people" in clip.source:
+        return np.asarray(clip.arrays["motion"][:, _units(clip).index("jawOpen")], np.float64)
     points = np.asarray(clip.arrays["landmarks"], np.float64)
     return mouth_and_jaw(points, scheme_of(points.shape[1]))[0]
 

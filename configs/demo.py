@@ -7,12 +7,11 @@ from configs import quickstart
 
 def get_config() -> ConfigDict:
     c = quickstart.get_config()
-    c.prior.path = "small"  # knows procedural people, and these are such
-    c.personalize.invert_steps = 140
-    c.personalize.tune_steps = 850
+    c.personalize.invert_steps = 100
+    c.personalize.tune_steps = 450
     c.personalize.detail = 0.001  # labels and masks are exact here: no errors that detail could learn
     c.train.hear_steps = 600
-    c.train.steps = 430
+    c.train.steps = 300
     c.train.sound.room = 0.0  # nobody speaks in a room here
     c.train.lower = 2.0
     c.train.upper = 0.5

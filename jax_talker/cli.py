@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
+import scipy.linalg  # noqa: F401  (brings the BLAS that JAX factorises with, before it is told about threads)
 from absl import app, flags
+from threadpoolctl import threadpool_limits
 
 from jax_talker.errors import UserError
 
@@ -20,7 +22,7 @@ EXIT_USER_ERROR = 2  # bad input or bad flags
 EXIT_INTERRUPTED = 130  # the shell's number for Ctrl-C
 CACHED_BYTES = 2**30  # of compiled programs that are kept; the least used go first
 WORTH_KEEPING = 1.0  # s of compilation
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
 
 
 def run(main: Callable[[], None], argv: Sequence[str] | None = None, *, given: Sequence[str] = ()) -> None:
@@ -43,6 +45,7 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None, *, given: S
             flags.FLAGS[name].value = value
         _keep_compiled_programs()
         _keep_freed_memory()
+        _leave_cores_to_xla()
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -96,12 +99,21 @@ def _print_anything() -> None:
 
 def _keep_freed_memory() -> None:
     """XLA asks for its buffers anew in every step. The C library hands large ones back to the system when they are
-    freed, and a tenth of a step goes into getting them page by page; kept, they are there. For glibc alone.
+    freed, and up to a quarter of a step goes into getting them page by page; kept, they are there. Only the main
+    arena keeps what is large, so XLA's threads must share it. For glibc alone.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_ARENA_MAX, 1)
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def _leave_cores_to_xla() -> None:
+    """One thread for BLAS. XLA's CPU programs call it for factorisations (the bases' QR, in every step), while their
+    own threads hold all cores: BLAS's others then wait for a core, and what takes half a millisecond took 28.
+    """
+    threadpool_limits(1, user_api="blas")
 
 
 def _keep_compiled_programs() -> None:

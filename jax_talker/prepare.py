@@ -90,7 +90,10 @@ LEVELS = flags.DEFINE_list("levels", [], "MEAD: only these levels of emotion, 1 
 LEAVE_OUT = flags.DEFINE_list("leave_out", [], "MEAD: recordings not to use, for example angry/level_1/001")
 flags.DEFINE_string("procedural", None, "film a procedural person instead: seed=3,seconds=20")
 flags.DEFINE_string(
-    "people", None, "film a synthetic person with a human face instead: seed=33,seconds=20; needs --pack"
+    "people",
+    None,
+    "film a synthetic person with a human face instead: seed=33,seconds=20,turn=1 (how far the head turns, 1: up to "
+    "14 degrees to a side); needs --pack",
 )
 PACK = flags.DEFINE_string("pack", None, "folder of the pack of human heads that --people are made from")
 CAMERA = flags.DEFINE_multi_string("camera", [], "a further camera for such a person: yaw=30,pitch=10 (repeat)")
@@ -173,11 +176,11 @@ def film(wanted_person: str, out: str) -> None:
 
 def film_people(wanted_person: str, out: str) -> None:
     """The program for a synthetic person."""
-    wanted, views = numbers("people", wanted_person)
+    wanted, views = numbers("people", wanted_person, turn=1.0)
     if not PACK.value:
         raise UserError("--people needs --pack: the folder of the pack of human heads")
     check_output(out, OVERWRITE.value)
-    scene = people_filming.make_scene(Pack(PACK.value), int(wanted["seed"]), wanted["seconds"])
+    scene = people_filming.make_scene(Pack(PACK.value), int(wanted["seed"]), wanted["seconds"], turn=wanted["turn"])
     clip = people_filming.film_clip(
         out,
         scene,
@@ -190,9 +193,9 @@ def film_people(wanted_person: str, out: str) -> None:
     say_filmed(clip, views)
 
 
-def numbers(flag: str, text: str) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Seed and seconds of a filmed person, and the angles of the further cameras."""
-    wanted = filming.parse_numbers(text, seed=0.0, seconds=20.0)
+def numbers(flag: str, text: str, **more: float) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """Seed, seconds and what ``more`` there is to say of a filmed person, and the angles of the further cameras."""
+    wanted = filming.parse_numbers(text, seed=0.0, seconds=20.0, **more)
     if wanted["seed"] < 0 or wanted["seconds"] * FPS < 1:
         raise UserError(f"--{flag}={text}: seed must be ≥ 0, seconds at least one frame (1/{FPS})")
     cameras = {name: filming.parse_numbers(name, yaw=0.0, pitch=0.0) for name in CAMERA.value}

@@ -16,7 +16,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from jax_talker.geometry import split_label
-from jax_talker.models.detail import SIZES, Layout, change, of_the_face
+from jax_talker.models.detail import SIZES, Layout, allowed, change, of_the_face
 from jax_talker.types import Gaussians
 
 CHANNELS = sum(SIZES.values())
@@ -107,7 +107,7 @@ class Blendshapes(nn.Module):
             colour = jnp.concatenate([jnp.full(n, float(name == "rgb")) for name, n in SIZES.items()])[None]
             follows = {"outside": outside, "shaded": jnp.maximum(outside, colour), "all": jnp.ones_like(outside)}
             free = free + follows[self.pose][None] * answer(motion.pose, shapes("pose", motion.pose.shape[-1]))
-        return change(gaussians, _split(layout.seen[None, :, None] * free))
+        return change(gaussians, allowed(layout, _split(free)))
 
 
 def positional_encoding(x: Float[Array, "*b C"], octaves: int) -> Float[Array, "*b E"]:
@@ -139,4 +139,4 @@ class DeformationField(nn.Module):
 
         upper, lower = answer(motion.expression), answer(motion.lips)
         free = (1 - layout.lower)[None, :, None] * upper + (1 - layout.upper)[None, :, None] * lower
-        return change(gaussians, _split(layout.seen[None, :, None] * free))
+        return change(gaussians, allowed(layout, _split(free)))

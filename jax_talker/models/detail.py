@@ -34,6 +34,7 @@ class Layout:
     seen: Float[Array, " M"]  # 0 where no training frame looks … 1
     upper: Float[Array, " M"]  # 1: only expression may move it
     lower: Float[Array, " M"]  # 1: only lips may move it
+    colours: Float[Array, " M"]  # 0: keeps the prior's colours … 1: takes on those of the pictures
     walks: Float[Array, " M"]  # 0: looks as the anchor draws it, wherever the latent is … 1: as the latent draws it
 
 
@@ -45,7 +46,7 @@ def as_they_are(count: int) -> Layout:
     """The prior's Gaussians, undivided, all of them seen and free."""
     zeros = jnp.zeros((count, 3))
     ones, none = jnp.ones(count), jnp.zeros(count)
-    return Layout(jnp.arange(count), zeros, zeros, ones, none, none, ones)
+    return Layout(jnp.arange(count), zeros, zeros, ones, none, none, ones, ones)
 
 
 def divided(layout: Layout, scale: Float[Array, "M 3"], chosen: Array) -> Layout:
@@ -89,7 +90,15 @@ def add_detail(gaussians: Gaussians, layout: Layout, residual: Residual, rest: G
         mean=parents.mean + jnp.einsum("bmij,bmj->bmi", axes, away, precision="highest"),
         scale=parents.scale * jnp.exp(layout.shrink)[None],
     )
-    return change(parents, {name: (layout.seen[:, None] * value)[None] for name, value in residual.items()})
+    return change(parents, allowed(layout, {name: value[None] for name, value in residual.items()}))
+
+
+def allowed(layout: Layout, by: dict[str, Float[Array, "#b M _"]]) -> dict[str, Float[Array, "#b M _"]]:
+    """What is left of changes where they are held: nothing where no training frame looks, no colour where frames show
+    the head's edge alone. Half of what is seen there is background, and a Gaussian that takes on its white shines from
+    every other side."""
+    free = {name: layout.seen * layout.colours if name == "rgb" else layout.seen for name in by}
+    return {name: free[name][None, :, None] * value for name, value in by.items()}
 
 
 def _walked(rest: Gaussians, there: Gaussians, walks: Float[Array, " M"]) -> Gaussians:

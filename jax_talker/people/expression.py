@@ -119,10 +119,18 @@ class Performance:
     sound: np.ndarray
 
 
+def _streams(seed: int) -> list[np.random.Generator]:
+    return [np.random.default_rng(s) for s in np.random.SeedSequence([int.from_bytes(b"acts"), seed]).spawn(7)]
+
+
+def voice_of(seed: int) -> speech.Voice:
+    """The voice in which the person of a seed speaks."""
+    return speech.random_voice(_streams(seed)[0])
+
+
 def perform(names: tuple[str, ...], seed: int, seconds: float, *, turn: float = 1.0) -> Performance:
     """Speech with blinks, glances, brows, a slowly changing mood and a turning head."""
-    streams = [np.random.default_rng(s) for s in np.random.SeedSequence([int.from_bytes(b"acts"), seed]).spawn(7)]
-    voices, words, lids, brow, turns, look, mood = streams
+    voices, words, lids, brow, turns, look, mood = _streams(seed)
     frames = round(seconds * FPS)
     talk = speech.speak(seconds, words, speech.random_voice(voices))
     units = unit_vector(names, FRIENDLY) + speaking(names, talk, frames, effort=voices.uniform(0.8, 1.15))

@@ -73,7 +73,10 @@ def film_clip(
     overwrite: bool = False,
     progress: Progress = lambda frames, total: frames,
 ) -> Clip:
-    """Film from the front and from further ``views`` (name → yaw, pitch in degrees) into a clip folder."""
+    """Film from the front and from further ``views`` (name → yaw, pitch in degrees) into a clip folder.
+
+    Its ``source`` has the names of the units in its ``motion``, too.
+    """
     cameras = {"front": (0.0, 0.0), **dict(views or {})}
     acting = scene.acting
     write_shots(
@@ -85,14 +88,21 @@ def film_clip(
         blink=acting.blink,
         angles=acting.angles,
         truth=acting.units,
-        source=source,
+        source={**source, "motion": list(scene.figure.pack.units)},
         overwrite=overwrite,
     )
     clip = open_clip(root)
-    unit = dict(zip(scene.figure.pack.units, acting.units.T, strict=True))
+    draw_clip_sheet(clip)
+    return clip
+
+
+def draw_clip_sheet(clip: Clip) -> None:
+    """Draw the contact sheet of a clip of ``film_clip``, also of one that was packed."""
+    motion = clip.source["motion"]
+    assert isinstance(motion, list)
+    unit = dict(zip(motion, clip.arrays["motion"].T, strict=True))
     tracks = {
         "mouth": {name: unit[name] for name in ("jawOpen", "mouthFunnel", "mouthPressLeft", "mouthSmileLeft")},
-        "lids and brows": {"blink": acting.blink, "brows": unit["browInnerUp"]},
+        "lids and brows": {"blink": clip.arrays["blink"], "brows": unit["browInnerUp"]},
     }
     draw_sheet(clip, "synthetic person", tracks)
-    return clip

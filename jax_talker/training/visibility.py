@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -13,6 +14,7 @@ from jax_talker.priors.base import Prior
 from jax_talker.rendering import FASTEST, Rasteriser, render
 from jax_talker.types import FrameBatch, Gaussians
 
+WHOLE = 0.98  # of the head's mask: less is an edge
 FAINT = 0.01  # weighted pixels of a 128² picture, in the mean over frames: a Gaussian with so few is half unseen
 
 
@@ -23,38 +25,44 @@ def layout_seen(
     batches: Iterable[FrameBatch],
     rasteriser: Rasteriser = FASTEST,
 ) -> tuple[Layout, Rasteriser]:
-    """``layout`` with who is seen and which part of the face is whose, as the frames show what is ``drawn`` of them.
+    """``layout`` with who is seen, which part of the face is whose and who may take on colours, as the frames show what
+    is ``drawn`` of them.
 
     Nobody counts as unseen for want of room: also returned is the rasteriser with what room was needed.
     """
     count = len(layout.parent)
     person = jax.jit(lambda bare: add_detail(bare, layout, nothing(count)))
-    total, frames, size = jnp.zeros((count, 3)), 0, 1
+    total, frames, size = jnp.zeros((count, 4)), 0, 1
     for batch in batches:
         gaussians = person(drawn(batch))
         weights, rasteriser = _weights(prior, gaussians, batch, rasteriser)
         total = total + weights
         frames, size = frames + len(batch.index), batch.image.shape[1]
-    seen, upper, lower = (total / max(frames, 1)).T
+    seen, *parts = (total / max(frames, 1)).T
     share = seen * (128 / size) ** 2
-    upper, lower = upper / (seen + 1e-6), lower / (seen + 1e-6)
-    return replace(layout, seen=share / (share + FAINT), upper=upper, lower=lower), rasteriser
+    upper, lower, inside = (part / (seen + 1e-6) for part in parts)
+    colours = jnp.clip(2 * inside - 1, 0, 1)
+    return replace(layout, seen=share / (share + FAINT), upper=upper, lower=lower, colours=colours), rasteriser
 
 
 def _weights(
     prior: Prior, gaussians: Gaussians, frames: FrameBatch, rasteriser: Rasteriser = FASTEST
-) -> tuple[Float[Array, "M 3"], Rasteriser]:
-    """Each Gaussian's blending weight, summed over all pixels, those of the upper and those of the lower face.
+) -> tuple[Float[Array, "M 4"], Rasteriser]:
+    """Each Gaussian's blending weight, summed over all pixels, those of the upper face, those of the lower one, and
+    those that are the head's alone, as are their neighbours.
 
     A picture is linear in colours, so these sums are the gradient of (masked) sums of its channels. Also returned is
     the rasteriser with the room that the frames needed.
     """
     size = frames.image.shape[1]
-    masks = jnp.stack([jnp.ones_like(frames.valid), frames.upper, frames.lower], -1) * frames.valid[..., None]
+    least = -nn.max_pool(-frames.head[..., None], (3, 3), padding="SAME")[..., 0]
+    masks = [jnp.ones_like(frames.valid), frames.upper, frames.lower, (least > WHOLE).astype(jnp.float32)]
+    masks = jnp.stack([*masks, masks[0], masks[0]], -1) * frames.valid[..., None]
     while True:  # room at least doubles each time
-        weights, overflow = _weights_of(prior, rasteriser, gaussians, frames.label, masks)
+        found = [_weights_of(prior, rasteriser, gaussians, frames.label, m) for m in (masks[..., :3], masks[..., 3:])]
+        (first, overflow), (second, _) = found
         if not (lost := int(overflow.max())):
-            return weights, rasteriser
+            return jnp.concatenate([first, second[:, :1]], 1), rasteriser
         rasteriser = rasteriser.grown(gaussians.mean.shape[1], size, lost)
 
 

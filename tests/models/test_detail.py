@@ -57,6 +57,22 @@ def test_what_does_not_walk_rests(gaussians):
     same(rotation_from_quat(found.quat), rotation_from_quat(straight.quat), atol=1e-5)
 
 
+@pytest.mark.parametrize("how", ["detail", "deformation"])
+def test_what_is_seen_at_the_edge_alone_keeps_its_colours(gaussians, how):
+    layout = replace(detail.as_they_are(N), colours=jnp.ones(N).at[2].set(0))
+    if how == "detail":
+        found = detail.add_detail(gaussians, layout, residual(N))
+    else:
+        field = Blendshapes(N, expressions=3, lips=2)
+        motion = Motion(normal(8, 2, 3), normal(9, 2, 2), jnp.zeros((2, 5)))
+        params = jax.tree.map(lambda x: x + 0.3, field.init(jax.random.key(0), gaussians, motion, layout))
+        layout = replace(layout, upper=jnp.full(N, 0.5), lower=jnp.full(N, 0.5))
+        found = field.apply(params, gaussians, motion, layout)
+    same(found.rgb[:, 2], gaussians.rgb[:, 2], atol=1e-6)
+    assert jnp.abs(found.rgb - gaussians.rgb)[:, 3].max() > 0.01
+    assert jnp.abs(found.mean - gaussians.mean)[:, 2].max() > 1e-3, "it may move and fade"
+
+
 def test_what_is_unseen_neither_changes_nor_learns(gaussians):
     layout = replace(detail.as_they_are(N), seen=jnp.ones(N).at[2].set(0))
 

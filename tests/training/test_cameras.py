@@ -79,7 +79,7 @@ def test_a_clip_whose_labels_are_off_is_put_right(tmp_path):
     off = np.asarray(move_labels(jnp.asarray(clip.arrays["label"]), jnp.array([0, 0.035, 0, 0, 0, 0])))
     relabel(clip, off)
     personalize = {"invert_steps": 150, "tune_steps": 1, "camera_rate": 6e-3}
-    command = [sys.executable, "-m", "jax_talker.personalize", "--config", "configs/demo.py"]
+    command = [sys.executable, "-m", "jax_talker.personalize", "--config", "configs/procedural.py"]
     command += [f"--config.data.clip={clip.root}", f"--workdir={tmp_path / 'run'}"]
     command += [f"--config.personalize.{name}={value}" for name, value in personalize.items()]
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"PYTHONPATH": str(ROOT)}

@@ -44,6 +44,25 @@ def test_blending_weights_say_who_is_seen_and_where(small_prior, make_frames):
     assert upper[ABOVE] > 0.9 > 0.1 > lower[ABOVE]
 
 
+def test_only_those_inside_the_head_take_on_its_colours(small_prior, make_frames):
+    """A head whose edge lies across one of them, and a Gaussian that the head's mask leaves out."""
+    frames = make_frames([0, 1])
+    size = frames.head.shape[1]
+    head = jnp.zeros_like(frames.head).at[:, size // 2 :].set(1)
+    found = weights(small_prior, [replace(frames, head=head)])
+    inside = found[:, 3] / np.maximum(found[:, 0], 1e-6)
+    assert inside[BELOW] > 0.95
+    assert inside[ABOVE] < 1e-3
+    assert 0.1 < inside[WALL] < 0.9
+    soft = weights(small_prior, [replace(frames, head=0.9 * head)])
+    assert not soft[:, 3].any(), "hair that lets the background through is an edge everywhere"
+    layout = detail.as_they_are(7)
+    layout, _ = visibility.layout_seen(small_prior[0], lambda _: scene(), layout, [replace(frames, head=head)])
+    assert layout.colours[BELOW] > 0.9
+    assert layout.colours[ABOVE] == 0
+    assert layout.seen[ABOVE] > 0.9
+
+
 def test_what_was_not_filmed_sees_nobody(small_prior, make_frames):
     """Nor are the face's masks counted there, or a Gaussian would belong to the face more than it is seen."""
     frames = halves(make_frames([0, 1]))

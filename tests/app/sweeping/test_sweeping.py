@@ -77,7 +77,7 @@ class TestSpace:
         with pytest.raises(UserError, match=f"space: train.rate: .*{message}"):
             space_of({"train.rate": axis}, "space")
 
-    @pytest.mark.parametrize("name", ["demo", "mead"])
+    @pytest.mark.parametrize("name", ["procedural", "mead"])
     def test_those_that_come_along_fit_the_configuration(self, name):
         running.check(quickstart.get_config(), read_space(ROOT / f"configs/sweeps/{name}.py"))
 
