@@ -8,10 +8,10 @@ from configs import quickstart
 def get_config() -> ConfigDict:
     c = quickstart.get_config()
     c.personalize.invert_steps = 100
-    c.personalize.tune_steps = 450
+    c.personalize.tune_steps = 400
     c.personalize.detail = 0.001  # labels and masks are exact here: no errors that detail could learn
     c.train.hear_steps = 600
-    c.train.steps = 300
+    c.train.steps = 270
     c.train.sound.room = 0.0  # nobody speaks in a room here
     c.train.lower = 2.0
     c.train.upper = 0.5

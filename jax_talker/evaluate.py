@@ -5,7 +5,7 @@ python -m jax_talker.evaluate --run runs/may
 python -m jax_talker.evaluate --run runs/may --protocol self
 python -m jax_talker.evaluate --run runs/may --protocol self --openface may_openface
 python -m jax_talker.evaluate --runs runs/may,runs/other --protocol novel_view --out tables/novel_view
-python -m jax_talker.evaluate --run runs/demo --protocol angles --filmed data/from_all_sides
+python -m jax_talker.evaluate --run runs/p33 --protocol angles --filmed data/from_all_sides
 python -m jax_talker.evaluate --run runs/may --controls
 python -m jax_talker.evaluate --pred a.mp4 --truth b.mp4 --metrics psnr,ssim,lpips,lmd --weights weights --out a_scores
 """
