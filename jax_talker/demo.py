@@ -9,6 +9,7 @@ import functools
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -58,7 +59,7 @@ def main() -> None:
             begun = personalizing.personalize(config, folder, log, resume=False)
             speaker = navigating.train(config, folder, log, resume=False, begun=begun)
 
-        who = clip.source["people"]
+        who: Any = clip.source["people"]
         words = speech.speak(SPEECH.value, np.random.default_rng([SEED.value, 1]), voice_of(int(who["seed"])))
         for camera in ("front", "spiral"):
             script = talking.script_for(words.sound, camera, held=speaker.usual, clip=clip, seed=SEED.value)

@@ -70,18 +70,19 @@ def unpack(
     """The clip folder ``root`` of a packed clip: its first ``frames`` (all), ``size`` × ``size`` (as it is)."""
     folder = Path(folder)
     told = json.loads((folder / "clip.json").read_text(encoding="utf-8"))
-    count, size = min(frames or told["frames"], told["frames"]), size or told["size"]
-    if size > told["size"]:
-        raise UserError(f"{folder}: was filmed at {told['size']}², not at {size}²")
+    filmed: int = told["size"]
+    side, count = size or filmed, min(frames or told["frames"], told["frames"])
+    if side > filmed:
+        raise UserError(f"{folder}: was filmed at {filmed}², not at {side}²")
     cameras: list[str] = told["cameras"]
     with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
-        arrays = {name: _of_camera(stored, name, count, size / told["size"]) for name in cameras}
+        arrays = {name: _of_camera(stored, name, count, side / filmed) for name in cameras}
     sound, _ = soundfile.read(folder / "sound.flac", dtype="float32")
-    with ClipWriter(root, size=size, source=told["source"], overwrite=overwrite) as writer:
+    with ClipWriter(root, size=side, source=told["source"], overwrite=overwrite) as writer:
 
         def write(name: str) -> None:
             for picture, masks in _shots(folder / name, count):
-                writer.add(*_resized(picture, masks, size), view=None if name == cameras[0] else name)
+                writer.add(*_resized(picture, masks, side), view=None if name == cameras[0] else name)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for _ in progress(pool.map(write, cameras), len(cameras)):
