@@ -49,6 +49,7 @@ from jax_talker.data.read.sound import open_sound
 from jax_talker.data.track.landmarks import scheme_of
 from jax_talker.errors import UserError
 from jax_talker.people.expression import speaking, voice_of, within
+from jax_talker.people.filming import units_of
 from jax_talker.procedural import speech
 from jax_talker.procedural.filming import make_scene
 from jax_talker.training.head_step import make_hearing_step
@@ -182,18 +183,10 @@ def _made_up(clip: Clip) -> tuple[speech.Voice, Callable[[speech.Speech, int], n
         voice = make_scene(int(procedural["seed"]), 1.0).voice
         return voice, lambda talk, frames: talk.mouth_at(np.arange(frames) / FPS)[:, 0]
     if isinstance(person, dict):
-        names = _units(clip)
+        names = units_of(clip)
         jaw = names.index("jawOpen")
         return voice_of(int(person["seed"])), lambda talk, frames: within(names, speaking(names, talk, frames))[:, jaw]
     raise UserError("--audio is needed: this clip's speaker is not made up, so nothing new can be said for them")
-
-
-def _units(clip: Clip) -> tuple[str, ...]:
-    """What a synthetic person's ``motion`` counts."""
-    names: Any = clip.source.get("motion")
-    if not names:
-        raise UserError(f"{clip.root}: does not say what its motion is; film it again")
-    return tuple(names)
 
 
 def _babble(voice: speech.Voice, jaw: Callable[[speech.Speech, int], np.ndarray], seed: int) -> Said:
@@ -247,7 +240,7 @@ def _opening(clip: Clip) -> np.ndarray:
     if "procedural" in clip.source and "motion" in clip.arrays:
         return np.asarray(clip.arrays["motion"][:, 0], np.float64)
     if "people" in clip.source:
-        return np.asarray(clip.arrays["motion"][:, _units(clip).index("jawOpen")], np.float64)
+        return np.asarray(clip.arrays["motion"][:, units_of(clip).index("jawOpen")], np.float64)
     points = np.asarray(clip.arrays["landmarks"], np.float64)
     return mouth_and_jaw(points, scheme_of(points.shape[1]))[0]
 

@@ -92,8 +92,8 @@ flags.DEFINE_string("procedural", None, "film a procedural person instead: seed=
 flags.DEFINE_string(
     "people",
     None,
-    "film a synthetic person with a human face instead: seed=33,seconds=20,turn=1 (how far the head turns, 1: up to "
-    "14 degrees to a side); needs --pack",
+    "film a synthetic person with a human face instead: seed=33,seconds=20,turn=1 (how far the head turns; 1: up to "
+    "some 16 degrees to a side); needs --pack",
 )
 PACK = flags.DEFINE_string("pack", None, "folder of the pack of human heads that --people are made from")
 CAMERA = flags.DEFINE_multi_string("camera", [], "a further camera for such a person: yaw=30,pitch=10 (repeat)")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from jax_talker.data.clip.clip import Clip, open_clip
 from jax_talker.data.cut.face_parts import FacePart as P
 from jax_talker.data.cut.masks import region_masks
 from jax_talker.data.track.landmarks import scheme_of
+from jax_talker.errors import UserError
 from jax_talker.people.expression import Performance, perform
 from jax_talker.people.figure import PARTS, Figure
 from jax_talker.people.identity import random_person
@@ -96,11 +98,17 @@ def film_clip(
     return clip
 
 
+def units_of(clip: Clip) -> tuple[str, ...]:
+    """The names of the units in the ``motion`` of a clip of ``film_clip``. UserError for one that does not say them."""
+    names: Any = clip.source.get("motion")
+    if not names:
+        raise UserError(f"{clip.root}: does not say which units its motion has; film it again")
+    return tuple(names)
+
+
 def draw_clip_sheet(clip: Clip) -> None:
     """Draw the contact sheet of a clip of ``film_clip``, also of one that was packed."""
-    motion = clip.source["motion"]
-    assert isinstance(motion, list)
-    unit = dict(zip(motion, clip.arrays["motion"].T, strict=True))
+    unit = dict(zip(units_of(clip), clip.arrays["motion"].T, strict=True))
     tracks = {
         "mouth": {name: unit[name] for name in ("jawOpen", "mouthFunnel", "mouthPressLeft", "mouthSmileLeft")},
         "lids and brows": {"blink": clip.arrays["blink"], "brows": unit["browInnerUp"]},

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,11 @@ import soundfile
 from programs.running import ROOT, decoded, refuses, succeeds
 
 from benchmarks import hearing
+from jax_talker import people
+from jax_talker.data.clip.clip import open_clip
+from jax_talker.data.read.packed_clip import unpack
+from jax_talker.people.expression import voice_of
+from jax_talker.procedural import filming
 
 
 @pytest.mark.slow  # a whole run
@@ -30,6 +36,23 @@ def test_features_with_weights_drive_the_programs(clip, small, tiny_whisper, tmp
     (tmp_path / "weights").rename(tmp_path / "elsewhere")
     refuses("weights that it was trained with", "render", "--run", run, *sound, "--out", tmp_path / "o.mp4")
     succeeds("render", "--run", run, *sound, "--out", out, "--features-weights", tmp_path / "elsewhere")
+
+
+def test_the_jaw_of_made_up_people_is_known(tmp_path):
+    """Procedural ones and those with a human face: in their film, and in what they say next."""
+    film = unpack(Path(people.__file__).parent / "assets" / "film", tmp_path / "film", frames=50, size=32)
+    scene = filming.make_scene(3, 2.0)
+    filming.write_clip(tmp_path / "clip", scene, size=32, source={"procedural": {"seed": 3, "seconds": 2.0}}, views={})
+    for clip in (film, open_clip(tmp_path / "clip")):
+        jaw = hearing._opening(clip)
+        lips = clip.arrays["landmarks"]
+        assert np.corrcoef(jaw, lips[:, 66, 1] - lips[:, 62, 1])[0, 1] > 0.6
+        voice, opening = hearing._made_up(clip)
+        said = hearing._babble(voice, opening, 1)
+        assert len(said.jaw) == 300  # 12 s
+        assert 0.3 < said.jaw.std() / jaw.std() < 3
+    assert hearing._made_up(film)[0] == voice_of(6020)
+    assert hearing._made_up(clip)[0] == scene.voice
 
 
 @pytest.mark.slow  # trains encoders anew

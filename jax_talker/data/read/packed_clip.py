@@ -98,6 +98,7 @@ def _planes(masks: np.ndarray) -> av.VideoFrame:
 
 
 def _encode(path: Path, pictures: Iterable[av.VideoFrame], size: int, crf: int) -> None:
+    # Not video.write_video: players want chroma at half size, which would blur lips and two of the three masks.
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"crf": str(crf), "preset": "veryslow"})
         stream.width = stream.height = size
