@@ -54,6 +54,7 @@ def get_config() -> ConfigDict:
     c.personalize.frames = placeholder(int)  # so many training frames, evenly spread, show the person; unset: all
     c.personalize.invert_steps = 150
     c.personalize.invert_rate = 0.03
+    c.personalize.units = True  # whether motion starts along the prior's expression units, where it stores them
     c.personalize.motion_rate = 2e-3  # of the directions that seen motion follows
     c.personalize.anchor = 1e-4  # how strongly the anchor is kept near the prior's centre
     c.personalize.delta = 3e-2  # how strongly the rows of the anchor are kept alike, near W: unseen sides gain

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jax_talker import priors
@@ -31,6 +32,7 @@ from jax_talker.types import FrameBatch
 
 STAGE, HEARING = "navigate", "hear"
 STAGES = [HEARING, STAGE]
+BLINKS = 1e-3  # ridge of what lids are seen to do, frames: a clip without a blink tells nothing
 SPEAKING = 24  # frames of the video in the log
 
 
@@ -103,6 +105,7 @@ def _hear(trainer: HeadTrainer, talker: Any, resume: bool) -> Any:
     optimiser = direction()
     devices = replace(trainer.devices, accumulate=1)
     step = make_hearing_step(trainer.head, optimiser, builders.head_weights(config).sound, devices.shares)
+    talker = _with_blink(trainer, talker)
     batch = config.train.hear_batch
     rows = devices.deal(batch, what="config.train.hear_batch")
 
@@ -126,6 +129,18 @@ def _hear(trainer: HeadTrainer, talker: Any, resume: bool) -> Any:
             devices=devices,
         )
     return state.params
+
+
+def _with_blink(trainer: HeadTrainer, talker: Any) -> Any:
+    """The talker's parameters with lids that follow the blink as they are seen to, by least squares over frames."""
+    navigator = talker["navigator"]
+    if "blink" not in navigator:  # one joint set
+        return talker
+    frames = trainer.frames.heard_only(trainer.split.train)
+    seen = trainer.head.seen({"talker": talker}, frames.expression, frames.lips).expression / trainer.gain
+    eyes = frames.blink - frames.blink.mean()
+    slope = eyes @ (seen - seen.mean(0)) / (eyes @ eyes + BLINKS)
+    return {**talker, "navigator": {**navigator, "blink": {"kernel": jnp.asarray(slope)[None]}}}
 
 
 def _sampler(trainer: HeadTrainer, fixed: Fixed, motion: MotionSpace):

@@ -22,8 +22,9 @@ from jax_talker.people import statistics
 from jax_talker.people.corpus import Corpus, CorpusSpec, Points, load_or_make, rest_shapes, with_free_faces
 from jax_talker.people.layout import CHART_NAMES
 from jax_talker.people.pack import Pack
-from jax_talker.priors import Morphable, MorphableConfig
+from jax_talker.priors import Morphable, MorphableConfig, store
 from jax_talker.priors.base import Variables
+from jax_talker.priors.morphable_config import ROWS
 from jax_talker.training import processes, texture_step
 from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.devices import describe
@@ -35,7 +36,6 @@ from jax_talker.types import Latent
 
 STAGE = "texture"
 STRANGERS = 100_000  # the first seed of people that no corpus holds
-EXPRESSIONS = "expressions.safetensors"
 MILLIMETRES = 1000 / 2.76  # in a world unit, of an average head
 LOOKED_AT = {"skin": 3.0, "eye_left": 3.0, "eye_right": 3.0, "teeth_upper": 1.5, "teeth_lower": 1.5}  # others 1
 
@@ -169,17 +169,19 @@ def kept(state: TrainState) -> Variables:
 
 
 def write(folder: Path, prior: Morphable, variables: Variables, units: tuple[str, ...], card: str) -> None:
-    """A prior's folder, and in it a direction of W+ for each ARKit unit at weight 1."""
+    """A prior's folder, and in it the shortest direction of W+ that leads to each ARKit unit at weight 1."""
     priors.save(folder, prior, variables, card=card, dtype="float16", overwrite=True)
     where = prior.config.parts["units"]
     spread = np.asarray(variables["buffers"]["units_spread"])
+    rows = [prior.layer_names.index("units"), *range(len(ROWS), prior.num_ws)]  # its own basis, and the network
     directions: dict[str, np.ndarray] = {}
     for k, name in enumerate(units):
         one = np.zeros((prior.num_ws, prior.w_dim), np.float32)
-        one[:, where.start + k] = 1 / spread[k]
+        one[rows, where.start + k] = 1 / spread[k]
         directions[name] = one.astype(np.float16)
-    safetensors.numpy.save_file(directions, folder / EXPRESSIONS)
-    (folder / EXPRESSIONS).chmod((folder / "config.json").stat().st_mode)  # safetensors' own is for the owner alone
+    written = folder / store.EXPRESSIONS
+    safetensors.numpy.save_file(directions, written)
+    written.chmod((folder / "config.json").stat().st_mode)  # safetensors' own is for the owner alone
 
 
 def vectors(arrays: statistics.Arrays, corpus: Corpus) -> np.ndarray:

@@ -5,7 +5,7 @@ directions of W+ that this motion follows. ``tune`` adds the person's own detail
 the generator's weights where ``config.personalize.tune_rate`` says so.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,12 +21,14 @@ from jax_talker.app.person import Person
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.app.speaking import Speaker
 from jax_talker.data.batches.dataset import ClipFrames
+from jax_talker.data.batches.expression_units import is_upper, units_of_features, units_shown
 from jax_talker.data.batches.motion_features import motion_space
 from jax_talker.errors import check_writable
 from jax_talker.metrics import psnr
 from jax_talker.models import detail
 from jax_talker.models.deformation import poses_of
 from jax_talker.models.detail import Layout
+from jax_talker.models.navigator import led_along
 from jax_talker.priors.base import Prior, Variables, draw
 from jax_talker.training import processes
 from jax_talker.training.cameras import move_labels
@@ -77,6 +79,9 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
         f"{trainer.loss_text}"
     )
     params = trainer.init(anchor, layout)
+    if c.units and (directions := priors.expressions(config.prior.path, prior)):
+        params["talker"], led = _led_by_units(params["talker"], directions, frames, split.train, trainer.gain)
+        log.say(f"personalise: motion starts along {led} expression units of the prior")
     tuned = {"generator": original["params"]} if c.tune_rate else {}
     invert, tune = stages(config, spread)
     poses = poses_of(jnp.asarray(clip.arrays["label"][split.train]))
@@ -110,6 +115,21 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
     log.say(f"personalise: training frames reconstructed at {score:.2f} dB; wrote {folder.personal}")
     trainer.variables = variables
     return person, trainer
+
+
+def _led_by_units(
+    talker: Any, directions: Mapping[str, np.ndarray], frames: ClipFrames, train: np.ndarray, gain: float
+) -> tuple[Any, int]:
+    """The talker's parameters with motion features that lead along the prior's units, and how many units they move."""
+    shown = units_shown(frames.clip)
+    names = [name for name in directions if name in shown]
+    led = {}
+    for features, upper in ((frames.motion.expression, True), (frames.motion.lips, False)):
+        part = [name for name in names if is_upper(name) == upper]
+        weights = units_of_features({n: shown[n][train] for n in part}, features[train], part)
+        along = np.stack([directions[name] for name in part])
+        led[upper] = jnp.asarray(np.einsum("cu,uld->cld", weights, along))
+    return {**talker, "navigator": led_along(talker["navigator"], led[True], led[False], gain)}, len(names)
 
 
 def stages(config: Any, spread: float) -> tuple[Stage, Stage]:

@@ -5,8 +5,8 @@ expression direction the lips' set answers for the whole face and hears both: th
 CVPR 2023), on the same generator HFA-GP*.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from jax_talker.types import Latent
 
+RANK = 1e-3  # of the longest of given directions; what is shorter is rounding
 EXPRESSION_CHANNEL, CHANNEL_NOISE = 4, 2.0  # numbers in ±1 through which the upper face hears, and their noise
 
 
@@ -60,6 +61,33 @@ def _as_it_is(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
     return jnp.eye(*shape, dtype=dtype) / 3
 
 
+def led_along(
+    params: Mapping[str, Any], expression: Float[Array, "C L D"], lips: Float[Array, "C2 L D"], gain: float
+) -> dict[str, Any]:
+    """A navigator's parameters with which each motion feature leads along its own given direction of W+, as far as
+    there are as many directions as that takes. Expression and lips must be orthogonal; one joint set takes both."""
+    params = dict(params)
+    given = {"expression": expression, "lips": lips}
+    if "raw_expression" not in params:
+        given = {"lips": jnp.concatenate([expression, lips])}
+    flat = {name: x.reshape(len(x), -1) for name, x in given.items()}
+    axes = {name: _axes(x)[: len(params[f"raw_{name}"])] for name, x in flat.items()}
+    taken = jnp.concatenate([*axes.values()])
+    for name, along in axes.items():
+        raw, kernel = params[f"raw_{name}"], jnp.zeros_like(params[f"seen_{name}"]["kernel"])
+        rest = raw[len(along) :].reshape(-1, taken.shape[1])
+        rest = rest - (rest @ taken.T) @ taken  # or the QR would turn later directions away from earlier ones
+        params[f"raw_{name}"] = jnp.concatenate([along, rest]).reshape(raw.shape)
+        params[f"seen_{name}"] = {"kernel": kernel.at[:, : len(along)].set(flat[name] @ along.T / gain)}
+    return params
+
+
+def _axes(vectors: Float[Array, "C D"]) -> Float[Array, "R D"]:
+    """Orthonormal axes that span vectors, the longest first; fewer where some say the same."""
+    _, sizes, axes = jnp.linalg.svd(vectors, full_matrices=False)
+    return axes[sizes > RANK * sizes.max(initial=1e-9)]
+
+
 class Encoder(nn.Module):
     """A small MLP that ends at zero: before training every face rests at the anchor."""
 
@@ -96,6 +124,7 @@ class Navigator(nn.Module):
             self.raw_expression = self.param("raw_expression", initial, (self.expressions, self.num_ws, self.w_dim))
             self.expression_channel = nn.Dense(EXPRESSION_CHANNEL)
             self.expression_encoder = Encoder(self.expressions, self.hidden)
+            self.blink = nn.Dense(self.expressions, use_bias=False, kernel_init=nn.initializers.zeros)
             self.seen_expression = nn.Dense(self.expressions, use_bias=False, kernel_init=_as_it_is)
         else:
             self.raw_expression = jnp.zeros((0, self.num_ws, self.w_dim))
@@ -127,7 +156,8 @@ class Navigator(nn.Module):
         narrow = nn.tanh(self.expression_channel(jax.lax.stop_gradient(audio)))
         if noise is not None:
             narrow = narrow + CHANNEL_NOISE * noise
-        return self.gain * self.expression_encoder(jnp.concatenate([narrow, blink[:, None]], -1))
+        eyes = blink[:, None]
+        return self.gain * (self.expression_encoder(jnp.concatenate([narrow, eyes], -1)) + self.blink(eyes))
 
     def lip(self, audio: Float[Array, "B D"]) -> Float[Array, "B P"]:
         """Lower-face coefficients of adapted audio."""

@@ -36,13 +36,14 @@ DTYPES = ("float32", "float16")
 # Places and indices, which float16 is too coarse for.
 EXACT = tuple(f"buffers/{name}" for name in ("uv", "base_position", "neighbours", "corners", "backing"))
 CONFIG, PARAMS, CARD = "config.json", "params.safetensors", "README.md"
+EXPRESSIONS = "expressions.safetensors"  # of priors that know them: ARKit unit → direction of W+ at weight 1
 # All that may lie in a folder that is replaced: a prior, a person's latents, which fit no other generator, and what
 # file managers leave.
 FILES = (
     CONFIG,
     PARAMS,
     CARD,
-    "expressions.safetensors",
+    EXPRESSIONS,
     "person.safetensors",
     "anchor.safetensors",
     ".DS_Store",
@@ -76,6 +77,21 @@ def load(path_or_name: str | Path, *, compute: str = "float32") -> tuple[Prior, 
         if not np.isfinite(array).all():
             raise UserError(f"{path}: {name} holds values that are not finite")
     return prior, unflatten_dict({name: jnp.asarray(stored[name], jnp.float32) for name in wanted}, sep="/")
+
+
+def expressions(path_or_name: str | Path, prior: Prior) -> dict[str, np.ndarray]:
+    """ARKit unit → direction [L, D] of W+ that raises it by 1; empty for priors that know none."""
+    path = find(path_or_name) / EXPRESSIONS
+    if not path.is_file():
+        return {}
+    try:
+        stored = safetensors.numpy.load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged ({error}); convert or train the prior again") from None
+    for name, array in stored.items():
+        if array.shape != (prior.num_ws, prior.w_dim) or not np.isfinite(array).all():
+            raise UserError(f"{path}: {name} is no finite {prior.num_ws} × {prior.w_dim} direction of this prior")
+    return {name: array.astype(np.float32) for name, array in stored.items()}
 
 
 def find(path_or_name: str | Path) -> Path:

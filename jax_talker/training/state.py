@@ -12,6 +12,10 @@ from jaxtyping import Array, Int, Key
 
 from jax_talker.training.shares import WHOLE, Loss, Shares
 
+PER_GAUSSIAN = ("detail", "deformation")  # params of a head with entries for each Gaussian
+CALM = 0.1  # of an array's root mean square gradient: what has less moves in proportion to it
+TINY = 1e-30
+
 
 @struct.dataclass
 class TrainState:
@@ -79,8 +83,36 @@ def adam(
 
 
 def direction(b2: float = 0.99) -> optax.GradientTransformation:
-    """Adam's step of length 1, gradients clipped at 10: the rate comes from outside (``descend``'s ``rates``)."""
-    return optax.chain(optax.clip_by_global_norm(10.0), optax.scale_by_adam(b1=0.9, b2=b2), optax.scale(-1.0))
+    """Adam's step of length 1, gradients clipped at 10: the rate comes from outside (``descend``'s ``rates``).
+
+    Of params named in ``PER_GAUSSIAN``, entries that hardly have a gradient hardly move. Adam moves by its full step
+    what only noise reaches: Gaussians that few frames see then wander, and show as specks where a lid closes or lips
+    part (docs/method.md).
+    """
+
+    def kinds(params: Any) -> dict[str, str]:
+        return {name: "calm" if name in PER_GAUSSIAN else "plain" for name in params}
+
+    calm = optax.chain(in_units_of_size(b2), optax.scale_by_adam(b1=0.9, b2=b2, eps=CALM))
+    plain = optax.scale_by_adam(b1=0.9, b2=b2)
+    each = optax.partition({"calm": calm, "plain": plain}, kinds)
+    return optax.chain(optax.clip_by_global_norm(10.0), each, optax.scale(-1.0))
+
+
+def in_units_of_size(decay: float) -> optax.GradientTransformation:
+    """Gradients of each array in units of their root mean square over its entries and past steps."""
+
+    def init(params: Any) -> tuple[Array, Any]:
+        return jnp.zeros((), jnp.int32), jax.tree.map(lambda _: jnp.zeros(()), params)
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, tuple[Array, Any]]:
+        del params
+        count, squares = state[0] + 1, state[1]
+        squares = jax.tree.map(lambda g, s: decay * s + (1 - decay) * (g**2).mean(), updates, squares)
+        size = lambda s: jnp.sqrt(s / (1 - decay**count)) + TINY  # noqa: E731
+        return jax.tree.map(lambda g, s: g / size(s), updates, squares), (count, squares)
+
+    return optax.GradientTransformation(init, update)
 
 
 def cosine(step: int, steps: int, *, warmup: float = 0.02, floor: float = 0.05) -> float:

@@ -10,7 +10,7 @@ import pytest
 from jax_talker.audio.windows import WINDOW
 from jax_talker.models.audio_adapter import AudioAdapter, AudioAttNet, AudioNet
 from jax_talker.models.deformation import positional_encoding
-from jax_talker.models.navigator import EXPRESSION_CHANNEL, Bases, Coefficients, orthonormal, walk
+from jax_talker.models.navigator import EXPRESSION_CHANNEL, Bases, Coefficients, led_along, orthonormal, walk
 from jax_talker.models.talker import Talker
 
 F, L, D = 13, 6, 16
@@ -157,6 +157,38 @@ def test_seen_motion_goes_along_directions_of_its_own(talker):
     model, params = talker
     found = model.apply(params, jnp.eye(3), jnp.zeros((3, 6)), method=Talker.seen)
     np.testing.assert_allclose(found.expression, jnp.eye(3, 4) / 3, atol=1e-7)
+    assert not found.lips.any()
+
+
+@pytest.mark.parametrize("alike", [False, True], ids=["apart", "two features alike"])
+def test_features_may_lead_along_given_directions(talker, alike):
+    """A prior's own units: what features lead to is where they were said to, also where they say the same."""
+    model, params = talker
+    free = orthonormal(normal(0, 3, L, D), normal(1, 5, L, D))
+    lengths = jnp.arange(1.0, 7)[:, None, None]  # as units have
+    upper, lower = 3 * free.expression, lengths * free.lips[jnp.array([0, 1, 2, 3, 4, 4])]  # six, as far as five go
+    if alike:
+        upper = upper.at[2].set(2 * upper[1])
+    found = led_along(params["params"]["navigator"], upper, lower, model.gain)
+    params = {"params": {**params["params"], "navigator": found}}
+    coefficients = model.apply(params, jnp.eye(3), jnp.zeros((3, 6)), method=Talker.seen)
+    walked = model.apply(params, jnp.zeros((L, D)), coefficients, method=Talker.walk)
+    np.testing.assert_allclose(walked.w, upper, atol=1e-4)
+    coefficients = model.apply(params, jnp.zeros((6, 3)), jnp.eye(6), method=Talker.seen)
+    walked = model.apply(params, jnp.zeros((L, D)), coefficients, method=Talker.walk)
+    np.testing.assert_allclose(walked.w, lower, atol=1e-4)
+    flat = jnp.concatenate([found["raw_expression"], found["raw_lips"]]).reshape(9, -1)
+    assert jnp.linalg.svd(flat, compute_uv=False).min() > 0.05  # or the QR's gradient would be without bounds
+
+
+def test_lids_follow_the_blink_by_themselves(talker):
+    """Through no hidden layer, and against no noise: half a blink closes them half as far."""
+    model, params = talker
+    navigator = params["params"]["navigator"]
+    led = {**navigator, "blink": {"kernel": jnp.ones_like(navigator["blink"]["kernel"])}}
+    audio = normal(4, 2, model.reach, WINDOW, F)
+    found = hear(model, {"params": {**params["params"], "navigator": led}}, audio, jnp.array([0.5, 1.0]), audio)
+    np.testing.assert_allclose(found.expression, model.gain * jnp.array([[0.5], [1.0]]) * jnp.ones((1, 4)), rtol=1e-6)
     assert not found.lips.any()
 
 

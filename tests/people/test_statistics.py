@@ -104,6 +104,7 @@ def test_a_direction_for_each_unit_moves_what_the_unit_moves(made, bases, tiny, 
     assert set(stored) == set(tiny.units)
     jaw = stored["jawOpen"]
     assert jaw.shape == (prior.num_ws, prior.w_dim)
+    assert np.flatnonzero(jaw.any(1)).tolist() == [prior.layer_names.index("units")]  # the shortest that does it
     mean = np.asarray(prior.mean_latent(variables))
     position = np.asarray(prior.points(variables, Latent(jnp.stack([mean, mean + jaw])))[0])
     moved = (position[1] - position[0])[: points.on_head]

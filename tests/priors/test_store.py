@@ -31,6 +31,40 @@ def test_round_trip(small, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["prior"]
 
 
+class TestExpressions:
+    """Directions of W+ for ARKit units, beside priors that know them."""
+
+    @pytest.fixture
+    def folder(self, small, tmp_path):
+        save(tmp_path / "prior", *small, card="")
+        return tmp_path / "prior"
+
+    def written(self, folder, directions):
+        safetensors.numpy.save_file(directions, folder / store.EXPRESSIONS)
+
+    def test_are_read(self, small, folder):
+        direction = np.arange(small[0].num_ws * 6, dtype=np.float16).reshape(-1, 6)
+        self.written(folder, {"jawOpen": direction})
+        found = store.expressions(folder, small[0])
+        assert list(found) == ["jawOpen"]
+        assert found["jawOpen"].dtype == np.float32
+        np.testing.assert_array_equal(found["jawOpen"], direction)
+
+    def test_a_prior_may_know_none(self, small, folder):
+        assert store.expressions(folder, small[0]) == {}
+
+    @pytest.mark.parametrize("direction", [np.zeros((1, 6)), np.full((14, 6), np.nan)], ids=["shape", "finite"])
+    def test_of_another_prior(self, small, folder, direction):
+        self.written(folder, {"jawOpen": direction[: small[0].num_ws].astype(np.float32)})
+        with pytest.raises(UserError, match="jawOpen is no finite"):
+            store.expressions(folder, small[0])
+
+    def test_damaged(self, small, folder):
+        (folder / store.EXPRESSIONS).write_bytes(b"directions")
+        with pytest.raises(UserError, match="damaged"):
+            store.expressions(folder, small[0])
+
+
 def test_half_precision(small, tmp_path):
     prior, variables = small
     save(tmp_path / "prior", prior, variables, card="", dtype="float16")
