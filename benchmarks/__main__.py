@@ -1,9 +1,9 @@
-"""``python -m benchmarks splats|priors|convolutions|features|hearing|scaling …``: see the modules of these names."""
+"""``python -m benchmarks KIND …``, KIND one of ``KINDS``: see the modules of these names."""
 
 import importlib
 import sys
 
-KINDS = ("splats", "priors", "convolutions", "features", "hearing", "scaling")
+KINDS = ("splats", "priors", "convolutions", "features", "hearing", "scaling", "strangers")
 
 
 def main(argv: list[str]) -> int:

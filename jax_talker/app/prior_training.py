@@ -13,6 +13,7 @@ import optax
 
 from jax_talker import geometry, priors
 from jax_talker.app import builders
+from jax_talker.app.inverting import STEPS, Inverter, Portrait
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.metrics import psnr
 from jax_talker.priors import GGHeadConfig, make_gghead
@@ -23,22 +24,20 @@ from jax_talker.procedural.head import Head, picture
 from jax_talker.procedural.identity import Z_SIZE, Identity, Motion, random_identity
 from jax_talker.procedural.template import template
 from jax_talker.rendering import render
-from jax_talker.training import invert_step, processes
 from jax_talker.training import prior_step as stage
+from jax_talker.training import processes
 from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.devices import describe
-from jax_talker.training.head_step import latent_spread
 from jax_talker.training.log import Log
 from jax_talker.training.loop import run
 from jax_talker.training.objective import ImageLoss
 from jax_talker.training.shares import Batch, batch_of
-from jax_talker.training.state import TrainState, adam, create
-from jax_talker.types import FrameBatch, Latent
+from jax_talker.training.state import TrainState, adam
+from jax_talker.types import Latent
 
 STAGE = "prior"
 STRANGERS_SEED = 20_261_122  # people no corpus holds: another random stream
 SIDE_YAW = 30.0
-INVERSION = invert_step.InversionWeights()
 
 CARD = """# The small prior
 
@@ -184,46 +183,19 @@ def score_inversion(
     *,
     size: int,
     log: Log,
-    weights: invert_step.InversionWeights = INVERSION,
-    steps: int = 400,
-    rate: float = 0.03,
+    steps: int = STEPS,
 ) -> dict[str, float]:
     """Invert ``people`` from one front view each, in W+; PSNR there and at 30° yaw, which was never shown."""
-    spread = float(latent_spread(prior, variables, jax.random.key(0)))
-    optimiser = adam(rate * spread, steps, warmup=0.05, floor=0.02)
-    one = jax.jit(invert_step.make_inversion_step(prior, optimiser, loss, weights, spread=spread))
-    labels = jnp.asarray(np.stack([geometry.make_label(geometry.orbit(yaw, 0)) for yaw in (0.0, SIDE_YAW)]))
-
-    @jax.jit
-    def score(variables, w, label, truth):
-        gaussians = prior.gaussians(variables, Latent(w))
-        seen = render(gaussians, prior.camera(label, size), size=size, background=prior.background)
-        return psnr(jnp.clip(seen.image, 0, 1), truth)
-
+    invert = Inverter(prior, variables, loss, size=size, steps=steps)
+    labels = np.stack([geometry.make_label(geometry.orbit(yaw, 0)) for yaw in (0.0, SIDE_YAW)])
     found = []
     for identity, motion in people:
         mesh = Head(identity).mesh(motion)
-        shots = [picture(mesh, np.asarray(label), size) for label in labels]
-        images = jnp.asarray(np.stack([image for image, _ in shots]), jnp.float32) / 255
-        head = jnp.asarray(np.stack([masks[..., 2] for _, masks in shots]), jnp.float32) / 255
-        front = FrameBatch(
-            image=images[:1],
-            upper=head[:1],
-            lower=head[:1],
-            head=head[:1],
-            valid=jnp.ones_like(head[:1]),
-            label=labels[:1],
-            audio=jnp.zeros((1, 1, 1, 1)),
-            blink=jnp.zeros(1),
-            expression=jnp.zeros((1, 1)),
-            lips=jnp.zeros((1, 1)),
-            index=jnp.zeros(1, jnp.int32),
-        )
-        state = create({"anchor": prior.mean_latent(variables)}, optimiser, 0)
-        for _ in range(steps):
-            state, _ = one(state, variables, front)
-        w = state.params["anchor"][None]
-        found.append(np.asarray(score(variables, jnp.repeat(w, 2, 0), labels, images)))
+        shots = [picture(mesh, label, size) for label in labels]
+        images = np.stack([image for image, _ in shots]) / np.float32(255)
+        portrait = Portrait(images[0], shots[0][1][..., 2] / np.float32(255), labels[0])
+        seen = invert.pictures(invert(portrait), labels)
+        found.append(np.asarray(psnr(jnp.asarray(seen), jnp.asarray(images))))
         log.say(f"  person {len(found)}: front {found[-1][0]:.2f} dB, {SIDE_YAW:.0f}° {found[-1][1]:.2f} dB")
     scores = np.array(found)
     return {

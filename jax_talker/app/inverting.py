@@ -1,0 +1,97 @@
+"""One picture → the latent whose head looks like it: what a prior alone knows of a person, before anything is tuned."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Float32
+
+from jax_talker.priors.base import Prior, Variables
+from jax_talker.rendering import render
+from jax_talker.training import invert_step
+from jax_talker.training.head_step import latent_spread
+from jax_talker.training.objective import ImageLoss
+from jax_talker.training.state import adam, create
+from jax_talker.types import FrameBatch, Latent
+
+INVERSION = invert_step.InversionWeights()
+STEPS, RATE = 400, 0.03  # of Adam; the rate in units of the prior's spread
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """One camera's picture of a person: sRGB on the prior's background, what is head, what is known; the EG3D label."""
+
+    image: Float32[np.ndarray, "S S 3"]
+    head: Float32[np.ndarray, "S S"]
+    label: Float[np.ndarray, "25"]
+    valid: Float32[np.ndarray, "S S"] | None = None
+
+
+class Inverter:
+    """Inverts portraits of one size; its programs are compiled once."""
+
+    def __init__(
+        self,
+        prior: Prior,
+        variables: Variables,
+        loss: ImageLoss,
+        *,
+        size: int,
+        weights: invert_step.InversionWeights = INVERSION,
+        steps: int = STEPS,
+        rate: float = RATE,
+    ):
+        self.prior, self.variables, self.steps = prior, variables, steps
+        spread = float(latent_spread(prior, variables, jax.random.key(0)))
+        self._optimiser = adam(rate * spread, steps, warmup=0.05, floor=0.02)
+        self._step = jax.jit(invert_step.make_inversion_step(prior, self._optimiser, loss, weights, spread=spread))
+
+        @jax.jit
+        def seen(variables: Variables, w: Any, label: Any) -> Any:
+            gaussians = prior.gaussians(variables, Latent(w))
+            return render(gaussians, prior.camera(label, size), size=size, background=prior.background)
+
+        self._seen = seen
+
+    def __call__(self, portrait: Portrait) -> Float32[np.ndarray, "L D"]:
+        """The anchor [L, D]. ValueError where the rasteriser had too little room for it."""
+        batch = _frame(portrait)
+        state = create({"anchor": self.prior.mean_latent(self.variables)}, self._optimiser, 0)
+        lost = jnp.zeros((), jnp.int32)
+        for _ in range(self.steps):
+            state, measured = self._step(state, self.variables, batch)
+            lost = jnp.maximum(lost, measured["overflow"])
+        if int(lost):
+            raise ValueError(f"the rasteriser left out {int(lost)} intersections; it needs more room")
+        return np.asarray(state.params["anchor"])
+
+    def pictures(
+        self, anchor: Float32[np.ndarray, "L D"], labels: Float[np.ndarray, "V 25"]
+    ) -> Float32[np.ndarray, "V S S 3"]:
+        """The anchor's head from cameras, in [0, 1]."""
+        w = jnp.broadcast_to(jnp.asarray(anchor)[None], (len(labels), *anchor.shape))
+        found = self._seen(self.variables, w, jnp.asarray(labels, jnp.float32))
+        if lost := int(found.overflow.max()):
+            raise ValueError(f"the rasteriser left out {lost} intersections; it needs more room")
+        return np.asarray(jnp.clip(found.image, 0, 1))
+
+
+def _frame(portrait: Portrait) -> FrameBatch:
+    """A batch of one; nobody speaks in it."""
+    head = jnp.asarray(portrait.head)[None]
+    return FrameBatch(
+        image=jnp.asarray(portrait.image)[None],
+        upper=head,
+        lower=head,
+        head=head,
+        valid=jnp.ones_like(head) if portrait.valid is None else jnp.asarray(portrait.valid)[None],
+        label=jnp.asarray(portrait.label, jnp.float32)[None],
+        audio=jnp.zeros((1, 1, 1, 1)),
+        blink=jnp.zeros(1),
+        expression=jnp.zeros((1, 1)),
+        lips=jnp.zeros((1, 1)),
+        index=jnp.zeros(1, jnp.int32),
+    )
