@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jax_talker import priors
@@ -20,6 +19,7 @@ from jax_talker.app.speaking import Speaker
 from jax_talker.app.talking import batches_of
 from jax_talker.data.batches.motion_features import MotionSpace
 from jax_talker.errors import UserError
+from jax_talker.models.navigator import blinking
 from jax_talker.training.cameras import move_labels
 from jax_talker.training.checkpoint import Checkpoints
 from jax_talker.training.head_step import make_hearing_step
@@ -32,7 +32,6 @@ from jax_talker.types import FrameBatch
 
 STAGE, HEARING = "navigate", "hear"
 STAGES = [HEARING, STAGE]
-BLINKS = 1e-3  # ridge of what lids are seen to do, frames: a clip without a blink tells nothing
 SPEAKING = 24  # frames of the video in the log
 
 
@@ -132,15 +131,10 @@ def _hear(trainer: HeadTrainer, talker: Any, resume: bool) -> Any:
 
 
 def _with_blink(trainer: HeadTrainer, talker: Any) -> Any:
-    """The talker's parameters with lids that follow the blink as they are seen to, by least squares over frames."""
-    navigator = talker["navigator"]
-    if "blink" not in navigator:  # one joint set
-        return talker
+    """The talker's parameters with lids that follow the blink as they are seen to in training frames."""
     frames = trainer.frames.heard_only(trainer.split.train)
-    seen = trainer.head.seen({"talker": talker}, frames.expression, frames.lips).expression / trainer.gain
-    eyes = frames.blink - frames.blink.mean()
-    slope = eyes @ (seen - seen.mean(0)) / (eyes @ eyes + BLINKS)
-    return {**talker, "navigator": {**navigator, "blink": {"kernel": jnp.asarray(slope)[None]}}}
+    seen = trainer.head.seen({"talker": talker}, frames.expression, frames.lips).expression
+    return {**talker, "navigator": blinking(talker["navigator"], frames.blink, seen, trainer.gain)}
 
 
 def _sampler(trainer: HeadTrainer, fixed: Fixed, motion: MotionSpace):

@@ -80,7 +80,7 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
     )
     params = trainer.init(anchor, layout)
     if c.units and (directions := priors.expressions(config.prior.path, prior)):
-        params["talker"], led = _led_by_units(params["talker"], directions, frames, split.train, trainer.gain)
+        params["talker"], led = led_by_units(params["talker"], directions, frames, split.train, trainer.gain)
         log.say(f"personalise: motion starts along {led} expression units of the prior")
     tuned = {"generator": original["params"]} if c.tune_rate else {}
     invert, tune = stages(config, spread)
@@ -117,7 +117,7 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
     return person, trainer
 
 
-def _led_by_units(
+def led_by_units(
     talker: Any, directions: Mapping[str, np.ndarray], frames: ClipFrames, train: np.ndarray, gain: float
 ) -> tuple[Any, int]:
     """The talker's parameters with motion features that lead along the prior's units, and how many units they move."""

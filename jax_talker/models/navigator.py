@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from jax_talker.types import Latent
 
+BLINKS = 1e-3  # ridge of what lids are seen to do, frames: a clip without a blink tells nothing
 RANK = 1e-3  # of the longest of given directions; what is shorter is rounding
 EXPRESSION_CHANNEL, CHANNEL_NOISE = 4, 2.0  # numbers in ±1 through which the upper face hears, and their noise
 
@@ -86,6 +87,18 @@ def _axes(vectors: Float[Array, "C D"]) -> Float[Array, "R D"]:
     """Orthonormal axes that span vectors, the longest first; fewer where some say the same."""
     _, sizes, axes = jnp.linalg.svd(vectors, full_matrices=False)
     return axes[sizes > RANK * sizes.max(initial=1e-9)]
+
+
+def blinking(
+    params: Mapping[str, Any], blink: Float[Array, "T"], seen: Float[Array, "T E"], gain: float
+) -> dict[str, Any]:
+    """A navigator's parameters whose expression follows the blink as ``seen`` coefficients do in the same frames, by
+    least squares; one joint set has no such path, and stays as it is."""
+    if "blink" not in params:
+        return dict(params)
+    eyes, answer = blink - blink.mean(), (seen - seen.mean(0, keepdims=True)) / gain
+    slope = eyes @ answer / (eyes @ eyes + BLINKS)
+    return {**params, "blink": {"kernel": slope[None]}}
 
 
 class Encoder(nn.Module):

@@ -1,10 +1,16 @@
-"""What personalising refuses before it begins."""
+"""What personalising refuses before it begins, and where motion starts."""
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from configs import quickstart
-from jax_talker.app.personalizing import personalize
+from jax_talker.app.personalizing import led_by_units, personalize
 from jax_talker.app.run_folder import RunFolder
+from jax_talker.data.batches.dataset import ClipFrames
+from jax_talker.data.batches.motion_features import MotionFeatures
+from jax_talker.data.clip.checksums import Checksums
+from jax_talker.data.clip.clip import Clip
 from jax_talker.errors import UserError
 from jax_talker.training.log import Log
 
@@ -21,3 +27,33 @@ def test_what_lies_in_the_persons_place_is_said_before_any_work(tmp_path):
     (personal / "notes.txt").unlink()
     with pytest.raises(UserError, match="nowhere"):
         personalize(config, RunFolder(tmp_path), Log(tmp_path), resume=False)
+
+
+def test_motion_starts_along_the_units_that_it_stands_for(tmp_path, listener):
+    """Of a clip whose lids follow one feature and whose jaw another, in frames that train: the rest shows nonsense."""
+    rng, count = np.random.default_rng(0), 60
+    train = np.arange(40)
+    head, talker = listener.head, listener.params["talker"]
+    upper, lower = (rng.standard_normal((count, 2)).astype(np.float32) for _ in range(2))
+    blink, jaw = 0.4 + 0.1 * upper[:, 1], 0.2 + 0.05 * lower[:, 0]
+    blink[40:], jaw[40:] = rng.random((2, 20))
+    arrays = {"blink": blink.astype(np.float32), "expression": jaw[:, None].astype(np.float32)}
+    clip = Clip(tmp_path, 32, count, arrays, Checksums(tmp_path, {}), {"expression_names": ["jawOpen"]})
+    windows = np.zeros((count, 16, 80), np.float32)
+    frames = ClipFrames(clip, windows, head.talker.reach, MotionFeatures(upper, lower))
+    shape = head.prior.num_ws, head.prior.w_dim
+    q, _ = np.linalg.qr(rng.standard_normal((shape[0] * shape[1], 4)))
+    names = ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen", "tongueOut")
+    directions = {n: 5 * q[:, k].reshape(shape).astype(np.float32) for k, n in enumerate(names)}
+    names = ("seen_expression", "seen_lips")  # of two features each
+    narrow = {name: {"kernel": jnp.zeros((2, talker["navigator"][name]["kernel"].shape[1]))} for name in names}
+    talker = {**talker, "navigator": {**talker["navigator"], **narrow}}
+    led, moved = led_by_units(talker, directions, frames, train, head.talker.gain)
+    assert moved == 3  # nobody saw the tongue
+    params = {**listener.params, "talker": led}
+    anchor = np.asarray(params["anchor"])
+    closing = head.latent(params, head.seen(params, jnp.array([[0.0, 1.0]]), jnp.zeros((1, 2)))).w[0] - anchor
+    lids = directions["eyeBlinkLeft"] + directions["eyeBlinkRight"]
+    np.testing.assert_allclose(closing, 0.1 * lids, atol=0.02)  # the ridge, and 40 frames' chance
+    opening = head.latent(params, head.seen(params, jnp.zeros((1, 2)), jnp.array([[1.0, 0.0]]))).w[0] - anchor
+    np.testing.assert_allclose(opening, 0.05 * directions["jawOpen"], atol=0.01)

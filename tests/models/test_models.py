@@ -10,7 +10,15 @@ import pytest
 from jax_talker.audio.windows import WINDOW
 from jax_talker.models.audio_adapter import AudioAdapter, AudioAttNet, AudioNet
 from jax_talker.models.deformation import positional_encoding
-from jax_talker.models.navigator import EXPRESSION_CHANNEL, Bases, Coefficients, led_along, orthonormal, walk
+from jax_talker.models.navigator import (
+    EXPRESSION_CHANNEL,
+    Bases,
+    Coefficients,
+    blinking,
+    led_along,
+    orthonormal,
+    walk,
+)
 from jax_talker.models.talker import Talker
 
 F, L, D = 13, 6, 16
@@ -181,15 +189,20 @@ def test_features_may_lead_along_given_directions(talker, alike):
     assert jnp.linalg.svd(flat, compute_uv=False).min() > 0.05  # or the QR's gradient would be without bounds
 
 
-def test_lids_follow_the_blink_by_themselves(talker):
+def test_lids_follow_the_blink_as_they_were_seen_to(talker):
     """Through no hidden layer, and against no noise: half a blink closes them half as far."""
     model, params = talker
     navigator = params["params"]["navigator"]
-    led = {**navigator, "blink": {"kernel": jnp.ones_like(navigator["blink"]["kernel"])}}
+    blink = jnp.array([0.0, 0.0, 0.0, 1.0, 0.5, 0.0])
+    seen = blink[:, None] * jnp.array([[2.0, -1.0, 0.0, 0.5]]) + 0.3  # and brows that stay raised
+    led = blinking(navigator, blink, seen, model.gain)
     audio = normal(4, 2, model.reach, WINDOW, F)
     found = hear(model, {"params": {**params["params"], "navigator": led}}, audio, jnp.array([0.5, 1.0]), audio)
-    np.testing.assert_allclose(found.expression, model.gain * jnp.array([[0.5], [1.0]]) * jnp.ones((1, 4)), rtol=1e-6)
+    wanted = jnp.array([[1.0, -0.5, 0.0, 0.25], [2.0, -1.0, 0.0, 0.5]])
+    np.testing.assert_allclose(found.expression, wanted, rtol=2e-3)  # the ridge, a thousandth of a frame, of 1
     assert not found.lips.any()
+    never = blinking(navigator, 0 * blink, seen, model.gain)
+    np.testing.assert_array_equal(never["blink"]["kernel"], 0)
 
 
 def test_positional_encoding_is_nerfs():
