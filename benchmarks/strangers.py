@@ -123,7 +123,8 @@ def measure(args: argparse.Namespace) -> tuple[list[dict[str, Any]], np.ndarray]
         for sitter in sitters:
             size = sitter.truth.shape[1]
             if size not in inverters:
-                inverters[size] = Inverter(prior, variables, loss, size=size, steps=args.steps)
+                units = priors.expressions(name, prior)
+                inverters[size] = Inverter(prior, variables, loss, size=size, steps=args.steps, expressions=units)
             started = time.perf_counter()
             seen = inverters[size].pictures(inverters[size](sitter.portrait), sitter.labels)
             row = {"prior": name, "who": sitter.name, **scores(sitter, seen), **unlike(sitter, seen)}

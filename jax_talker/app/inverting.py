@@ -1,5 +1,6 @@
 """One picture → the latent whose head looks like it: what a prior alone knows of a person, before anything is tuned."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,11 +44,15 @@ class Inverter:
         weights: invert_step.InversionWeights = INVERSION,
         steps: int = STEPS,
         rate: float = RATE,
+        expressions: Mapping[str, np.ndarray] | None = None,
     ):
+        """``expressions`` are the prior's units (``priors.expressions``), where it knows any."""
         self.prior, self.variables, self.steps = prior, variables, steps
-        spread = float(latent_spread(prior, variables, jax.random.key(0)))
-        self._optimiser = adam(rate * spread, steps, warmup=0.05, floor=0.02)
-        self._step = jax.jit(invert_step.make_inversion_step(prior, self._optimiser, loss, weights, spread=spread))
+        self._spread = float(latent_spread(prior, variables, jax.random.key(0)))
+        self._directions = jnp.asarray(np.stack([*expressions.values()])) if expressions else None
+        self._optimiser = adam(rate * self._spread, steps, warmup=0.05, floor=0.02)
+        how: dict[str, Any] = {"spread": self._spread, "directions": self._directions}
+        self._step = jax.jit(invert_step.make_inversion_step(prior, self._optimiser, loss, weights, **how))
 
         @jax.jit
         def seen(variables: Variables, w: Any, label: Any) -> Any:
@@ -59,14 +64,17 @@ class Inverter:
     def __call__(self, portrait: Portrait) -> Float32[np.ndarray, "L D"]:
         """The anchor [L, D]. ValueError where the rasteriser had too little room for it."""
         batch = _frame(portrait)
-        state = create({"anchor": self.prior.mean_latent(self.variables)}, self._optimiser, 0)
+        params = {"anchor": self.prior.mean_latent(self.variables)}
+        if self._directions is not None:
+            params["units"] = jnp.zeros(len(self._directions))
+        state = create(params, self._optimiser, 0)
         lost = jnp.zeros((), jnp.int32)
         for _ in range(self.steps):
             state, measured = self._step(state, self.variables, batch)
             lost = jnp.maximum(lost, measured["overflow"])
         if int(lost):
             raise ValueError(f"the rasteriser left out {int(lost)} intersections; it needs more room")
-        return np.asarray(state.params["anchor"])
+        return np.asarray(invert_step.whole(state.params, self._spread, self._directions))
 
     def pictures(
         self, anchor: Float32[np.ndarray, "L D"], labels: Float[np.ndarray, "V 25"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from jax_talker.losses import l1
 from jax_talker.priors.base import Prior, Variables
@@ -32,16 +32,21 @@ def make_inversion_step(
     weights: InversionWeights,
     *,
     spread: float,
+    directions: Float[Array, "U L D"] | None = None,
     rasteriser: Rasteriser = FASTEST,
 ) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
-    """A step(state, variables, frames): params are {"anchor": [L, D]}, one latent that all frames show."""
+    """A step(state, variables, frames): params are {"anchor": [L, D]}, one latent that all frames show.
+
+    With ``directions`` of expression units there are {"units": [U]} as well, in units of ``spread``, along which the
+    latent is found first: many a unit is a long way of W+, and a mouth would stay shut.
+    """
 
     def step(state: TrainState, variables: Variables, frames: FrameBatch) -> tuple[TrainState, dict[str, Array]]:
         centre = prior.mean_latent(variables)
         size = frames.image.shape[1]
 
         def objective(params: Any, frames: FrameBatch) -> tuple[Array, dict[str, Array]]:
-            w = params["anchor"]
+            w = whole(params, spread, directions)
             latent = Latent(jnp.broadcast_to(w, (len(frames.index), *w.shape)))
             camera = prior.camera(frames.label, size)
             gaussians = prior.gaussians(variables, latent)
@@ -49,7 +54,8 @@ def make_inversion_step(
             image = loss(seen.image, frames.image, frames.valid)
             alpha = l1(seen.alpha[..., None], frames.head[..., None], frames.valid)
             away = ((w - centre) ** 2).mean() / spread**2
-            delta = ((w - w.mean(0, keepdims=True)) ** 2).mean() / spread**2
+            rows = params["anchor"]  # units have rows of their own
+            delta = ((rows - rows.mean(0, keepdims=True)) ** 2).mean() / spread**2
             kept = weights.anchor * away + weights.delta * delta
             measured = {"image": image, "anchor": away, "delta": delta, "overflow": seen.overflow.sum()}
             return image + weights.alpha * alpha + kept, measured
@@ -57,3 +63,11 @@ def make_inversion_step(
         return descend(state, optimiser, objective, frames)
 
     return step
+
+
+def whole(params: Any, spread: float, directions: Float[Array, "U L D"] | None) -> Float[Array, "L D"]:
+    """The latent of params."""
+    if directions is None:
+        return params["anchor"]
+    units = params["units"] / spread
+    return params["anchor"] + jnp.einsum("u,uld->ld", units, directions, precision="highest")

@@ -50,3 +50,13 @@ def test_what_is_not_known_does_not_count(invert, someone):
     ignored = invert.pictures(invert(Portrait(spoilt, head, LABELS[0], valid)), LABELS[:1])[0]
     half = np.s_[:, SIZE // 2 :]
     assert off(ignored[half], image[half]) < off(believed[half], image[half])
+
+
+def test_a_unit_that_is_a_long_way_is_found_along_its_direction(small_prior, invert, someone):
+    """Ten times as far as a random person is from the mean: too far for as many steps of W+."""
+    prior, variables = small_prior
+    direction = 10 * (someone[0] - np.asarray(prior.mean_latent(variables)))
+    target = invert.pictures(np.asarray(prior.mean_latent(variables)) + 0.5 * direction, LABELS)
+    led = Inverter(prior, variables, ImageLoss(), size=SIZE, steps=40, expressions={"jawOpen": direction})
+    by_itself, along = (i.pictures(i(portrait(target[0])), LABELS) for i in (invert, led))
+    assert off(along[0], target[0]) < 0.5 * off(by_itself[0], target[0])
