@@ -52,11 +52,11 @@ class Sitter:
     truth: np.ndarray  # the portrait first; of a clip nothing more
 
 
-def strangers(pack: Pack, count: int, size: int) -> Iterator[Sitter]:
-    """Synthetic people of ``FIRST`` and on."""
+def strangers(pack: Pack, first: int, count: int, size: int) -> Iterator[Sitter]:
+    """Synthetic people of seeds ``first`` and on."""
     labels = np.stack([geometry.make_label(geometry.orbit(yaw, 0)) for yaw in YAWS])
     cameras = {str(yaw): (yaw, 0.0) for yaw in YAWS}
-    for seed in range(FIRST, FIRST + count):
+    for seed in range(first, first + count):
         scene = filming.make_scene(pack, seed, 2.0)
         units = scene.acting.units
         talking = int(units[:, pack.units.index("jawOpen")].argmax())
@@ -113,7 +113,9 @@ def perceptual(weights: str | None) -> Callable[[Sitter, np.ndarray], dict[str, 
 
 def measure(args: argparse.Namespace) -> tuple[list[dict[str, Any]], np.ndarray]:
     """A row of scores for each sitter and prior, and the sheet: a column each, truth above what each prior makes."""
-    sitters = [of_clip(folder) for folder in args.clip] or list(strangers(Pack(args.pack), args.people, args.size))
+    sitters = [of_clip(folder) for folder in args.clip] or list(
+        strangers(Pack(args.pack), args.first, args.people, args.size)
+    )
     loss, _, _ = builders.image_loss(quickstart.get_config())
     unlike = perceptual(args.lpips)
     rows, made = [], []
@@ -180,6 +182,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--pack", help="folder of the pack of human heads")
     parser.add_argument("--clip", action="append", default=[], help="a prepared clip, in place of synthetic people")
     parser.add_argument("--people", type=int, default=10)
+    parser.add_argument("--first", type=int, default=FIRST, help="seed of the first of them")
     parser.add_argument("--size", type=int, default=256, help="pixels, of synthetic people")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--lpips", help="LPIPS weights: a folder of python -m converters lpips, or a .safetensors file")

@@ -15,6 +15,8 @@ from jax_talker.training.objective import ImageLoss
 from jax_talker.training.state import TrainState, descend
 from jax_talker.types import FrameBatch, Latent
 
+UNITS = (-0.2, 1.0)  # from the mean face, which has a little of each
+
 
 @dataclass(frozen=True)
 class InversionWeights:
@@ -23,6 +25,7 @@ class InversionWeights:
     anchor: float = 1e-4  # squared distance from the centre
     delta: float = 3e-2  # squared distance of the rows from one another: near W, where unseen sides are right
     alpha: float = 0.3  # coverage against the head mask
+    units: float = 0.3  # squared distance of each expression unit from what it may be
 
 
 def make_inversion_step(
@@ -57,6 +60,9 @@ def make_inversion_step(
             rows = params["anchor"]  # units have rows of their own
             delta = ((rows - rows.mean(0, keepdims=True)) ** 2).mean() / spread**2
             kept = weights.anchor * away + weights.delta * delta
+            if directions is not None:
+                units = params["units"] / spread
+                kept += weights.units * ((units - jnp.clip(units, *UNITS)) ** 2).sum()
             measured = {"image": image, "anchor": away, "delta": delta, "overflow": seen.overflow.sum()}
             return image + weights.alpha * alpha + kept, measured
 
