@@ -29,6 +29,7 @@ from configs import quickstart
 from jax_talker import geometry, priors
 from jax_talker.app import builders
 from jax_talker.app.inverting import Inverter, Portrait
+from jax_talker.data.batches.expression_units import is_upper
 from jax_talker.data.batches.motion_features import motion_space, resting_frames
 from jax_talker.data.clip.clip import open_clip
 from jax_talker.metrics import psnr
@@ -125,7 +126,10 @@ def measure(args: argparse.Namespace) -> tuple[list[dict[str, Any]], np.ndarray]
         for sitter in sitters:
             size = sitter.truth.shape[1]
             if size not in inverters:
-                units = priors.expressions(name, prior)
+                known = priors.expressions(name, prior).items()
+                units = {
+                    unit: along for unit, along in known if not is_upper(unit)
+                }  # lids would explain more than lids
                 inverters[size] = Inverter(prior, variables, loss, size=size, steps=args.steps, expressions=units)
             started = time.perf_counter()
             seen = inverters[size].pictures(inverters[size](sitter.portrait), sitter.labels)
@@ -197,7 +201,9 @@ def main(argv: list[str]) -> int:
     if args.sheet:
         Image.fromarray(sheet).save(args.sheet)
     if args.json:
-        Path(args.json).write_text(json.dumps({"device": harness.device(), "rows": rows}, indent=1) + "\n")
+        Path(args.json).write_text(
+            json.dumps({"device": harness.device(), "rows": rows}, indent=1) + "\n", encoding="utf-8"
+        )
     return 0
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jax_talker import priors
@@ -132,7 +133,7 @@ def _hear(trainer: HeadTrainer, talker: Any, resume: bool) -> Any:
 
 def _with_blink(trainer: HeadTrainer, talker: Any) -> Any:
     """The talker's parameters with lids that follow the blink as they are seen to in training frames."""
-    frames = trainer.frames.heard_only(trainer.split.train)
+    frames = jax.tree.map(jnp.asarray, trainer.frames.heard_only(trainer.split.train))
     seen = trainer.head.seen({"talker": talker}, frames.expression, frames.lips).expression
     return {**talker, "navigator": blinking(talker["navigator"], frames.blink, seen, trainer.gain)}
 
