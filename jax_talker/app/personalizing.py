@@ -120,14 +120,15 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
 def led_by_units(
     talker: Any, directions: Mapping[str, np.ndarray], frames: ClipFrames, train: np.ndarray, gain: float
 ) -> tuple[Any, int]:
-    """The talker's parameters with motion features that lead along the prior's units, and how many units they move."""
+    """The talker's parameters with motion features that lead along the prior's units, and how many units they move.
+    Features of a half of the face of which the clip tells no unit stay as they are."""
     shown = units_shown(frames.clip)
     names = [name for name in directions if name in shown]
-    led = {}
+    nowhere, led = np.zeros((0, *next(iter(directions.values())).shape), np.float32), {}
     for features, upper in ((frames.motion.expression, True), (frames.motion.lips, False)):
         part = [name for name in names if is_upper(name) == upper]
         weights = units_of_features({n: shown[n][train] for n in part}, features[train], part)
-        along = np.stack([directions[name] for name in part])
+        along = np.stack([directions[name] for name in part]) if part else nowhere
         led[upper] = jnp.asarray(np.einsum("cu,uld->cld", weights, along))
     return {**talker, "navigator": led_along(talker["navigator"], led[True], led[False], gain)}, len(names)
 

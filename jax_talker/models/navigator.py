@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from jax_talker.types import Latent
 
 BLINKS = 1e-3  # ridge of what lids are seen to do, frames: a clip without a blink tells nothing
+SHARE = 1 / 3  # of a typical walk that one deviation of a motion feature is at first
 RANK = 1e-3  # of the longest of given directions; what is shorter is rounding
 EXPRESSION_CHANNEL, CHANNEL_NOISE = 4, 2.0  # numbers in ±1 through which the upper face hears, and their noise
 
@@ -59,14 +60,15 @@ def walk(anchor: Float[Array, "L D"], bases: Bases, coefficients: Coefficients) 
 def _as_it_is(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
     """A third of each motion feature along a direction of its own: features have unit deviation, a walk is shorter."""
     del key
-    return jnp.eye(*shape, dtype=dtype) / 3
+    return SHARE * jnp.eye(*shape, dtype=dtype)
 
 
 def led_along(
     params: Mapping[str, Any], expression: Float[Array, "C L D"], lips: Float[Array, "C2 L D"], gain: float
 ) -> dict[str, Any]:
     """A navigator's parameters with which each motion feature leads along its own given direction of W+, as far as
-    there are as many directions as that takes. Expression and lips must be orthogonal; one joint set takes both."""
+    there are as many directions as that takes; a feature whose given direction is zero keeps one of its own by chance.
+    Expression and lips must be orthogonal; one joint set takes both."""
     params = dict(params)
     given = {"expression": expression, "lips": lips}
     if "raw_expression" not in params:
@@ -79,7 +81,9 @@ def led_along(
         rest = raw[len(along) :].reshape(-1, taken.shape[1])
         rest = rest - (rest @ taken.T) @ taken  # or the QR would turn later directions away from earlier ones
         params[f"raw_{name}"] = jnp.concatenate([along, rest]).reshape(raw.shape)
-        params[f"seen_{name}"] = {"kernel": kernel.at[:, : len(along)].set(flat[name] @ along.T / gain)}
+        kernel = kernel.at[:, : len(along)].set(flat[name] @ along.T / gain)
+        untold = jnp.flatnonzero(~flat[name].any(1))[: len(rest)]
+        params[f"seen_{name}"] = {"kernel": kernel.at[untold, len(along) + jnp.arange(len(untold))].set(SHARE)}
     return params
 
 

@@ -57,3 +57,22 @@ def test_motion_starts_along_the_units_that_it_stands_for(tmp_path, listener):
     np.testing.assert_allclose(closing, 0.1 * lids, atol=0.02)  # the ridge, and 40 frames' chance
     opening = head.latent(params, head.seen(params, jnp.zeros((1, 2)), jnp.array([[1.0, 0.0]]))).w[0] - anchor
     np.testing.assert_allclose(opening, 0.05 * directions["jawOpen"], atol=0.01)
+
+
+def test_a_clip_that_tells_only_of_its_blink_leads_lids_alone(tmp_path, listener):
+    """As with landmarks of OpenFace or face-alignment, which score no expression."""
+    rng, count = np.random.default_rng(0), 40
+    head, talker = listener.head, listener.params["talker"]
+    narrow = {f"seen_{name}": {"kernel": jnp.eye(2, size) / 3} for name, size in (("expression", 3), ("lips", 4))}
+    talker = {**talker, "navigator": {**talker["navigator"], **narrow}}
+    upper, lower = (rng.standard_normal((count, 2)).astype(np.float32) for _ in range(2))
+    clip = Clip(tmp_path, 32, count, {"blink": upper[:, 1]}, Checksums(tmp_path, {}), {})
+    frames = ClipFrames(clip, np.zeros((count, 16, 80), np.float32), head.talker.reach, MotionFeatures(upper, lower))
+    shape = head.prior.num_ws, head.prior.w_dim
+    directions = {
+        name: rng.standard_normal(shape).astype(np.float32) for name in ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen")
+    }
+    led, moved = led_by_units(talker, directions, frames, np.arange(count), head.talker.gain)
+    assert moved == 2
+    np.testing.assert_array_equal(led["navigator"]["seen_lips"]["kernel"], narrow["seen_lips"]["kernel"])
+    assert np.abs(led["navigator"]["seen_expression"]["kernel"]).max() > 0.1

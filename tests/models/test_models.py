@@ -189,6 +189,22 @@ def test_features_may_lead_along_given_directions(talker, alike):
     assert jnp.linalg.svd(flat, compute_uv=False).min() > 0.05  # or the QR's gradient would be without bounds
 
 
+def test_features_that_nobody_tells_of_keep_directions_of_their_own(talker):
+    """As of a clip whose landmark model scores no expression: only its blink is known."""
+    model, params = talker
+    navigator = params["params"]["navigator"]
+    blink = normal(0, L, D) / jnp.sqrt(L * D)
+    upper = jnp.zeros((3, L, D)).at[2].set(blink)
+    found = led_along(navigator, upper, jnp.zeros((6, L, D)), model.gain)
+    np.testing.assert_array_equal(found["seen_lips"]["kernel"], navigator["seen_lips"]["kernel"])
+    params = {"params": {**params["params"], "navigator": found}}
+    coefficients = model.apply(params, jnp.eye(3), jnp.zeros((3, 6)), method=Talker.seen)
+    walked = model.apply(params, jnp.zeros((L, D)), coefficients, method=Talker.walk).w.reshape(3, -1)
+    np.testing.assert_allclose(walked[2], blink.ravel(), atol=1e-5)
+    np.testing.assert_allclose(jnp.linalg.norm(walked[:2], axis=1), model.gain / 3, rtol=1e-4)
+    np.testing.assert_allclose(walked[:2] @ walked[2], 0, atol=1e-4)
+
+
 def test_lids_follow_the_blink_as_they_were_seen_to(talker):
     """Through no hidden layer, and against no noise: half a blink closes them half as far."""
     model, params = talker
