@@ -1,6 +1,6 @@
 """Look at synthetic people.
 
-python -m jax_talker.people --pack ../shared/heads --sheet people.png
+python -m jax_talker.people --pack HEADS --sheet people.png
 """
 
 from pathlib import Path

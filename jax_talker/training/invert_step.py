@@ -25,7 +25,7 @@ class InversionWeights:
     anchor: float = 1e-4  # squared distance from the centre
     delta: float = 3e-2  # squared distance of the rows from one another: near W, where unseen sides are right
     alpha: float = 0.3  # coverage against the head mask
-    units: float = 0.3  # squared distance of each expression unit from what it may be
+    units: float = 0.3  # squared distance of each expression unit's weight from UNITS
 
 
 def make_inversion_step(

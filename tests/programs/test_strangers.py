@@ -46,6 +46,20 @@ def test_scores_are_of_what_is_known():
     assert found["face"] == pytest.approx(20, abs=0.01)
 
 
+def test_perception_does_not_see_what_is_unknown(monkeypatch):
+    monkeypatch.setattr(strangers.lpips, "load", lambda source: ("alex", {}))
+    monkeypatch.setattr(strangers.lpips, "distance_map", lambda net, weights, a, b: abs(a - b).mean(-1))
+    image = np.full((SIZE, SIZE, 3), 0.5, np.float32)
+    left = np.zeros((SIZE, SIZE), np.float32)
+    left[:, : SIZE // 2] = 1
+    sitter = strangers.Sitter("x", Portrait(image, left, np.zeros(25), left), left, np.zeros((1, 25)), image[None])
+    seen = (image + 0.4 * (1 - left[..., None]))[None]
+    assert strangers.perceptual("weights")(sitter, seen) == {"LPIPS": 0}
+    assert strangers.perceptual("weights")(sitter, seen + 0.1)["LPIPS"] == pytest.approx(
+        0.05, abs=1e-6
+    )  # float32 of numbers near 0.5
+
+
 def test_the_worst_is_said():
     rows = [{"prior": "p", "who": w, "front": f, "LPIPS": d, "s": 1.0} for w, f, d in (("a", 30, 0.1), ("b", 20, 0.3))]
     rows = [{**row, "front": float(row["front"])} for row in rows]
@@ -65,7 +79,11 @@ def test_a_clip_is_inverted_and_drawn(clip, tmp_path, capsys):
         ["--clip", str(clip), "--prior", "small", "--steps", "3", "--sheet", str(sheet), "--json", str(numbers)]
     )
     assert done == 0
-    assert np.asarray(Image.open(sheet)).shape == (6 * SIZE, SIZE, 3)  # three views of truth and of the prior
+    assert np.asarray(Image.open(sheet)).shape == (
+        4 * SIZE,
+        SIZE,
+        3,
+    )  # the portrait, and three views of what the prior makes
     (row,) = json.loads(numbers.read_text())["rows"]
     assert 5 < row["face"] < 60
     assert "small, 1 people" in capsys.readouterr().out
