@@ -1,4 +1,4 @@
-"""The tiny generator and frames of the training steps' tests, a tiny Whisper, and a head that listens."""
+"""The tiny generator and frames of the training steps' tests, a tiny Whisper, a head that listens, a run's folder."""
 
 from dataclasses import replace
 
@@ -11,6 +11,7 @@ from training.conftest import make_frames, small_prior
 
 from audio.conftest import tiny_whisper
 from jax_talker import geometry
+from jax_talker.app.run_folder import RunFolder
 from jax_talker.app.speaking import Speaker
 from jax_talker.audio.logmel import LogMel
 from jax_talker.models import detail
@@ -36,3 +37,8 @@ def listener(small_prior, make_frames):
         lambda x: x + 0.3 * rng.standard_normal(x.shape).astype(np.float32), params["talker"]
     )
     return Speaker(head, fixed, params, no_motion())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder(tmp_path / "run")
