@@ -134,6 +134,7 @@ def measure(args: argparse.Namespace) -> tuple[list[dict[str, Any]], np.ndarray]
             size = sitter.truth.shape[1]
             if size not in inverters:
                 how = {"size": size, "steps": args.steps, "expressions": mouth}
+                how |= {"encoder": None if args.from_mean else name}
                 inverters[size] = Inverter(prior, variables, loss, **how)
             started = time.perf_counter()
             seen = inverters[size].pictures(inverters[size](sitter.portrait), sitter.labels)
@@ -193,6 +194,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--first", type=int, default=FIRST, help="seed of the first of them")
     parser.add_argument("--size", type=int, default=256, help="pixels, of synthetic people")
     parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--from-mean", action="store_true", help="start at the mean face, not where the encoder says")
     parser.add_argument("--lpips", help="LPIPS weights: a folder of python -m converters lpips, or a .safetensors file")
     parser.add_argument("--sheet", help="a picture to write")
     parser.add_argument("--json", help="a file to write the numbers to")

@@ -17,6 +17,7 @@ def get_config() -> ConfigDict:
     c.model.walk = "all"
     c.personalize.detail_rate = 0.0
     c.personalize.units = False
+    c.personalize.encode = False
     c.train.sound.room = 0.0
     c.personalize.tune_rate = 1e-3  # pivotal tuning of the generator, as in the paper
     return c

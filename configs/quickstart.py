@@ -52,6 +52,7 @@ def get_config() -> ConfigDict:
     c.personalize = ConfigDict()
     c.personalize.divide = False  # whether Gaussians of the face are divided in four, for detail above 128²
     c.personalize.frames = placeholder(int)  # so many training frames, evenly spread, show the person; unset: all
+    c.personalize.encode = True  # whether inversion starts where the prior's encoder finds the person, if it has one
     c.personalize.invert_steps = 150
     c.personalize.invert_rate = 0.03
     c.personalize.units = True  # whether motion starts along the prior's expression units, where it stores them
@@ -60,7 +61,7 @@ def get_config() -> ConfigDict:
     c.personalize.delta = 3e-2  # how strongly the rows of the anchor are kept alike, near W: unseen sides gain
     c.personalize.camera_rate = 0.0  # above 0: one motion of the head in all frames corrects the clip's labels
     c.personalize.tune_steps = 800
-    c.personalize.detail_rate = 1e-2
+    c.personalize.detail_rate = 3e-2
     c.personalize.deformation_rate = 3e-3
     c.personalize.detail = 0.01  # how strongly the person's own detail is drawn to nothing
     c.personalize.tune_rate = 0.0  # of the generator's weights; above 0 each step costs about twice as much

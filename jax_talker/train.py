@@ -15,7 +15,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from jax_talker import cli
-from jax_talker.app import learning, people_training, prior_training
+from jax_talker.app import encoder_training, learning, people_training, prior_training
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.errors import UserError
 from jax_talker.training import processes
@@ -35,7 +35,8 @@ CLUSTER = flags.DEFINE_bool("cluster", False, "Train together with the cluster's
 COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT at which the first of several processes listens.")
 PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.", lower_bound=1)
 PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, counted from 0.", lower_bound=0)
-PRIORS = {"prior": prior_training, "people_prior": people_training}  # what trains a generator, by config.task
+# What trains a generator, or its encoder, by config.task.
+PRIORS = {"prior": prior_training, "people_prior": people_training, "encoder": encoder_training}
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """One picture → the latent whose head looks like it: what a prior alone knows of a person, before anything is tuned."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Float32
 
+from jax_talker import priors
 from jax_talker.priors.base import Prior, Variables
 from jax_talker.rendering import render
 from jax_talker.training import invert_step
@@ -45,10 +46,13 @@ class Inverter:
         steps: int = STEPS,
         rate: float = RATE,
         expressions: Mapping[str, np.ndarray] | None = None,
+        encoder: str | None = None,
     ):
-        """``expressions`` are the prior's units (``priors.expressions``), where it knows any."""
+        """``expressions`` are the prior's units (``priors.expressions``), where it knows any. ``encoder`` names the
+        prior whose encoder says where to start (``first_guess``); without one that is the mean face."""
         self.prior, self.variables, self.steps = prior, variables, steps
         self._spread = float(latent_spread(prior, variables, jax.random.key(0)))
+        self._encoder = encoder
         self._directions = jnp.asarray(np.stack([*expressions.values()])) if expressions else None
         self._optimiser = adam(rate * self._spread, steps, warmup=0.05, floor=0.02)
         how: dict[str, Any] = {"spread": self._spread, "directions": self._directions}
@@ -64,7 +68,10 @@ class Inverter:
     def __call__(self, portrait: Portrait) -> Float32[np.ndarray, "L D"]:
         """The anchor [L, D]. ValueError where the rasteriser had too little room for it."""
         batch = _frame(portrait)
-        params = {"anchor": self.prior.mean_latent(self.variables)}
+        guess = None
+        if self._encoder is not None:
+            guess = first_guess(self._encoder, self.prior, self.variables, [batch])
+        params = {"anchor": self.prior.mean_latent(self.variables) if guess is None else jnp.asarray(guess)}
         if self._directions is not None:
             params["units"] = jnp.zeros(len(self._directions))
         state = create(params, self._optimiser, 0)
@@ -85,6 +92,24 @@ class Inverter:
         if lost := int(found.overflow.max()):
             raise ValueError(f"the rasteriser left out {lost} intersections; it needs more room")
         return np.asarray(jnp.clip(found.image, 0, 1))
+
+
+def first_guess(
+    path_or_name: str, prior: Prior, variables: Variables, batches: Iterable[FrameBatch]
+) -> Float32[np.ndarray, "L D"] | None:
+    """What a prior's encoder finds in frames of one person: the median of each number, which hair in a face or a wrong
+    mask does not turn. None for priors that have no encoder."""
+    if (known := priors.load_encoder(path_or_name, prior)) is None:
+        return None
+    encoder, params = known
+
+    @jax.jit
+    def found(frames: FrameBatch) -> Any:
+        there = frames.valid[..., None]  # what was not filmed looks as if nothing were there
+        image = there * frames.image + (1 - there) * jnp.asarray(prior.background)[None, None, None]
+        return encoder(params, variables, image, frames.label).w
+
+    return np.median(np.concatenate([np.asarray(found(frames)) for frames in batches]), axis=0)
 
 
 def _frame(portrait: Portrait) -> FrameBatch:

@@ -18,6 +18,7 @@ from jax_talker.app.person import Person, load_person
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.app.speaking import Speaker
 from jax_talker.app.talking import batches_of
+from jax_talker.data.batches.expression_units import units_shown
 from jax_talker.data.batches.motion_features import MotionSpace
 from jax_talker.errors import UserError
 from jax_talker.models.navigator import blinking
@@ -135,7 +136,10 @@ def _with_blink(trainer: HeadTrainer, talker: Any) -> Any:
     """The talker's parameters with lids that follow the blink as they are seen to in training frames."""
     frames = jax.tree.map(jnp.asarray, trainer.frames.heard_only(trainer.split.train))
     seen = trainer.head.seen({"talker": talker}, frames.expression, frames.lips).expression
-    return {**talker, "navigator": blinking(talker["navigator"], frames.blink, seen, trainer.gain)}
+    shown = units_shown(trainer.frames.clip)
+    brows = [shown[name][trainer.split.train] for name in shown if name.startswith("brow")]
+    besides = jnp.asarray(np.stack(brows, 1), jnp.float32) if brows else None
+    return {**talker, "navigator": blinking(talker["navigator"], frames.blink, seen, trainer.gain, besides)}
 
 
 def _sampler(trainer: HeadTrainer, fixed: Fixed, motion: MotionSpace):

@@ -17,21 +17,23 @@ from jaxtyping import Array
 from jax_talker import priors
 from jax_talker.app import builders
 from jax_talker.app.head_trainer import HeadTrainer, Stage, typical_walk
+from jax_talker.app.inverting import first_guess
 from jax_talker.app.person import Person
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.app.speaking import Speaker
 from jax_talker.data.batches.dataset import ClipFrames
 from jax_talker.data.batches.expression_units import is_upper, units_of_features, units_shown
-from jax_talker.data.batches.motion_features import motion_space
+from jax_talker.data.batches.motion_features import MotionSpace, motion_space, resting_frames
 from jax_talker.errors import check_writable
 from jax_talker.metrics import psnr
 from jax_talker.models import detail
 from jax_talker.models.deformation import poses_of
-from jax_talker.models.detail import Layout
+from jax_talker.models.detail import Layout, add_detail, nothing
 from jax_talker.models.navigator import led_along
 from jax_talker.priors.base import Prior, Variables, draw
 from jax_talker.training import processes
 from jax_talker.training.cameras import move_labels
+from jax_talker.training.colouring import carried_on
 from jax_talker.training.drawn import DrawnFrames
 from jax_talker.training.head_step import latent_spread
 from jax_talker.training.log import Log
@@ -78,6 +80,8 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
         f"personalise: {len(split.train)} frames of {clip.root} at {clip.size}², {len(layout.parent)} Gaussians; "
         f"{trainer.loss_text}"
     )
+    if c.encode:
+        anchor = _first_guess(config, prior, original, frames, motion, split.train, log)
     params = trainer.init(anchor, layout)
     if c.units and (directions := priors.expressions(config.prior.path, prior)):
         params["talker"], led = led_by_units(params["talker"], directions, frames, split.train, trainer.gain)
@@ -96,6 +100,8 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
     params = trainer.run(tune, params | tuned, fixed, resume=resume)
 
     variables = {**original, "params": params.pop("generator", original["params"])}
+    at_rest = add_detail(draw(prior, variables, Latent(params["anchor"][None])), layout, nothing(len(layout.parent)))
+    layout = carried_on(layout, at_rest, params["detail"])
     person = Person(params, layout, poses, motion, trainer.gain)
     speaker = Speaker(trainer.drawing_head, person.fixed(prior, variables), params, motion)
     shown = split.train[np.linspace(0, len(split.train) - 1, min(LOOKED_AT, len(split.train))).astype(int)]
@@ -115,6 +121,26 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
     log.say(f"personalise: training frames reconstructed at {score:.2f} dB; wrote {folder.personal}")
     trainer.variables = variables
     return person, trainer
+
+
+def _first_guess(
+    config: Any,
+    prior: Prior,
+    variables: Variables,
+    frames: ClipFrames,
+    motion: MotionSpace,
+    train: np.ndarray,
+    log: Log,
+) -> Array:
+    """Where the prior's encoder finds the person at rest; the mean face of priors that have none."""
+    resting = resting_frames(frames.clip.arrays, motion, train)
+    shown = resting[np.linspace(0, len(resting) - 1, LOOKED_AT).astype(int)]
+    guess = first_guess(config.prior.path, prior, variables, map(frames.frames, np.split(shown, LOOKED_AT // 4)))
+    if guess is None:
+        log.say("personalise: the prior has no encoder; starts at its mean face")
+        return prior.mean_latent(variables)
+    log.say(f"personalise: starts where the prior's encoder finds the person in {len(set(shown))} frames at rest")
+    return jnp.asarray(guess)
 
 
 def led_by_units(

@@ -45,11 +45,11 @@ def clip_input(clip: Clip) -> Input:
 
 
 def prior_input(path_or_name: str) -> Input:
-    """The prior by its arrays, options and expression units; UserError where there is none."""
+    """The prior by its arrays, options, expression units and encoder; UserError where there is none."""
     folder = store.find(path_or_name)
     hashed = hashlib.sha256()
-    units = [store.EXPRESSIONS] if (folder / store.EXPRESSIONS).is_file() else []
-    for name in (store.CONFIG, store.PARAMS, *units):
+    beside = [name for name in (store.EXPRESSIONS, store.ENCODER) if (folder / name).is_file()]
+    for name in (store.CONFIG, store.PARAMS, *beside):
         try:
             with (folder / name).open("rb") as file:
                 hashed.update(hashlib.file_digest(file, "sha256").digest())

@@ -36,6 +36,7 @@ class Layout:
     lower: Float[Array, " M"]  # 1: only lips may move it
     colours: Float[Array, " M"]  # 0: keeps the prior's colours … 1: takes on those of the pictures
     walks: Float[Array, " M"]  # 0: looks as the anchor draws it, wherever the latent is … 1: as the latent draws it
+    tint: Float[Array, "M 3"]  # sRGB, added to the prior's colours: what neighbours tell of them (training.colouring)
 
 
 Residual = dict[str, Array]
@@ -46,7 +47,7 @@ def as_they_are(count: int) -> Layout:
     """The prior's Gaussians, undivided, all of them seen and free."""
     zeros = jnp.zeros((count, 3))
     ones, none = jnp.ones(count), jnp.zeros(count)
-    return Layout(jnp.arange(count), zeros, zeros, ones, none, none, ones, ones)
+    return Layout(jnp.arange(count), zeros, zeros, ones, none, none, ones, ones, zeros)
 
 
 def divided(layout: Layout, scale: Float[Array, "M 3"], chosen: Array) -> Layout:
@@ -89,6 +90,7 @@ def add_detail(gaussians: Gaussians, layout: Layout, residual: Residual, rest: G
         parents,
         mean=parents.mean + jnp.einsum("bmij,bmj->bmi", axes, away, precision="highest"),
         scale=parents.scale * jnp.exp(layout.shrink)[None],
+        rgb=None if parents.rgb is None else parents.rgb + layout.tint[None],
     )
     return change(parents, allowed(layout, {name: value[None] for name, value in residual.items()}))
 

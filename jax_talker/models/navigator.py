@@ -94,15 +94,25 @@ def _axes(vectors: Float[Array, "C D"]) -> Float[Array, "R D"]:
 
 
 def blinking(
-    params: Mapping[str, Any], blink: Float[Array, "T"], seen: Float[Array, "T E"], gain: float
+    params: Mapping[str, Any],
+    blink: Float[Array, "T"],
+    seen: Float[Array, "T E"],
+    gain: float,
+    besides: Float[Array, "T U"] | None = None,
 ) -> dict[str, Any]:
     """A navigator's parameters whose expression follows the blink as ``seen`` coefficients do in the same frames, by
-    least squares; one joint set has no such path, and stays as it is."""
+    least squares; one joint set has no such path, and stays as it is.
+
+    What ``besides`` explains (brows) is not the blink's: of somebody who frowns with closed eyes, lids close alone.
+    """
     if "blink" not in params:
         return dict(params)
-    eyes, answer = blink - blink.mean(), (seen - seen.mean(0, keepdims=True)) / gain
-    slope = eyes @ answer / (eyes @ eyes + BLINKS)
-    return {**params, "blink": {"kernel": slope[None]}}
+    causes = blink[:, None] if besides is None else jnp.concatenate([blink[:, None], besides], -1)
+    causes = causes - causes.mean(0, keepdims=True)
+    answer = (seen - seen.mean(0, keepdims=True)) / gain
+    ridge = BLINKS * jnp.eye(causes.shape[1])
+    slope = jnp.linalg.solve(causes.T @ causes + ridge, causes.T @ answer)[:1]
+    return {**params, "blink": slope}
 
 
 class Encoder(nn.Module):
@@ -141,7 +151,7 @@ class Navigator(nn.Module):
             self.raw_expression = self.param("raw_expression", initial, (self.expressions, self.num_ws, self.w_dim))
             self.expression_channel = nn.Dense(EXPRESSION_CHANNEL)
             self.expression_encoder = Encoder(self.expressions, self.hidden)
-            self.blink = nn.Dense(self.expressions, use_bias=False, kernel_init=nn.initializers.zeros)
+            self.blink = self.param("blink", nn.initializers.zeros, (1, self.expressions))
             self.seen_expression = nn.Dense(self.expressions, use_bias=False, kernel_init=_as_it_is)
         else:
             self.raw_expression = jnp.zeros((0, self.num_ws, self.w_dim))
@@ -168,13 +178,14 @@ class Navigator(nn.Module):
         Brows follow speech a little and lids not at all, while every moment's sound is unlike any other: an encoder
         that hears it all learns the training frames by heart (measured: three times the error of saying nothing). So
         sound comes through a narrow channel, into which training gives ``noise`` (of unit deviation, CHANNEL_NOISE
-        times), and it does not turn the adapter, which is the lips'.
+        times), and it does not turn the adapter, which is the lips'. Lids follow the blink as ``blinking`` found, and
+        nothing else does: what learnt it from pictures learnt the brows that mostly come with it.
         """
         narrow = nn.tanh(self.expression_channel(jax.lax.stop_gradient(audio)))
         if noise is not None:
             narrow = narrow + CHANNEL_NOISE * noise
-        eyes = blink[:, None]
-        return self.gain * (self.expression_encoder(jnp.concatenate([narrow, eyes], -1)) + self.blink(eyes))
+        lids = blink[:, None] @ jax.lax.stop_gradient(self.blink)
+        return self.gain * (self.expression_encoder(narrow) + lids)
 
     def lip(self, audio: Float[Array, "B D"]) -> Float[Array, "B P"]:
         """Lower-face coefficients of adapted audio."""

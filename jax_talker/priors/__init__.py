@@ -6,7 +6,7 @@ from jax_talker.priors.gsgan import GSGAN, make_gsgan
 from jax_talker.priors.gsgan_config import GSGANConfig
 from jax_talker.priors.morphable import Morphable
 from jax_talker.priors.morphable_config import MorphableConfig
-from jax_talker.priors.store import check_target, expressions, load, save
+from jax_talker.priors.store import check_target, expressions, load, load_encoder, save
 
 __all__ = [
     "GSGAN",
@@ -20,6 +20,7 @@ __all__ = [
     "check_target",
     "expressions",
     "load",
+    "load_encoder",
     "make_gghead",
     "make_gsgan",
     "save",

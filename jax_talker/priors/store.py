@@ -3,6 +3,7 @@
     config.json          {"format": 1, "kind": one of KINDS, "dtype": "float32" | "float16", "options": {…}}
     params.safetensors   one array for each variable, named by its path: params/mapping/fc0/kernel, buffers/w_avg, …
     README.md            the model card
+    expressions.safetensors, encoder.safetensors   where the prior has them
 
 Nothing in it can be executed. A folder is written beside its place and moved there when it is whole.
 """
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors
@@ -23,6 +25,7 @@ from flax.traverse_util import unflatten_dict
 
 from jax_talker.errors import UserError
 from jax_talker.priors.base import Prior, Variables, leaves
+from jax_talker.priors.encoder import Encoder
 from jax_talker.priors.gghead import GGHead, GGHeadConfig
 from jax_talker.priors.gsgan import GSGAN
 from jax_talker.priors.gsgan_config import GSGANConfig
@@ -37,6 +40,7 @@ DTYPES = ("float32", "float16")
 EXACT = tuple(f"buffers/{name}" for name in ("uv", "base_position", "neighbours", "corners", "backing"))
 CONFIG, PARAMS, CARD = "config.json", "params.safetensors", "README.md"
 EXPRESSIONS = "expressions.safetensors"  # of priors that know them: ARKit unit → direction of W+ at weight 1
+ENCODER = "encoder.safetensors"  # of priors that have one: a picture → its latent (priors.encoder)
 # All that may lie in a folder that is replaced: a prior, a person's latents, which fit no other generator, and what
 # file managers leave.
 FILES = (
@@ -44,6 +48,7 @@ FILES = (
     PARAMS,
     CARD,
     EXPRESSIONS,
+    ENCODER,
     "person.safetensors",
     "anchor.safetensors",
     ".DS_Store",
@@ -92,6 +97,29 @@ def expressions(path_or_name: str | Path, prior: Prior) -> dict[str, np.ndarray]
         if array.shape != (prior.num_ws, prior.w_dim) or not np.isfinite(array).all():
             raise UserError(f"{path}: {name} is no finite {prior.num_ws} × {prior.w_dim} direction of this prior")
     return {name: array.astype(np.float32) for name, array in stored.items()}
+
+
+def load_encoder(path_or_name: str | Path, prior: Prior) -> tuple[Encoder, dict[str, Any]] | None:
+    """The encoder of a prior and its parameters; None for priors that have none."""
+    path, made = find(path_or_name) / ENCODER, Encoder(prior)
+    if not path.is_file():
+        return None
+    try:
+        stored = safetensors.numpy.load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged ({error}); train the encoder again, or remove it") from None
+    fresh = jax.eval_shape(made.init, jax.random.key(0), jnp.zeros(prior.w_dim))
+    wanted = {name: leaf.shape for name, leaf in leaves(fresh).items()}
+    if wanted != {name: array.shape for name, array in stored.items()}:
+        raise UserError(f"{path}: is no encoder of this prior; train it again, or remove it")
+    if not all(np.isfinite(array).all() for array in stored.values()):
+        raise UserError(f"{path}: holds values that are not finite; train the encoder again, or remove it")
+    return made, unflatten_dict({name: jnp.asarray(array, jnp.float32) for name, array in stored.items()}, sep="/")
+
+
+def save_encoder(folder: Path, params: Mapping[str, Any]) -> None:
+    """Write an encoder's parameters, in float16."""
+    write_arrays(folder / ENCODER, {name: _stored(name, x, "float16") for name, x in leaves(params).items()}, {})
 
 
 def find(path_or_name: str | Path) -> Path:

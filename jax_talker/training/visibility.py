@@ -15,6 +15,7 @@ from jax_talker.rendering import FASTEST, Rasteriser, render
 from jax_talker.types import FrameBatch, Gaussians
 
 WHOLE = 0.98  # of the head's mask: less is an edge
+EDGE = 1 / 128  # of a picture's side: how near to an edge colours may be the background's, where poses are not exact
 FAINT = 0.01  # weighted pixels of a 128² picture, in the mean over frames: a Gaussian with so few is half unseen
 
 
@@ -55,7 +56,8 @@ def _weights(
     the rasteriser with the room that the frames needed.
     """
     size = frames.image.shape[1]
-    least = -nn.max_pool(-frames.head[..., None], (3, 3), padding="SAME")[..., 0]
+    reach = 2 * max(1, round(EDGE * size)) + 1
+    least = -nn.max_pool(-frames.head[..., None], (reach, reach), padding="SAME")[..., 0]
     masks = [jnp.ones_like(frames.valid), frames.upper, frames.lower, (least > WHOLE).astype(jnp.float32)]
     masks = jnp.stack([*masks, masks[0], masks[0]], -1) * frames.valid[..., None]
     while True:  # room at least doubles each time

@@ -218,7 +218,32 @@ def test_lids_follow_the_blink_as_they_were_seen_to(talker):
     np.testing.assert_allclose(found.expression, wanted, rtol=2e-3)  # the ridge, a thousandth of a frame, of 1
     assert not found.lips.any()
     never = blinking(navigator, 0 * blink, seen, model.gain)
-    np.testing.assert_array_equal(never["blink"]["kernel"], 0)
+    np.testing.assert_array_equal(never["blink"], 0)
+
+
+def test_brows_that_come_down_with_lids_are_not_the_blinks(talker):
+    """Of somebody who mostly frowns with closed eyes, and at times without."""
+    navigator = talker[1]["params"]["navigator"]
+    blink = jnp.array([0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.2])
+    brows = jnp.array([0.0, 0.9, 1.0, 0.1, 0.8, 0.6, 0.0, 0.1])
+    seen = blink[:, None] * jnp.array([[2.0, 0.0, 0.0, 0.0]]) + brows[:, None] * jnp.array([[0.0, 1.5, 0.0, 0.0]])
+    together = blinking(navigator, blink, seen, 1.0)["blink"][0]
+    assert together[1] > 1
+    alone = blinking(navigator, blink, seen, 1.0, brows[:, None])["blink"][0]
+    np.testing.assert_allclose(alone, [2, 0, 0, 0], atol=0.02)  # the ridge, of half a frame's worth of blinks
+
+
+def test_pictures_do_not_teach_the_blink_other_things(talker):
+    """Not even where a loss would have it: what learnt it from pictures learnt the brows that come with it."""
+    model, params = talker
+    audio, blink = normal(4, 2, model.reach, WINDOW, F), jnp.array([0.5, 1.0])
+    slope = jax.grad(lambda p: hear(model, p, audio, blink, audio).expression.sum())(params)
+    assert not slope["params"]["navigator"]["blink"].any()
+    moved = jax.tree.map(lambda x: x + 0.1 * normal(9, *x.shape), params)
+    still = hear(model, moved, audio, 0 * blink, audio).expression
+    closed = hear(model, moved, audio, jnp.ones(2), audio).expression
+    lids = model.gain * moved["params"]["navigator"]["blink"]
+    np.testing.assert_allclose(closed - still, jnp.broadcast_to(lids, still.shape), atol=1e-5)
 
 
 def test_positional_encoding_is_nerfs():

@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jax_talker.models import detail
 from jax_talker.rendering import FASTEST, Rasteriser
@@ -61,6 +62,18 @@ def test_only_those_inside_the_head_take_on_its_colours(small_prior, make_frames
     assert layout.colours[BELOW] > 0.9
     assert layout.colours[ABOVE] == 0
     assert layout.seen[ABOVE] > 0.9
+
+
+@pytest.mark.parametrize(("edge", "pixels"), [(1 / 1000, 1), (1 / 8, 3), (1 / 6, 4)])
+def test_an_edge_is_a_share_of_the_picture(small_prior, make_frames, monkeypatch, edge, pixels):
+    """For poses are as wrong in large ones as in small ones; a pixel at least."""
+    frames = make_frames([0, 1])
+    size = frames.head.shape[1]
+    assert size == 24
+    monkeypatch.setattr(visibility, "EDGE", edge)
+    half = jnp.zeros_like(frames.head).at[:, size // 2 :].set(1)
+    seen, _, _, inside = weights(small_prior, [replace(frames, head=half)])[WALL]
+    np.testing.assert_allclose(inside / seen, 0.5 - pixels / size, atol=0.01)  # the wall is nearly as wide as the view
 
 
 def test_what_was_not_filmed_sees_nobody(small_prior, make_frames):
