@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from jax_talker import priors
+from jax_talker.data.batches.expression_units import is_upper
 from jax_talker.priors.base import Prior, Variables
 from jax_talker.rendering import render
 from jax_talker.training import invert_step
@@ -98,7 +99,11 @@ def first_guess(
     path_or_name: str, prior: Prior, variables: Variables, batches: Iterable[FrameBatch]
 ) -> Float32[np.ndarray, "L D"] | None:
     """What a prior's encoder finds in frames of one person: the median of each number, which hair in a face or a wrong
-    mask does not turn. None for priors that have no encoder."""
+    mask does not turn. None for priors that have no encoder.
+
+    Units of the upper face stay those of the mean face, whose eyes are open: an encoder that sees eyes of a few pixels
+    guesses them half shut in everybody.
+    """
     if (known := priors.load_encoder(path_or_name, prior)) is None:
         return None
     encoder, params = known
@@ -109,7 +114,13 @@ def first_guess(
         image = there * frames.image + (1 - there) * jnp.asarray(prior.background)[None, None, None]
         return encoder(params, variables, image, frames.label).w
 
-    return np.median(np.concatenate([np.asarray(found(frames)) for frames in batches]), axis=0)
+    guess = np.median(np.concatenate([np.asarray(found(frames)) for frames in batches]), axis=0)
+    upper = [along.ravel() for unit, along in priors.expressions(path_or_name, prior).items() if is_upper(unit)]
+    if upper:
+        away = guess - np.asarray(prior.mean_latent(variables))
+        by, *_ = np.linalg.lstsq(np.stack(upper, 1), away.ravel())
+        guess = guess - (np.stack(upper, 1) @ by).reshape(guess.shape)
+    return guess
 
 
 def _frame(portrait: Portrait) -> FrameBatch:
