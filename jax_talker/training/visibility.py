@@ -42,7 +42,7 @@ def layout_seen(
     seen, *parts = (total / max(frames, 1)).T
     share = seen * (128 / size) ** 2
     upper, lower, inside = (part / (seen + 1e-6) for part in parts)
-    colours = jnp.clip(2 * inside - 1, 0, 1)
+    colours = jnp.clip(4 * inside - 3, 0, 1)
     return replace(layout, seen=share / (share + FAINT), upper=upper, lower=lower, colours=colours), rasteriser
 
 
