@@ -76,6 +76,23 @@ def test_an_edge_is_a_share_of_the_picture(small_prior, make_frames, monkeypatch
     np.testing.assert_allclose(inside / seen, 0.5 - pixels / size, atol=0.01)  # the wall is nearly as wide as the view
 
 
+def test_a_quarter_at_the_edge_is_too_much_for_colours(small_prior, make_frames):
+    frames = make_frames([0, 1])
+    size = frames.head.shape[1]
+
+    def colours(rows):
+        head = jnp.zeros_like(frames.head).at[:, rows:].set(1)
+        shown = [replace(frames, head=head)]
+        return float(
+            visibility.layout_seen(small_prior[0], lambda _: scene(), detail.as_they_are(7), shown)[0].colours[WALL]
+        )
+
+    assert colours(0) > 0.99
+    inside = 1 - 5 / size  # four rows, and one beside them
+    np.testing.assert_allclose(colours(4), 4 * inside - 3, atol=0.05)
+    assert colours(6) == 0
+
+
 def test_what_was_not_filmed_sees_nobody(small_prior, make_frames):
     """Nor are the face's masks counted there, or a Gaussian would belong to the face more than it is seen."""
     frames = halves(make_frames([0, 1]))
