@@ -1,5 +1,6 @@
 """Train the encoder of a prior on pictures that the prior draws, and score it on pictures it never saw."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -125,7 +126,9 @@ def load_or_draw(
 ) -> Pictures:
     """The pictures in ``folder``, drawn first (with a progress bar) where they are missing or of another kind; what an
     interrupted call has drawn of the same kind is kept."""
-    spec = {"pictures": config.corpus.pictures, "seed": config.seed, "prior": config.prior.path, "size": SIZE}
+    with (store.find(config.prior.path) / store.PARAMS).open("rb") as file:
+        of = hashlib.file_digest(file, "sha256").hexdigest()
+    spec = {"pictures": config.corpus.pictures, "seed": config.seed, "prior": of, "size": SIZE}
     done, have = folder / "corpus.json", 0
     if done.is_file():
         stored = json.loads(done.read_text(encoding="utf-8"))

@@ -19,7 +19,7 @@ CUT = (0.75, 1.2)  # of a picture's height: where a neck may end, as mattes make
 FADE = 0.04  # of the height, over which it fades
 NOISE = 0.03  # deviation, at most
 LEAST = 0.02  # of the mean influence: what a number of w counts at least
-CHUNK = 8
+CHUNK = 8  # numbers of w whose influence is measured at once
 
 
 def make_encoder_step(

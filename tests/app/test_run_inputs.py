@@ -104,6 +104,11 @@ class TestInputs:
             (tmp_path / name / "params.safetensors").write_bytes(weights)
         one, two, copy = (run_inputs.prior_input(str(tmp_path / n)).sha256 for n in ("one", "two", "copy"))
         assert one == copy != two
+        for beside in ("expressions.safetensors", "encoder.safetensors"):  # where motion and inversion start
+            (tmp_path / "copy" / beside).write_bytes(b"3")
+            with_it = run_inputs.prior_input(str(tmp_path / "copy")).sha256
+            assert with_it != copy
+            copy = with_it
         with pytest.raises(UserError, match="no prior there"):
             run_inputs.prior_input(str(tmp_path / "none"))
 
