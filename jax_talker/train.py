@@ -15,7 +15,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from jax_talker import cli
-from jax_talker.app import encoder_training, learning, people_training, prior_training
+from jax_talker.app import encoder_training, learning, people_training, prior_training, run_inputs
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.errors import UserError
 from jax_talker.training import processes
@@ -58,10 +58,11 @@ def train(config: Any, folder: RunFolder) -> None:
     shown: dict[str, Any] = {"profile": PROFILE.value, "wandb": config.log.get("wandb")}
     if config.task in PRIORS:
         training = PRIORS[config.task]
+        made_of = [run_inputs.prior_input(config.prior.path, beside=False)] if config.task == "encoder" else []
         with (
             folder.alone(),
             Log(folder.root, **shown) as log,
-            folder.begun(config.to_dict(), [], [training.STAGE], **how) as warnings,
+            folder.begun(config.to_dict(), made_of, [training.STAGE], **how) as warnings,
         ):
             for line in warnings:
                 log.say(line)

@@ -1,6 +1,5 @@
 """Train the encoder of a prior on pictures that the prior draws, and score it on pictures it never saw."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -10,12 +9,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 from tqdm import tqdm
 
 from jax_talker import priors
 from jax_talker.app import builders
 from jax_talker.app.run_folder import RunFolder
+from jax_talker.app.run_inputs import prior_input
+from jax_talker.app.talking import batches_of
+from jax_talker.errors import UserError
 from jax_talker.metrics import psnr
 from jax_talker.priors import store
 from jax_talker.priors.base import Prior, Variables
@@ -49,6 +51,11 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
     """Draw the pictures, train, write ``workdir/encoder.safetensors``; returns the scores on held-out pictures."""
     prior, variables = priors.load(config.prior.path, compute=config.prior.compute)
     c, devices = config.train, builders.devices(config)
+    if not 0 < config.corpus.held_out < config.corpus.pictures:
+        raise UserError(
+            f"config.corpus.held_out: {config.corpus.held_out} of {config.corpus.pictures} pictures; hold back one at "
+            "least, and leave some to learn from"
+        )
     with processes.writer_first("corpus"):
         pictures = load_or_draw(folder.root / "corpus", config, prior, variables, folder.capacity())
     known = len(pictures.w) - config.corpus.held_out
@@ -85,9 +92,10 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
         )
     params = {**params, "net": state.params["net"]}
     held = {name: value[known:] for name, value in asdict(pictures).items()}
-    scores = score(encoder, params, variables, held, influence)
     if processes.writes():
         store.save_encoder(folder.root, params)
+    scores = score(encoder, params, variables, held, influence)
+    if processes.writes():
         (folder.root / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
     log.say(f"wrote {folder.root / store.ENCODER}: {scores}")
     return scores
@@ -100,23 +108,24 @@ def score(
     the prior draws of what was found, beside those of its mean face."""
     prior, total = encoder.prior, len(held["w"])
     centre = prior.mean_latent(variables)
-    draws = _drawing(prior, FASTEST)
+    draws = Drawing(prior, variables)
 
     @jax.jit
     def found(image: Array, label: Array) -> Array:
         return encoder(params, variables, image, label).w
 
     left, whole, seen, mean = 0.0, 0.0, [], []
-    for start in range(0, total - AT_ONCE + 1, AT_ONCE):
-        part = {name: jnp.asarray(value[start : start + AT_ONCE]) for name, value in held.items()}
+    for some, count in batches_of(np.arange(total), AT_ONCE):
+        part = {name: jnp.asarray(value[some]) for name, value in held.items()}
         truth = part["image"] / np.float32(255)
         w = found(truth, part["label"])
         unit, counts = params["spread"][None], influence[None]
         off, away = (w[:, 0] - part["w"]) / unit, (part["w"] - centre[:1]) / unit
-        left, whole = left + float((counts * off**2).sum()), whole + float((counts * away**2).sum())
-        seen.append(psnr(draws(variables, w, part["label"])[0], truth))
+        left += float((counts * off**2)[:count].sum())
+        whole += float((counts * away**2)[:count].sum())
+        seen.append(psnr(draws(w, part["label"]), truth)[:count])
         still = jnp.broadcast_to(centre[None], w.shape)
-        mean.append(psnr(draws(variables, still, part["label"])[0], truth))
+        mean.append(psnr(draws(still, part["label"]), truth)[:count])
     decibels = {"psnr": seen, "psnr_of_the_mean_face": mean}
     return {"unexplained": left / whole, **{k: float(jnp.concatenate(v).mean()) for k, v in decibels.items()}}
 
@@ -126,8 +135,7 @@ def load_or_draw(
 ) -> Pictures:
     """The pictures in ``folder``, drawn first (with a progress bar) where they are missing or of another kind; what an
     interrupted call has drawn of the same kind is kept."""
-    with (store.find(config.prior.path) / store.PARAMS).open("rb") as file:
-        of = hashlib.file_digest(file, "sha256").hexdigest()
+    of = prior_input(config.prior.path, beside=False).sha256
     spec = {"pictures": config.corpus.pictures, "seed": config.seed, "prior": of, "size": SIZE}
     done, have = folder / "corpus.json", 0
     if done.is_file():
@@ -137,45 +145,58 @@ def load_or_draw(
     if have < spec["pictures"]:
         folder.mkdir(parents=True, exist_ok=True)
         mode = "r+" if have else "w+"
+        if not have:
+            done.unlink(missing_ok=True)  # before what it stands for is written over
         arrays = {
             name: np.lib.format.open_memmap(folder / f"{name}.npy", mode, kind, (spec["pictures"], *shape))
             for name, (shape, kind) in fields.items()
         }
-        draws = _drawing(prior, builders.rasteriser(config, capacity))
+        draws = Drawing(prior, variables, builders.rasteriser(config, capacity))
         for start in tqdm(range(have, spec["pictures"], AT_ONCE), desc="pictures"):
             part = slice(start, min(start + AT_ONCE, spec["pictures"]))
-            for name, value in _some(prior, variables, draws, (config.seed, start)).items():
+            for name, value in draws.random((config.seed, start)).items():
                 arrays[name][part] = value[: part.stop - start]
             if (start // AT_ONCE) % 50 == 49 or part.stop == spec["pictures"]:
                 for array in arrays.values():
                     array.flush()
-                done.write_text(json.dumps({"spec": spec, "drawn": part.stop}), encoding="utf-8")
+                beside = done.with_suffix(".partial")
+                beside.write_text(json.dumps({"spec": spec, "drawn": part.stop}), encoding="utf-8")
+                beside.replace(done)
     return Pictures(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in fields})
 
 
-Draws = Callable[[Variables, Array, Array], tuple[Array, Array]]
+class Drawing:
+    """Draws pictures; the rasteriser gets more room where one needs it."""
 
+    def __init__(self, prior: Prior, variables: Variables, rasteriser: Rasteriser = FASTEST):
+        self.prior, self.variables, self.rasteriser = prior, variables, rasteriser
+        self._draws = self._compiled()
 
-def _drawing(prior: Prior, rasteriser: Rasteriser) -> Draws:
-    """Pictures [B, S, S, 3] in [0, 1] of latents [B, L, D] under labels, and what did not fit the rasteriser."""
+    def __call__(self, w: Float[Array, "B L D"], label: Float[Array, "B 25"]) -> Float[Array, "B S S 3"]:
+        """Pictures in [0, 1] of latents under labels."""
+        while True:  # room at least doubles each time
+            image, lost = self._draws(self.variables, w, label)
+            if not int(lost):
+                return image
+            self.rasteriser = self.rasteriser.grown(self.prior.num_gaussians, SIZE, int(lost))
+            self._draws = self._compiled()
 
-    @jax.jit
-    def draws(variables: Variables, w: Array, label: Array) -> tuple[Array, Array]:
-        gaussians = prior.gaussians(variables, Latent(w))
-        camera = prior.camera(label, SIZE)
-        shown = render(gaussians, camera, size=SIZE, background=prior.background, rasteriser=rasteriser)
-        return jnp.clip(shown.image, 0, 1), shown.overflow.sum()
+    def random(self, seed: tuple[int, int]) -> dict[str, np.ndarray]:
+        """AT_ONCE pictures, their labels and latents: random people, mostly from in front."""
+        rng = np.random.default_rng(seed)
+        z = jnp.asarray(rng.standard_normal((AT_ONCE, self.prior.z_dim)), jnp.float32)
+        label = np.stack([random_label(rng, anywhere=False) for _ in range(AT_ONCE)]).astype(np.float32)
+        w = self.prior.mapping(self.variables, z, jnp.asarray(label)).w
+        image = np.asarray(self(w, jnp.asarray(label)))
+        return {"image": np.round(image * 255).astype(np.uint8), "label": label, "w": np.asarray(w[:, 0])}
 
-    return draws
+    def _compiled(self) -> Callable[[Variables, Array, Array], tuple[Array, Array]]:
+        prior, rasteriser = self.prior, self.rasteriser
 
+        @jax.jit
+        def draws(variables: Variables, w: Array, label: Array) -> tuple[Array, Array]:
+            gaussians, camera = prior.gaussians(variables, Latent(w)), prior.camera(label, SIZE)
+            shown = render(gaussians, camera, size=SIZE, background=prior.background, rasteriser=rasteriser)
+            return jnp.clip(shown.image, 0, 1), shown.overflow.max()
 
-def _some(prior: Prior, variables: Variables, draws: Draws, seed: tuple[int, int]) -> dict[str, np.ndarray]:
-    """AT_ONCE pictures, their labels and latents: random people, mostly from in front."""
-    rng = np.random.default_rng(seed)
-    z = jnp.asarray(rng.standard_normal((AT_ONCE, prior.z_dim)), jnp.float32)
-    label = np.stack([random_label(rng, anywhere=False) for _ in range(AT_ONCE)]).astype(np.float32)
-    w = prior.mapping(variables, z, jnp.asarray(label)).w
-    image, lost = draws(variables, w, jnp.asarray(label))
-    if int(lost):
-        raise ValueError(f"the rasteriser left out {int(lost)} intersections; give it --config.render.capacity")
-    return {"image": np.round(np.asarray(image) * 255).astype(np.uint8), "label": label, "w": np.asarray(w[:, 0])}
+        return draws

@@ -12,6 +12,7 @@ from jaxtyping import Float, Float32
 from jax_talker import priors
 from jax_talker.data.batches.expression_units import is_upper
 from jax_talker.priors.base import Prior, Variables
+from jax_talker.priors.encoder import Encoder
 from jax_talker.rendering import render
 from jax_talker.training import invert_step
 from jax_talker.training.head_step import latent_spread
@@ -50,10 +51,10 @@ class Inverter:
         encoder: str | None = None,
     ):
         """``expressions`` are the prior's units (``priors.expressions``), where it knows any. ``encoder`` names the
-        prior whose encoder says where to start (``first_guess``); without one that is the mean face."""
+        prior whose encoder says where to start (``FirstGuess``); without one that is the mean face."""
         self.prior, self.variables, self.steps = prior, variables, steps
         self._spread = float(latent_spread(prior, variables, jax.random.key(0)))
-        self._encoder = encoder
+        self._guess = FirstGuess.of(encoder, prior, variables) if encoder is not None else None
         self._directions = jnp.asarray(np.stack([*expressions.values()])) if expressions else None
         self._optimiser = adam(rate * self._spread, steps, warmup=0.05, floor=0.02)
         how: dict[str, Any] = {"spread": self._spread, "directions": self._directions}
@@ -69,10 +70,8 @@ class Inverter:
     def __call__(self, portrait: Portrait) -> Float32[np.ndarray, "L D"]:
         """The anchor [L, D]. ValueError where the rasteriser had too little room for it."""
         batch = _frame(portrait)
-        guess = None
-        if self._encoder is not None:
-            guess = first_guess(self._encoder, self.prior, self.variables, [batch])
-        params = {"anchor": self.prior.mean_latent(self.variables) if guess is None else jnp.asarray(guess)}
+        mean = self.prior.mean_latent(self.variables)
+        params = {"anchor": mean if self._guess is None else jnp.asarray(self._guess([batch]))}
         if self._directions is not None:
             params["units"] = jnp.zeros(len(self._directions))
         state = create(params, self._optimiser, 0)
@@ -95,32 +94,43 @@ class Inverter:
         return np.asarray(jnp.clip(found.image, 0, 1))
 
 
-def first_guess(
-    path_or_name: str, prior: Prior, variables: Variables, batches: Iterable[FrameBatch]
-) -> Float32[np.ndarray, "L D"] | None:
+class FirstGuess:
     """What a prior's encoder finds in frames of one person: the median of each number, which hair in a face or a wrong
-    mask does not turn. None for priors that have no encoder.
+    mask does not turn.
 
     Units of the upper face stay those of the mean face, whose eyes are open: an encoder that sees eyes of a few pixels
     guesses them half shut in everybody.
     """
-    if (known := priors.load_encoder(path_or_name, prior)) is None:
-        return None
-    encoder, params = known
 
-    @jax.jit
-    def found(frames: FrameBatch) -> Any:
-        there = frames.valid[..., None]  # what was not filmed looks as if nothing were there
-        image = there * frames.image + (1 - there) * jnp.asarray(prior.background)[None, None, None]
-        return encoder(params, variables, image, frames.label).w
+    def __init__(self, encoder: Encoder, params: Any, variables: Variables, upper: Float32[np.ndarray, "U L D"]):
+        """``upper`` are the prior's directions of the upper face's units, where it knows any."""
+        prior = encoder.prior
+        self._mean = np.asarray(prior.mean_latent(variables))
+        self._upper = upper.reshape(len(upper), self._mean.size).T
 
-    guess = np.median(np.concatenate([np.asarray(found(frames)) for frames in batches]), axis=0)
-    upper = [along.ravel() for unit, along in priors.expressions(path_or_name, prior).items() if is_upper(unit)]
-    if upper:
-        away = guess - np.asarray(prior.mean_latent(variables))
-        by, *_ = np.linalg.lstsq(np.stack(upper, 1), away.ravel())
-        guess = guess - (np.stack(upper, 1) @ by).reshape(guess.shape)
-    return guess
+        @jax.jit
+        def found(frames: FrameBatch) -> Any:
+            there = frames.valid[..., None]  # what was not filmed looks as if nothing were there
+            image = there * frames.image + (1 - there) * jnp.asarray(prior.background)[None, None, None]
+            return encoder(params, variables, image, frames.label).w
+
+        self._found = found
+
+    @classmethod
+    def of(cls, path_or_name: str, prior: Prior, variables: Variables) -> "FirstGuess | None":
+        """That of a prior; None where it has no encoder."""
+        if (known := priors.load_encoder(path_or_name, prior)) is None:
+            return None
+        directions = priors.expressions(path_or_name, prior)
+        upper = [along for unit, along in directions.items() if is_upper(unit)]
+        nothing = np.zeros((0, prior.num_ws, prior.w_dim), np.float32)
+        return cls(*known, variables, np.stack(upper) if upper else nothing)
+
+    def __call__(self, batches: Iterable[FrameBatch]) -> Float32[np.ndarray, "L D"]:
+        """The latent of batches of frames."""
+        guess = np.median(np.concatenate([np.asarray(self._found(frames)) for frames in batches]), axis=0)
+        by, *_ = np.linalg.lstsq(self._upper, (guess - self._mean).ravel())
+        return guess - (self._upper @ by).reshape(guess.shape)
 
 
 def _frame(portrait: Portrait) -> FrameBatch:

@@ -17,7 +17,7 @@ from jaxtyping import Array
 from jax_talker import priors
 from jax_talker.app import builders
 from jax_talker.app.head_trainer import HeadTrainer, Stage, typical_walk
-from jax_talker.app.inverting import first_guess
+from jax_talker.app.inverting import FirstGuess
 from jax_talker.app.person import Person
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.app.speaking import Speaker
@@ -133,14 +133,14 @@ def _first_guess(
     log: Log,
 ) -> Array:
     """Where the prior's encoder finds the person at rest; the mean face of priors that have none."""
-    resting = resting_frames(frames.clip.arrays, motion, train)
-    shown = resting[np.linspace(0, len(resting) - 1, LOOKED_AT).astype(int)]
-    guess = first_guess(config.prior.path, prior, variables, map(frames.frames, np.split(shown, LOOKED_AT // 4)))
+    guess = FirstGuess.of(config.prior.path, prior, variables)
     if guess is None:
         log.say("personalise: the prior has no encoder; starts at its mean face")
         return prior.mean_latent(variables)
+    resting = resting_frames(frames.clip.arrays, motion, train)
+    shown = resting[np.linspace(0, len(resting) - 1, LOOKED_AT).astype(int)]
     log.say(f"personalise: starts where the prior's encoder finds the person in {len(set(shown))} frames at rest")
-    return jnp.asarray(guess)
+    return jnp.asarray(guess(map(frames.frames, np.split(shown, LOOKED_AT // 4))))
 
 
 def led_by_units(

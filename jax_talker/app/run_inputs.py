@@ -44,12 +44,13 @@ def clip_input(clip: Clip) -> Input:
     return Input("clip", str(clip.root), _clip_sum(clip), clip.size)
 
 
-def prior_input(path_or_name: str) -> Input:
-    """The prior by its arrays, options, expression units and encoder; UserError where there is none."""
+def prior_input(path_or_name: str, *, beside: bool = True) -> Input:
+    """The prior by its arrays and options and, unless what lies ``beside`` them does not matter, its expression units
+    and encoder; UserError where there is none."""
     folder = store.find(path_or_name)
     hashed = hashlib.sha256()
-    beside = [name for name in (store.EXPRESSIONS, store.ENCODER) if (folder / name).is_file()]
-    for name in (store.CONFIG, store.PARAMS, *beside):
+    more = [name for name in (store.EXPRESSIONS, store.ENCODER) if beside and (folder / name).is_file()]
+    for name in (store.CONFIG, store.PARAMS, *more):
         try:
             with (folder / name).open("rb") as file:
                 hashed.update(hashlib.file_digest(file, "sha256").digest())

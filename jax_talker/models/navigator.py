@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from jax_talker.types import Latent
 
 BLINKS = 1e-3  # ridge of what lids are seen to do, frames: a clip without a blink tells nothing
+BESIDES = 0.03  # ridge of what moves with lids, frames
 SHARE = 1 / 3  # of a typical walk that one deviation of a motion feature is at first
 RANK = 1e-3  # of the longest of given directions; what is shorter is rounding
 EXPRESSION_CHANNEL, CHANNEL_NOISE = 4, 2.0  # numbers in ±1 through which the upper face hears, and their noise
@@ -110,7 +111,8 @@ def blinking(
     causes = blink[:, None] if besides is None else jnp.concatenate([blink[:, None], besides], -1)
     causes = causes - causes.mean(0, keepdims=True)
     answer = (seen - seen.mean(0, keepdims=True)) / gain
-    ridge = BLINKS * jnp.eye(causes.shape[1])
+    # More of it on what stands besides, so that of causes that are never seen apart the blink moves the lids.
+    ridge = jnp.diag(jnp.where(jnp.arange(causes.shape[1]) == 0, BLINKS, BESIDES))
     slope = jnp.linalg.solve(causes.T @ causes + ridge, causes.T @ answer)[:1]
     return {**params, "blink": slope}
 

@@ -14,7 +14,7 @@ from jax_talker.models.detail import UNITS, Layout, Residual
 from jax_talker.types import Gaussians
 
 SURE = 0.5  # share of its own colours that a Gaussian has at least to tell others of them
-SOURCES = 4000  # of the sure ones, evenly spread: neighbours among them reach past a single crease
+SOURCES = 4000  # of the sure ones at most, evenly spread: neighbours among them reach past a single crease
 NEAREST = 48
 ALIKE = 0.06  # sRGB: skin goes on as skin does, hair as hair
 DOUBT = 0.02  # of the neighbours' weight: where none is alike, the prior keeps its colour
@@ -34,7 +34,7 @@ def carried_on(layout: Layout, rest: Gaussians, residual: Residual) -> Layout:
     sure = np.flatnonzero(own > SURE)
     if not len(sure):
         return layout
-    sure = sure[:: max(1, len(sure) // SOURCES)]
+    sure = sure[:: -(-len(sure) // SOURCES)]
     away, near = KDTree(place[sure]).query(place, k=min(NEAREST, len(sure)))
     away, near = away.reshape(len(place), -1), near.reshape(len(place), -1)
     weight = np.exp(-2 * (away / np.maximum(away[:, -1:], 1e-9)) ** 2)

@@ -38,7 +38,7 @@ def make_encoder_step(
             image = jax.vmap(worse, (0, 0, None))(keys_of(state.step_key(), batch.slot), rows["image"], background)
             off = encoder.numbers(params, image, rows["label"]) - rows["away"]
             value = (influence[None] * off**2).mean()
-            return value, {"unexplained": value / (influence[None] * rows["away"] ** 2).mean()}
+            return value, {"of": (influence[None] * rows["away"] ** 2).mean()}  # what the mean latent's loss would be
 
         return descend(state, optimiser, objective, batch, shares=shares)
 

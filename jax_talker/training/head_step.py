@@ -205,8 +205,7 @@ def make_hearing_step(
     """A step on batches of rows frames and common rate that regresses what is heard on what is seen; nothing is
     rendered.
 
-    The state's params are those of the talker; only its adapter, its encoders and the blink's own
-    path have a gradient.
+    The state's params are those of the talker; only its adapter and its encoders have a gradient.
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:

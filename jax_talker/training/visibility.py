@@ -50,7 +50,7 @@ def _weights(
     prior: Prior, gaussians: Gaussians, frames: FrameBatch, rasteriser: Rasteriser = FASTEST
 ) -> tuple[Float[Array, "M 4"], Rasteriser]:
     """Each Gaussian's blending weight, summed over all pixels, those of the upper face, those of the lower one, and
-    those that are the head's alone, as are their neighbours.
+    those that are the head's alone, as is all around them (``EDGE``).
 
     A picture is linear in colours, so these sums are the gradient of (masked) sums of its channels. Also returned is
     the rasteriser with the room that the frames needed.

@@ -1,10 +1,14 @@
 """What personalising refuses before it begins, and where motion starts."""
 
+from types import SimpleNamespace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from configs import quickstart
+from jax_talker.app.head_trainer import HeadTrainer
+from jax_talker.app.navigating import _with_blink
 from jax_talker.app.personalizing import led_by_units, personalize
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.data.batches.dataset import ClipFrames
@@ -27,6 +31,33 @@ def test_what_lies_in_the_persons_place_is_said_before_any_work(tmp_path):
     (personal / "notes.txt").unlink()
     with pytest.raises(UserError, match="nowhere"):
         personalize(config, RunFolder(tmp_path), Log(tmp_path), resume=False)
+
+
+def test_brows_that_come_down_with_lids_are_not_the_blinks(tmp_path, listener):
+    """The clip's own scores of brows tell them apart, in frames that train."""
+    rng, count = np.random.default_rng(1), 60
+    train = np.arange(40)
+    head, talker = listener.head, listener.params["talker"]
+    blink, brows = np.where(rng.random((2, count)) < 0.3, 1.0, 0.0).astype(np.float32)
+    brows = np.maximum(brows, blink * (rng.random(count) < 0.8)).astype(np.float32)  # mostly together
+    features = np.stack([blink, brows], 1)
+    brows = np.where(np.arange(count) < 40, brows, 1 - brows).astype(np.float32)  # nonsense where nothing is learnt
+    arrays = {"blink": blink, "expression": brows[:, None], "label": np.zeros((count, 25), np.float32)}
+    clip = Clip(tmp_path, 32, count, arrays, Checksums(tmp_path, {}), {"expression_names": ["browDownLeft"]})
+    windows = np.zeros((count, 16, 80), np.float32)
+    frames = ClipFrames(clip, windows, head.talker.reach, MotionFeatures(features, features))
+    kernel = jnp.zeros((2, head.talker.expressions)).at[0, 0].set(1).at[1, 1].set(1)
+    navigator = {
+        **talker["navigator"],
+        "seen_expression": {"kernel": kernel},
+        "seen_lips": {"kernel": jnp.zeros((2, head.talker.lips))},
+    }
+    trainer = object.__new__(HeadTrainer)
+    trainer.frames, trainer.split, trainer.head = frames, SimpleNamespace(train=train), head
+    trainer.gain = head.talker.gain
+    found = _with_blink(trainer, {**talker, "navigator": navigator})["navigator"]["blink"][0]
+    np.testing.assert_allclose(found[0], 1, atol=0.05)
+    np.testing.assert_allclose(found[1:], 0, atol=0.05)
 
 
 def test_motion_starts_along_the_units_that_it_stands_for(tmp_path, listener):
