@@ -3,8 +3,11 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 from programs.running import SMALL, refuses, succeeds
+
+from jax_talker.app.person import load_person
 
 
 def test_train_writes_what_it_promises(run):
@@ -12,6 +15,10 @@ def test_train_writes_what_it_promises(run):
     assert (run / "checkpoints" / "navigate" / "4").is_dir()
     stages = {json.loads(line)["stage"] for line in (run / "scalars.jsonl").read_text().splitlines()}
     assert stages == {"invert", "tune", "hear", "navigate"}
+    layout = load_person(run / "personal").layout
+    unsure = np.asarray(layout.seen * layout.colours) < 0.5
+    assert unsure.any()
+    assert np.abs(np.asarray(layout.tint)[unsure]).max() > 1e-4, "the unseen has its neighbours' shade"
 
 
 def test_train_resumes_and_refuses_to_overwrite(run, clip, small):
