@@ -58,7 +58,8 @@ def train(config: Any, folder: RunFolder) -> None:
     shown: dict[str, Any] = {"profile": PROFILE.value, "wandb": config.log.get("wandb")}
     if config.task in PRIORS:
         training = PRIORS[config.task]
-        made_of = [run_inputs.prior_input(config.prior.path, beside=False)] if config.task == "encoder" else []
+        path = config.get("prior", {}).get("path")  # of those that begin with a prior
+        made_of = [run_inputs.prior_input(path, beside=False)] if path else []
         with (
             folder.alone(),
             Log(folder.root, **shown) as log,

@@ -111,14 +111,14 @@ def score(
     draws = Drawing(prior, variables)
 
     @jax.jit
-    def found(image: Array, label: Array) -> Array:
+    def found(params: Any, variables: Variables, image: Array, label: Array) -> Array:
         return encoder(params, variables, image, label).w
 
     left, whole, seen, mean = 0.0, 0.0, [], []
     for some, count in batches_of(np.arange(total), AT_ONCE):
         part = {name: jnp.asarray(value[some]) for name, value in held.items()}
         truth = part["image"] / np.float32(255)
-        w = found(truth, part["label"])
+        w = found(params, variables, truth, part["label"])
         unit, counts = params["spread"][None], influence[None]
         off, away = (w[:, 0] - part["w"]) / unit, (part["w"] - centre[:1]) / unit
         left += float((counts * off**2)[:count].sum())

@@ -105,11 +105,12 @@ class FirstGuess:
     def __init__(self, encoder: Encoder, params: Any, variables: Variables, upper: Float32[np.ndarray, "U L D"]):
         """``upper`` are the prior's directions of the upper face's units, where it knows any."""
         prior = encoder.prior
+        self._params, self._variables = params, variables
         self._mean = np.asarray(prior.mean_latent(variables))
         self._upper = upper.reshape(len(upper), self._mean.size).T
 
         @jax.jit
-        def found(frames: FrameBatch) -> Any:
+        def found(params: Any, variables: Variables, frames: FrameBatch) -> Any:
             there = frames.valid[..., None]  # what was not filmed looks as if nothing were there
             image = there * frames.image + (1 - there) * jnp.asarray(prior.background)[None, None, None]
             return encoder(params, variables, image, frames.label).w
@@ -128,7 +129,8 @@ class FirstGuess:
 
     def __call__(self, batches: Iterable[FrameBatch]) -> Float32[np.ndarray, "L D"]:
         """The latent of batches of frames."""
-        guess = np.median(np.concatenate([np.asarray(self._found(frames)) for frames in batches]), axis=0)
+        each = [np.asarray(self._found(self._params, self._variables, frames)) for frames in batches]
+        guess = np.median(np.concatenate(each), axis=0)
         by, *_ = np.linalg.lstsq(self._upper, (guess - self._mean).ravel())
         return guess - (self._upper @ by).reshape(guess.shape)
 

@@ -96,7 +96,7 @@ def test_what_was_drawn_before_an_interruption_is_kept(tmp_path, small_prior, mo
 
 
 def test_the_bundled_encoder_finds_whom_its_prior_draws():
-    """Far better than the mean face; 22.0 and 15.0 dB of five hundred."""
+    """Far better than the mean face; 22.0 and 15.0 dB of 496."""
     prior, variables = priors.load("human")
     some = Drawing(prior, variables).random((123, 456))
     encoder, params = priors.load_encoder("human", prior)

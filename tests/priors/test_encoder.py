@@ -8,20 +8,11 @@ import safetensors.numpy
 
 from jax_talker.errors import UserError
 from jax_talker.geometry import make_label, orbit
-from jax_talker.priors import GGHeadConfig, load_encoder, make_gghead, save, store
-from jax_talker.priors import template as templates
+from jax_talker.priors import load_encoder, save, store
 from jax_talker.priors.encoder import SIZE, Encoder
 
 LABELS = jnp.asarray(np.stack([make_label(orbit(yaw, 0)) for yaw in (0, 20)]), jnp.float32)
 SPREAD = jnp.linspace(0.5, 3, 6)
-
-
-@pytest.fixture(scope="module")
-def small():
-    template = templates.bake(templates.ellipsoid(), plane_resolution=8, uv_samples=6, register=False)
-    config = GGHeadConfig.for_template(template, z_dim=4, w_dim=6, channel_max=5, uv_samples=6, sh_degree=0)
-    prior = make_gghead(config)
-    return prior, prior.init(jax.random.key(0), template)
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,7 @@ import pytest
 import safetensors.numpy
 
 from jax_talker.errors import UserError
-from jax_talker.priors import GGHeadConfig, load, make_gghead, save, store
-from jax_talker.priors import template as templates
-
-
-@pytest.fixture(scope="module")
-def small():
-    template = templates.bake(templates.ellipsoid(), plane_resolution=8, uv_samples=6, register=False)
-    config = GGHeadConfig.for_template(template, z_dim=4, w_dim=6, channel_max=5, uv_samples=6, sh_degree=0)
-    prior = make_gghead(config)
-    return prior, prior.init(jax.random.key(0), template)
+from jax_talker.priors import load, save, store
 
 
 def test_round_trip(small, tmp_path):
