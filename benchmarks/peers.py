@@ -2,6 +2,7 @@
 
 ``gsplat`` (PyTorch, CUDA), ``splax`` (JAX, NVIDIA Warp), and ``gsplat_torch``: gsplat's own PyTorch functions for
 projection and tiles on a CPU, with the blending of a tile, which gsplat has only in CUDA, as dense PyTorch operations.
+``opensplat`` is in a file of its own.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from benchmarks import opensplat
 from benchmarks.harness import Cannot, Program, peak_memory
 from benchmarks.workloads import Workload
 from kernels.constants import ALPHA_MIN, SETS, TILE, TRANSMITTANCE_MIN
@@ -185,4 +187,9 @@ def _splax(workload: Workload, pull: np.ndarray, args: argparse.Namespace) -> Pr
 
 
 Maker = Callable[[Workload, np.ndarray, argparse.Namespace], Program]
-MAKERS: dict[str, Maker] = {"gsplat": _gsplat, "gsplat_torch": _gsplat_torch, "splax": _splax}
+MAKERS: dict[str, Maker] = {
+    "gsplat": _gsplat,
+    "gsplat_torch": _gsplat_torch,
+    "opensplat": opensplat.make,
+    "splax": _splax,
+}

@@ -149,17 +149,25 @@ def count(at, item):
     table = stack(_SPANS) + BYTES
     spans = ints(table - BYTES)
     clear(frame[fr.COUNTS] + 4 * tiles * item, 4 * tiles)
-    total = 0
+    # First the changes from tile to tile, where spans begin and end: most are short, of unforeseeable length.
     for first in range(start, end, LANES):
         _spans(frame, slot, first, end, table)
         for lane in range(min(LANES, end - first)):
             rows = spans[lane]
             column = LANES + lane
             for row in range(rows & 0xFFFF, rows >> 16):
-                for tile in range(row * tiles_x + (spans[column] & 0xFFFF), row * tiles_x + (spans[column] >> 16)):
-                    counts[tile] += 1
-                    total += 1
+                span = spans[column]
+                before, after = row * tiles_x + (span & 0xFFFF), row * tiles_x + (span >> 16)
+                if before < tiles:  # an empty span may lie beyond all tiles
+                    counts[before] += 1
+                if after < tiles:
+                    counts[after] -= 1
                 column += LANES
+    number, total = 0, 0
+    for tile in range(tiles):
+        number += counts[tile]
+        counts[tile] = number
+        total += number
     words(frame[fr.TOTALS])[item] = total
     return True
 
@@ -169,17 +177,27 @@ def counts_to_positions(frame):
     """Turn counts into the position of each chunk's first entry in each tile's list; returns the number of entries."""
     images, chunks = frame[fr.IMAGES], frame[fr.CHUNKS]
     tiles = frame[fr.TILES_X] * frame[fr.TILES_Y]
-    starts = words(frame[fr.STARTS])
     position = 0
     for slot in range(images):
-        counts = ints(frame[fr.COUNTS] + 4 * tiles * chunks * slot)
+        counts = frame[fr.COUNTS] + 4 * tiles * chunks * slot
+        starts = words(frame[fr.STARTS] + 8 * tiles * slot)
         for tile in range(tiles):
-            starts[slot * tiles + tile] = position
-            for chunk in range(chunks):
-                number = counts[chunk * tiles + tile]
-                counts[chunk * tiles + tile] = position
-                position += number
-    starts[images * tiles] = position
+            starts[tile] = 0
+        for chunk in range(chunks):  # row by row, as they lie: positions in the tile's own list
+            row = ints(counts + 4 * tiles * chunk)
+            for tile in range(tiles):
+                number = row[tile]
+                row[tile] = starts[tile]
+                starts[tile] += number
+        for tile in range(tiles):
+            number = starts[tile]
+            starts[tile] = position
+            position += number
+        for chunk in range(chunks):
+            row = ints(counts + 4 * tiles * chunk)
+            for tile in range(tiles):
+                row[tile] += starts[tile]
+    words(frame[fr.STARTS])[images * tiles] = position
     totals = words(frame[fr.TOTALS])
     running = 0
     for item in range(images * chunks):
@@ -191,7 +209,8 @@ def counts_to_positions(frame):
 
 @compiled
 def emit(at, item):
-    """Write a chunk's entries to the lists. With POSITIONS, also note where each Gaussian's entries went."""
+    """Write a chunk's entries to the lists. In the backward pass also note where each Gaussian's entries went: of those
+    in front of what ended the tile's last ray. Behind it lies most of a solid head."""
     frame = words(at)
     slot, start, end, positions = _chunk(frame, item)
     padded, tiles_x = frame[fr.PADDED], frame[fr.TILES_X]
@@ -199,13 +218,16 @@ def emit(at, item):
     entries = ints(frame[fr.ENTRIES])
     remember = frame[fr.GRADIENTS] != 0
     position_of = ints(frame[fr.POSITIONS])
-    first_of = ints(frame[fr.FIRST_OF] + 4 * slot * padded)
-    count_of = ints(frame[fr.COUNT_OF] + 4 * slot * padded)
+    own = ints(frame[fr.OWN] + 8 * slot * padded)
+    ends = words(frame[fr.ENDS] + 8 * slot * tiles_x * frame[fr.TILES_Y])
     emitted = words(frame[fr.TOTALS])[item]
     table = stack(_SPANS) + BYTES
     spans = ints(table - BYTES)
     for first in range(start, end, LANES):
         _spans(frame, slot, first, end, table)
+        if remember:
+            for rank in range(first + LANES, min(first + 2 * LANES, end)):
+                prefetch(frame[fr.OWN] + 8 * (slot * padded + order[rank]))
         for lane in range(min(LANES, end - first)):
             index, before = order[first + lane], emitted
             rows = spans[lane]
@@ -214,11 +236,13 @@ def emit(at, item):
                 for tile in range(row * tiles_x + (spans[column] & 0xFFFF), row * tiles_x + (spans[column] >> 16)):
                     place = positions[tile]
                     positions[tile] = place + 1
-                    entries[place] = index
                     if remember:
+                        if place >= ends[tile]:
+                            continue
                         position_of[emitted] = place
-                    emitted += 1
+                        emitted += 1
+                    entries[place] = index
                 column += LANES
             if remember:
-                first_of[index], count_of[index] = before, emitted - before
+                own[2 * index], own[2 * index + 1] = before, emitted
     return True

@@ -157,8 +157,8 @@ _SPINS = 100  # glances at the counter before giving way: about a microsecond
 
 # Addresses of C functions that are compiled by themselves: WORKER is ``run_items``; a phase is int64(frame, item) and
 # returns 0 when there was no memory.
-PHASES = 7
-PROJECT, SORT, COUNT, EMIT, COMPOSITE, COMPOSITE_BACK, PROJECT_BACK, WORKER = range(PHASES + 1)
+PHASES = 8
+PROJECT, SORT, COUNT, EMIT, COMPOSITE, FIND_ENDS, COMPOSITE_BACK, PROJECT_BACK, WORKER = range(PHASES + 1)
 _addresses = (ctypes.c_int64 * (PHASES + 1))()
 publish("kernels_cpu_functions", ctypes.addressof(_addresses))
 _functions = address_of("kernels_cpu_functions")

@@ -29,11 +29,11 @@ D_MEANS, D_QUATS, D_SCALES, D_OPACITIES, D_COLORS, D_POSES, D_INTRINSICS, D_BACK
 # Scratch of a group: records [images, PADDED, 16], sort keys [images, PADDED] and order (drawn ones, near first) …
 RECORDS, KEYS, ORDER, SORTING, VISIBLE, SKIPPED_PARTS = (next(_names) for _ in range(6))
 # … counts [images, chunks, tiles] which become positions, starts [images, tiles + 1], entries (indices of Gaussians,
-# tile by tile, near first), and for the backward pass: first entry and number of entries of each Gaussian, position in
-# ``entries`` of each of them, whether a position was used, one record of sums each, those of the extra channels, and
-# partial sums for backgrounds and cameras
+# tile by tile, near first), and for the backward pass: ends [images, tiles] of what of the entries was looked at, where
+# each Gaussian's own begin and end [images, PADDED, 2] in a list of positions in ``entries``, that list, whether a
+# position was used, one record of sums each, those of the extra channels, and partial sums for backgrounds and cameras
 COUNTS, STARTS, TOTALS, ENTRIES, NUM_ENTRIES = (next(_names) for _ in range(5))
-FIRST_OF, COUNT_OF, POSITIONS, USED, SUMS, EXTRA_SUMS = (next(_names) for _ in range(6))
+ENDS, OWN, POSITIONS, USED, SUMS, EXTRA_SUMS = (next(_names) for _ in range(6))
 BACKGROUND_SUMS, CAMERA_SUMS = next(_names), next(_names)
 WORDS = next(_names)
 

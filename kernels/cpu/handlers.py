@@ -28,11 +28,13 @@ from kernels.cpu.project import project
 from kernels.cpu.project_back import project_back
 from kernels.cpu.simd import LANES
 from kernels.cpu.tiles import composite
-from kernels.cpu.tiles_back import composite_back
+from kernels.cpu.tiles_back import composite_back, find_ends
 from kernels.cpu.views import doubles, floats, ints, words
 
 # NumPy's integers, because Numba would compile a function once for each Python constant that it is called with.
-_PROJECT, _SORT, _COUNT, _EMIT, _COMPOSITE, _COMPOSITE_BACK, _PROJECT_BACK = map(np.int64, range(ffi.PHASES))
+_PROJECT, _SORT, _COUNT, _EMIT, _COMPOSITE, _FIND_ENDS, _COMPOSITE_BACK, _PROJECT_BACK = map(
+    np.int64, range(ffi.PHASES)
+)
 _FRAME = 8 * 96  # bytes of a frame
 MOST_ENTRIES = (1 << 31) - 64  # (tile, Gaussian) pairs of a group: their positions are int32, and read as whole vectors
 _GROUP = 1 << 16  # Gaussians: images are handled together up to this many, for threads to share small ones
@@ -102,15 +104,15 @@ def _allocate_lists(frame):
     frame[fr.ENTRIES] = allocate((size + LANES) * 4)  # whole vectors are read
     done = frame[fr.ENTRIES] != 0
     if frame[fr.GRADIENTS] != 0:
-        frame[fr.FIRST_OF] = allocate(images * frame[fr.PADDED] * 4)
-        frame[fr.COUNT_OF] = allocate(images * frame[fr.PADDED] * 4)
+        frame[fr.ENDS] = allocate(images * frame[fr.TILES_X] * frame[fr.TILES_Y] * 8)
+        frame[fr.OWN] = allocate(images * frame[fr.PADDED] * 8)
         frame[fr.POSITIONS] = allocate(size * 4)
         frame[fr.USED] = allocate(size)
         frame[fr.SUMS] = allocate(size * fr.RECORD)
         frame[fr.EXTRA_SUMS] = allocate(size * frame[fr.EXTRA_CHANNELS] * 4)
         frame[fr.BACKGROUND_SUMS] = allocate(images * frame[fr.TILES_X] * frame[fr.TILES_Y] * 12)
         frame[fr.CAMERA_SUMS] = allocate(images * frame[fr.CHUNKS] * fr.RECORD)
-        for word in range(fr.FIRST_OF, fr.WORDS):
+        for word in range(fr.ENDS, fr.WORDS):
             done = done and frame[word] != 0
     return done
 
@@ -119,7 +121,7 @@ def _allocate_lists(frame):
 def _release_lists(frame):
     release(frame[fr.ENTRIES])
     frame[fr.ENTRIES] = 0
-    for word in range(fr.FIRST_OF, fr.WORDS):
+    for word in range(fr.ENDS, fr.WORDS):
         release(frame[word])
         frame[word] = 0
 
@@ -136,6 +138,8 @@ def _render_group(call, at, frame):
     if frame[fr.NUM_ENTRIES] >= MOST_ENTRIES:
         return TOO_MANY
     done = done and _allocate_lists(frame)
+    if frame[fr.GRADIENTS] != 0:
+        done = done and parallel(call, _FIND_ENDS, at, images * tiles_of_each)
     done = done and parallel(call, _EMIT, at, images * chunks)
     if frame[fr.GRADIENTS] == 0:
         done = done and parallel(call, _COMPOSITE, at, images * tiles_of_each)
@@ -213,12 +217,12 @@ def rasterize(call):
 _ADDRESS = numba.int64
 _PHASE, _FUNCTION = _ADDRESS(_ADDRESS, numba.int64), _ADDRESS(_ADDRESS)  # C functions of a frame and an item; of a call
 # In the order in which ``ffi`` numbers them, and the handler
-_PHASES = (project, bins.sort_by_depth, bins.count, bins.emit, composite, composite_back, project_back)
+_PHASES = (project, bins.sort_by_depth, bins.count, bins.emit, composite, find_ends, composite_back, project_back)
 ENTRY_POINTS = {function: _PHASE for function in _PHASES} | {ffi.run_items: _FUNCTION, rasterize: _FUNCTION}
 # Neighbours share helpers, which a process compiles once; both ends are dear, the middle is cheap.
 BY_COST = (
     *(project_back, project, rasterize, ffi.run_items),
-    *(bins.sort_by_depth, bins.emit, bins.count, composite, composite_back),
+    *(bins.sort_by_depth, bins.emit, bins.count, find_ends, composite, composite_back),
 )
 
 

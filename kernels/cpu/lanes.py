@@ -4,13 +4,12 @@ from typing import Any, no_type_check
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from kernels.cpu.simd import BYTES, F16, I16, LANES, vector_function
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
-_FLOATS, _INTS, _WORDS = F16.llvm_type, I16.llvm_type, ir.VectorType(_I64, LANES)
+_FLOATS, _INTS = F16.llvm_type, I16.llvm_type
 
 
 @vector_function((types.int64,), F16)
@@ -31,38 +30,6 @@ def store(builder, address, value):
 @vector_function((types.int64, I16), types.void)
 def store_int(builder, address, value):
     builder.store(value, builder.inttoptr(address, _INTS.as_pointer()), align=4)
-
-
-def _strided(builder, address, stride, count):
-    """Pointers to lane · stride behind an address, and the mask of the first ``count`` lanes."""
-    lane = ir.Constant(_WORDS, list(range(LANES)))
-
-    def spread(scalar):
-        undefined = ir.Constant(_WORDS, ir.Undefined)
-        first = ir.Constant(_INTS, [0] * LANES)
-        return builder.shuffle_vector(builder.insert_element(undefined, scalar, _I32(0)), undefined, first)
-
-    places = builder.add(spread(address), builder.mul(lane, spread(stride)))
-    pointers = builder.inttoptr(places, ir.VectorType(ir.FloatType().as_pointer(), LANES))
-    return pointers, builder.icmp_signed("<", lane, spread(count))
-
-
-@vector_function((types.int64, types.int64, types.int64), F16)
-def load_strided(builder, address, stride, count):
-    """The numbers at address, address + stride, …; lanes from ``count`` on are 1."""
-    pointers, mask = _strided(builder, address, stride, count)
-    kind = ir.FunctionType(_FLOATS, [pointers.type, _I32, mask.type, _FLOATS])
-    gather = cgutils.get_or_insert_function(builder.module, kind, "llvm.masked.gather.v16f32.v16p0")
-    return builder.call(gather, [pointers, _I32(4), mask, ir.Constant(_FLOATS, [1.0] * LANES)])
-
-
-@vector_function((types.int64, types.int64, types.int64, F16), types.void)
-def store_strided(builder, address, stride, count, value):
-    """The first ``count`` lanes go to address, address + stride, …"""
-    pointers, mask = _strided(builder, address, stride, count)
-    kind = ir.FunctionType(ir.VoidType(), [_FLOATS, pointers.type, _I32, mask.type])
-    scatter = cgutils.get_or_insert_function(builder.module, kind, "llvm.masked.scatter.v16f32.v16p0")
-    builder.call(scatter, [value, pointers, _I32(4), mask])
 
 
 @no_type_check

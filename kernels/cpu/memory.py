@@ -78,6 +78,9 @@ atomic_load = llvm_intrinsic(types.int64, (ADDRESS,), lambda b, a: b.load_atomic
 atomic_add = llvm_intrinsic(  # returns the old value
     types.int64, (ADDRESS, types.int64), lambda b, a, x: b.atomic_rmw("add", _at(b, a), x, "seq_cst")
 )
+exchange = llvm_intrinsic(  # returns the old value
+    types.int64, (ADDRESS, types.int64), lambda b, a, x: b.atomic_rmw("xchg", _at(b, a), x, "seq_cst")
+)
 lowest_bit = llvm_intrinsic(  # the number of the lowest bit that is set; not for 0
     types.int64, (types.int64,), lambda b, x: b.cttz(x, ir.IntType(1)(1))
 )
@@ -136,18 +139,97 @@ def _stack(context, size):
 stack: Any = intrinsic(_stack)
 
 
+# Scratch that was released and is kept for the next call: the system hands out fresh pages zeroed and one at a time,
+# which took a seventh of a backward pass over 350,000 Gaussians. Words: bytes kept, turns taken, and as many addresses
+# as there are places (0: a free one).
+_PLACES, _TURNS, _PLACE = 32, 8, 16
+KEPT_AT_MOST = 1 << 29  # bytes
+_WORTH_KEEPING = 1 << 16
+_kept = (ctypes.c_int64 * (2 + _PLACES))()
+publish("kernels_cpu_kept", ctypes.addressof(_kept))
+_kept_at = address_of("kernels_cpu_kept")
+
+
 @compiled
 def allocate(size):
     """Address of ``size`` bytes, aligned to 64, or 0 when there is no memory. Hand it to ``release``."""
-    block = _malloc(max(size, 1) + 128)
+    room = _rounded(size)
+    if room >= _WORTH_KEEPING:
+        for place in range(_PLACES):
+            at = _kept_at() + _PLACE + 8 * place
+            address = exchange(at, 0)
+            if address != 0:
+                atomic_add(_kept_at(), -_room_of(address))
+                if _room_of(address) == room:
+                    return address
+                _keep(at, address)
+    block = _malloc(room + 128)
+    if block == 0:  # what is kept may be what is missing
+        give_back()
+        block = _malloc(room + 128)
     if block == 0:
         return block
-    aligned = (block + 127) // 64 * 64
+    aligned = (block + 16 + 63) // 64 * 64
     poke(aligned - 8, block)
+    poke(aligned - 16, room)
     return aligned
 
 
 @compiled
 def release(address):
-    if address != 0:
+    if address == 0:
+        return
+    room = _room_of(address)
+    if room < _WORTH_KEEPING or atomic_load(_kept_at()) + room > KEPT_AT_MOST:
         _free(peek(address - 8))
+        return
+    for place in range(_PLACES):
+        at = _kept_at() + _PLACE + 8 * place
+        if atomic_load(at) == 0:
+            _keep(at, address)
+            return
+    _keep(_kept_at() + _PLACE + 8 * (atomic_add(_kept_at() + _TURNS, 1) % _PLACES), address)  # so that none grows old
+
+
+@compiled
+def _keep(at, address):
+    """Put a block into a place; what another thread has put there meanwhile goes back to the system."""
+    atomic_add(_kept_at(), _room_of(address))
+    before = exchange(at, address)
+    if before != 0:
+        atomic_add(_kept_at(), -_room_of(before))
+        _free(peek(before - 8))
+
+
+@compiled
+def give_back():
+    """Hand all that is kept to the system."""
+    for place in range(_PLACES):
+        address = exchange(_kept_at() + _PLACE + 8 * place, 0)
+        if address != 0:
+            atomic_add(_kept_at(), -_room_of(address))
+            _free(peek(address - 8))
+
+
+@compiled
+def _rounded(size):
+    """Up to an eighth more, so that lists of about the same length find each other's blocks."""
+    step = 64
+    while 16 * step < size:
+        step *= 2
+    return (max(size, 1) + step - 1) // step * step
+
+
+@compiled
+def _room_of(address):
+    return peek(address - 16)
+
+
+def kept() -> dict[int, int]:
+    """Addresses and sizes of the blocks that wait for the next call. While none is running, that is."""
+    return {at: ctypes.c_int64.from_address(at - 16).value for at in _kept[2:] if at}
+
+
+def kept_bytes() -> int:
+    """What is kept, as the running calls count it."""
+    return _kept[0]

@@ -18,8 +18,9 @@ import numpy as np
 
 from kernels.constants import ALPHA_MIN, EIGENVALUE_FLOOR, TILE
 from kernels.cpu import frame as fr
-from kernels.cpu.lanes import load_strided, store, store_strided, transpose
+from kernels.cpu.lanes import store, transpose
 from kernels.cpu.memory import compiled
+from kernels.cpu.rows import load_fours, load_ones, load_pairs, load_threes, store_ones
 from kernels.cpu.simd import (
     LANES,
     absolute,
@@ -45,7 +46,6 @@ from kernels.cpu.views import doubles, floats, ints, words
 
 FALLOFF = -0.5 / math.log(2)  # exp(−q/2) = 2^(FALLOFF·q)
 SLACK = 0.002  # pixels added to every reach: more than float32 can be wrong by; the alpha test has the last word
-THREE, FOUR = np.int64(3), np.int64(4)  # with Python's, Numba compiles a function once for each
 NOT_DRAWN = -1  # sort key: the largest as uint32
 _LOG2_ALPHA_MIN = math.log2(ALPHA_MIN)
 
@@ -82,25 +82,12 @@ def rotation_columns(q):
 
 
 @compiled
-def load_columns(base, first, size, count):
-    """Three neighbouring numbers of each of ``count`` rows of ``size`` numbers."""
-    at = base + 4 * size * first
-    return (
-        load_strided(at, 4 * size, count),
-        load_strided(at + 4, 4 * size, count),
-        load_strided(at + 8, 4 * size, count),
-    )
-
-
-@compiled
 def load_gaussians(frame, image, first, count):
     """mean, quaternion, scale and opacity of up to sixteen Gaussians; lanes without one hold ones."""
     start = image // frame[fr.VIEWS] * frame[fr.GAUSSIANS] + first
-    mean = load_columns(frame[fr.MEANS], start, THREE, count)
-    quat = load_columns(frame[fr.QUATS], start, FOUR, count)
-    last = load_strided(frame[fr.QUATS] + 16 * start + 12, 16, count)
-    scale = load_columns(frame[fr.SCALES], start, THREE, count)
-    return mean, (quat[0], quat[1], quat[2], last), scale, load_strided(frame[fr.OPACITIES] + 4 * start, 4, count)
+    mean, quat = load_threes(frame[fr.MEANS], start, count), load_fours(frame[fr.QUATS], start, count)
+    scale, opacity = load_threes(frame[fr.SCALES], start, count), load_ones(frame[fr.OPACITIES], start, count)
+    return mean, quat, scale, opacity[0]
 
 
 @compiled
@@ -194,7 +181,7 @@ def project(at, item):
     for first in range(chunk * fr.CHUNK, min((chunk + 1) * fr.CHUNK, n), LANES):
         count = min(LANES, n - first)
         mean, quat, scale, opacity = load_gaussians(frame, image, first, count)
-        color = load_columns(frame[fr.COLORS], color_row(frame, image, first), THREE, count)
+        color = load_threes(frame[fr.COLORS], color_row(frame, image, first), count)
         center, _, (px, py), _, (w1, w2) = to_screen(mean, rows, translation, (fx, fy), limits)
         _, unit = unit_quaternion(quat)
         axis = rotation_columns(unit)
@@ -204,8 +191,7 @@ def project(at, item):
         u, v, z, cxx, cyy = px + cx, py + cy, center[2], n1 + eps2d, n2 + eps2d
         to_right, down_by = splat(0.0), splat(0.0)
         if moved:
-            to_right = load_strided(offsets + 8 * first, 8, count)
-            down_by = load_strided(offsets + 8 * first + 4, 8, count)
+            to_right, down_by = load_pairs(offsets, first, count)
             u, v = u + to_right, v + down_by
 
         finite = is_finite(to_right) & is_finite(down_by)
@@ -280,6 +266,6 @@ def project(at, item):
         # A radius beyond 2^30 pixels says no more than 2^30 does
         shown = to_int(select(visible, minimum(radius, 1073741824.0), 0.0))
         if frame[fr.GRADIENTS] == 0:
-            store_strided(frame[fr.RADII] + 4 * (image * n + first), 4, count, bits_as_float(shown))
+            store_ones(frame[fr.RADII], image * n + first, count, (bits_as_float(shown),))
     ints(frame[fr.SKIPPED_PARTS])[item] = skipped
     return True

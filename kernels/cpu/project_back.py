@@ -3,13 +3,11 @@
 import numpy as np
 
 from kernels.cpu import frame as fr
-from kernels.cpu.lanes import lane_sums, load, load_records, load_strided, store, store_strided, transpose
-from kernels.cpu.memory import compiled, stack
+from kernels.cpu.lanes import lane_sums, load, load_records, store, transpose
+from kernels.cpu.memory import compiled, prefetch, stack
 from kernels.cpu.project import (
     FALLOFF,
-    FOUR,
     NOT_DRAWN,
-    THREE,
     color_row,
     cross,
     dot,
@@ -21,6 +19,15 @@ from kernels.cpu.project import (
     times,
     to_screen,
     unit_quaternion,
+)
+from kernels.cpu.rows import (
+    load_fours,
+    load_ones,
+    load_threes,
+    store_fours,
+    store_ones,
+    store_pairs,
+    store_threes,
 )
 from kernels.cpu.simd import LANES, fma, lane_numbers, select, splat, to_int
 from kernels.cpu.views import doubles, flags, floats, ints, words
@@ -35,14 +42,21 @@ def _gather(frame, slot, first):
     padded = frame[fr.PADDED]
     positions, used = ints(frame[fr.POSITIONS]), flags(frame[fr.USED])
     keys = ints(frame[fr.KEYS] + 4 * slot * padded)
-    first_of = ints(frame[fr.FIRST_OF] + 4 * slot * padded)
-    count_of = ints(frame[fr.COUNT_OF] + 4 * slot * padded)
+    own = ints(frame[fr.OWN] + 8 * slot * padded)
     table = stack(_GATHERED)
+    # Where the sums lie is noted in the order of depth, they themselves lie by tiles: both are far from one another.
+    for index in range(first + 2 * LANES, min(first + 3 * LANES, padded)):
+        if keys[index] != NOT_DRAWN:
+            prefetch(frame[fr.POSITIONS] + 4 * own[2 * index])
+    for index in range(first + LANES, min(first + 2 * LANES, padded)):
+        if keys[index] != NOT_DRAWN:
+            for entry in range(own[2 * index], own[2 * index + 1]):
+                prefetch(frame[fr.SUMS] + fr.RECORD * positions[entry])
     for lane in range(LANES):
         total = splat(0.0)
         index = first + lane
         if keys[index] != NOT_DRAWN:
-            for entry in range(first_of[index], first_of[index] + count_of[index]):
+            for entry in range(own[2 * index], own[2 * index + 1]):
                 position = positions[entry]
                 if used[position]:
                     total = total + load(frame[fr.SUMS] + fr.RECORD * position)
@@ -57,8 +71,7 @@ def _gather_extra(frame, image, first, count, add):
     padded = frame[fr.PADDED]
     positions, used = ints(frame[fr.POSITIONS]), flags(frame[fr.USED])
     keys = ints(frame[fr.KEYS] + 4 * slot * padded)
-    first_of = ints(frame[fr.FIRST_OF] + 4 * slot * padded)
-    count_of = ints(frame[fr.COUNT_OF] + 4 * slot * padded)
+    own = ints(frame[fr.OWN] + 8 * slot * padded)
     sums = floats(frame[fr.EXTRA_SUMS])
     row = image // frame[fr.VIEWS] * frame[fr.GAUSSIANS] + first
     gradient = floats(frame[fr.D_EXTRA] + 4 * channels * row)
@@ -67,26 +80,18 @@ def _gather_extra(frame, image, first, count, add):
         for channel in range(channels):
             total = gradient[channels * lane + channel] if add else np.float32(0.0)
             if keys[index] != NOT_DRAWN:
-                for entry in range(first_of[index], first_of[index] + count_of[index]):
+                for entry in range(own[2 * index], own[2 * index + 1]):
                     if used[positions[entry]]:
                         total += sums[channels * positions[entry] + channel]
             gradient[channels * lane + channel] = total
 
 
 @compiled
-def _put(address, stride, count, value, add):
-    """Write sixteen numbers, or add to those that an earlier view has written."""
+def _three(base, first, count, value, add):
+    """Write sixteen rows of three numbers, or add to those that an earlier view has written."""
     if add:
-        value = value + load_strided(address, stride, count)
-    store_strided(address, stride, count, value)
-
-
-@compiled
-def _put_columns(base, first, size, count, value, add):
-    at = base + 4 * size * first
-    _put(at, 4 * size, count, value[0], add)
-    _put(at + 4, 4 * size, count, value[1], add)
-    _put(at + 8, 4 * size, count, value[2], add)
+        value = plus(value, load_threes(base, first, count))
+    store_threes(base, first, count, value)
 
 
 @compiled
@@ -153,8 +158,7 @@ def _project_image_back(frame, image, chunk):
         if moved:
             by_u = select(drawn, sums[10] * PER_FALLOFF if absgrad else d_px, zero)
             by_v = select(drawn, sums[11] * PER_FALLOFF if absgrad else d_py, zero)
-            store_strided(d_offsets + 8 * first, 8, count, by_u)
-            store_strided(d_offsets + 8 * first + 4, 8, count, by_v)
+            store_pairs(d_offsets, first, count, (by_u, by_v))
         d_a = -0.5 * sums[2]
         d_s = a * sums[3]
         d_r = -0.5 * sums[5]
@@ -214,14 +218,19 @@ def _project_image_back(frame, image, chunk):
         d_mean = plus(plus(times(d_center[0], rows[0]), times(d_center[1], rows[1])), times(d_center[2], rows[2]))
 
         start = image // frame[fr.VIEWS] * n + first
-        _put_columns(frame[fr.D_MEANS], start, THREE, count, _masked(drawn, d_mean), add)
-        _put_columns(frame[fr.D_SCALES], start, THREE, count, _masked(drawn, d_scale), add)
-        _put_columns(frame[fr.D_QUATS], start, FOUR, count, _masked(drawn, (d_quat[0], d_quat[1], d_quat[2])), add)
-        _put(frame[fr.D_QUATS] + 16 * start + 12, 4 * FOUR, count, select(drawn, d_quat[3], zero), add)
-        _put(frame[fr.D_OPACITIES] + 4 * start, FOUR, count, select(drawn, d_opacity, zero), add)
-        d_color = (sums[6], sums[7], sums[8])
+        _three(frame[fr.D_MEANS], start, count, _masked(drawn, d_mean), add)
+        _three(frame[fr.D_SCALES], start, count, _masked(drawn, d_scale), add)
         shared = frame[fr.COLOR_VIEWS] == 1
-        _put_columns(frame[fr.D_COLORS], color_row(frame, image, first), THREE, count, d_color, add and shared)
+        _three(frame[fr.D_COLORS], color_row(frame, image, first), count, (sums[6], sums[7], sums[8]), add and shared)
+        turn = _masked(drawn, (d_quat[0], d_quat[1], d_quat[2]))
+        d_quat = (turn[0], turn[1], turn[2], select(drawn, d_quat[3], zero))
+        d_opacity = select(drawn, d_opacity, zero)
+        if add:
+            before = load_fours(frame[fr.D_QUATS], start, count)
+            d_quat = (d_quat[0] + before[0], d_quat[1] + before[1], d_quat[2] + before[2], d_quat[3] + before[3])
+            d_opacity = d_opacity + load_ones(frame[fr.D_OPACITIES], start, count)[0]
+        store_fours(frame[fr.D_QUATS], start, count, d_quat)
+        store_ones(frame[fr.D_OPACITIES], start, count, (d_opacity,))
         if frame[fr.EXTRA_CHANNELS] > 0:
             _gather_extra(frame, image, first, count, add)
     matrix_rows = (*d_row0, d_shift[0], *d_row1, d_shift[1], *d_row2, d_shift[2])

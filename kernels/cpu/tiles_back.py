@@ -44,6 +44,20 @@ _LASTS = 8 * SIDE * SIDE  # bytes
 
 
 @compiled
+def find_ends(at, item):
+    """Where the entries of a tile end that any of its pixels has looked at."""
+    frame = words(at)
+    _, image, left, top, columns, rows = tile_of(frame, item)
+    width, last = frame[fr.WIDTH], 0
+    stop = ints(frame[fr.STOP] + 4 * image * frame[fr.HEIGHT] * width)
+    for row in range(top, top + rows):
+        for at_pixel in range(row * width + left, row * width + left + columns):
+            last = max(last, stop[at_pixel])
+    words(frame[fr.ENDS])[item] = words(frame[fr.STARTS])[item] + last
+    return True
+
+
+@compiled
 def composite_back(at, item):
     """Records of sums for one tile's entries, and the tile's part of the background's gradient.
 
@@ -54,8 +68,7 @@ def composite_back(at, item):
     settings = doubles(frame[fr.SETTINGS])
     alpha_min, alpha_max = splat(ALPHA_MIN), splat(settings[fr.ALPHA_MAX])
     absgrad = settings[fr.ABSGRAD] != 0
-    starts = words(frame[fr.STARTS] + 8 * item)
-    first, size = starts[0], starts[1] - starts[0]
+    first = words(frame[fr.STARTS] + 8 * item)[0]
     entries = ints(frame[fr.ENTRIES] + 4 * first)
     sums = frame[fr.SUMS] + fr.RECORD * first
     used = flags(frame[fr.USED] + first)
@@ -77,12 +90,15 @@ def composite_back(at, item):
         return False
     extra_sums = extra_at + channels * PLANE
     last = _load_tile(frame, item, image, left, top, columns, rows, light_at, extra_at, last_of)
-    clear(frame[fr.USED] + first, size)
+    clear(frame[fr.USED] + first, last)
+    active = 0  # blocks that have begun, as seen from the nearest of sixteen entries
     for i in range(last - 1, -1, -1):
         lane = i % LANES
         if lane == LANES - 1 or i == last - 1:
             reach(frame, slot, first + i - lane, lane + 1, left, top, masks)
-        mask = mask_of[lane]
+            for block in range(SIDE * SIDE):
+                active |= np.int64(last_of[block] > i - lane) << block
+        mask = mask_of[lane] & active
         if mask == 0:
             continue
         prefetch(records + fr.RECORD * entries[max(i - 8, 0)])

@@ -9,7 +9,7 @@ import pytest
 
 import kernels
 from benchmarks import __main__ as program
-from benchmarks import splats, workloads
+from benchmarks import opensplat, splats, workloads
 from kernels import api, pallas_triton
 
 FIELDS = {
@@ -95,6 +95,29 @@ def test_scenes_that_are_none(tmp_path, capsys):
 def test_a_device_that_is_not_here(capsys):
     assert program.main(["splats", "--workload", "a.npz", "--of", "xla", "--device", "tpu"]) == 2
     assert "no tpu here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_peer_that_is_not_here_says_where_it_is_from(shared, named, tmp_path, monkeypatch, capsys):
+    """OpenSplat's code is compiled from a checkout of the user's: none is named, or it is something else."""
+    monkeypatch.delenv("OPENSPLAT", raising=False)
+    if named:
+        monkeypatch.setenv("OPENSPLAT", str(tmp_path))
+    assert program.main(["splats", "--workload", "tiny_300", "--of", "opensplat", "--no-memory"]) == 2
+    told = capsys.readouterr().out
+    assert "OPENSPLAT does not name a checkout of github.com/pierotofy/OpenSplat" in told
+    assert (str(tmp_path) in told) == named
+
+
+def test_opensplat_is_shown_the_same_camera():
+    """Its projection matrix puts a point where the pinhole camera does: OpenGL's clip coordinates, pixel by pixel."""
+    focal = np.array([[130.0, 0, 50.5], [0, 120.0, 41.0], [0, 0, 1]])
+    point = np.array([0.3, -0.2, 2.5, 1.0])
+    x, y, z, w = opensplat._projection(focal, 96, 80) @ point
+    np.testing.assert_allclose(((x / w + 1) * 48, (y / w + 1) * 40), (focal @ point[:3] / 2.5)[:2], rtol=1e-12)
+    assert w == 2.5
+    nearer = opensplat._projection(focal, 96, 80) @ np.array([0.3, -0.2, 2.4, 1.0])
+    assert nearer[2] / nearer[3] < z / w
 
 
 def test_more_threads_than_there_are(capsys):
