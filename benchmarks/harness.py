@@ -9,6 +9,7 @@ led to it.
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -152,7 +153,9 @@ def _measure(
         row |= {"device": device(), "threads": len(os.sched_getaffinity(0)), "repeat": args.repeat}
         row |= {"load_average": os.getloadavg()[0], "versions": versions(program.packages)}
         if pictures:
-            row |= {"unlike_the_first": unlike(pictures[name], next(iter(pictures.values())))}
+            first_picture = next(iter(pictures.values()))
+            row |= {"unlike_the_first": unlike(pictures[name], first_picture)}
+            row |= {"psnr_to_the_first": psnr(pictures[name], first_picture)}
         rows.append(row | program.notes)
     return rows
 
@@ -160,6 +163,12 @@ def _measure(
 def unlike(picture: np.ndarray, first: np.ndarray) -> float:
     """Share of the pixels that differ by more than 1e-4."""
     return float((np.abs(picture - first).max(-1) > 1e-4).mean())
+
+
+def psnr(picture: np.ndarray, first: np.ndarray) -> float | None:
+    """Of colours in [0, 1], dB; None for equal ones."""
+    mse = float(((picture.astype(np.float64) - first) ** 2).mean())
+    return -10 * math.log10(mse) if mse else None
 
 
 def _peak_elsewhere(kind: str, name: str, workload: str, batch: int, args: argparse.Namespace) -> float | None:
@@ -235,7 +244,8 @@ def table(results: list[dict[str, Any]]) -> str:
     head = results[0]
     lines = [
         f"{head['workload']}, batch {head['batch']}, {head['device']}, load {head['load_average']:.1f}",
-        f"  {'':<14}{'forward ms':>12}{'×':>7}{'+backward ms':>15}{'×':>7}{'compile s':>11}{'peak MB':>9}  differs",
+        f"  {'':<14}{'forward ms':>12}{'×':>7}{'+backward ms':>15}{'×':>7}{'compile s':>11}{'peak MB':>9}"
+        f"{'differs':>9}{'dB':>7}",
     ]
     for one in results:
         peak = "–" if one["peak_mb"] is None else f"{one['peak_mb']:.0f}"
@@ -244,9 +254,11 @@ def table(results: list[dict[str, Any]]) -> str:
             for mode in ("forward", "forward_backward")
         ]
         differs = f"{one['unlike_the_first']:.1e}" if "unlike_the_first" in one else "–"
+        level = one.get("psnr_to_the_first")
+        decibels = "–" if level is None else f"{level:.1f}"
         lines.append(
             f"  {one['of']:<14}{one['forward_ms']:>12.2f}{ratios[0]:>7}{one['forward_backward_ms']:>15.2f}"
-            f"{ratios[1]:>7}{one['compile_s']:>11.1f}{peak:>9}  {differs}"
+            f"{ratios[1]:>7}{one['compile_s']:>11.1f}{peak:>9}  {differs}{decibels:>7}"
         )
     return "\n".join(lines)
 

@@ -10,6 +10,7 @@ and would sort by others). Its loops run on one thread; PyTorch's operations tak
 """
 
 import argparse
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ void release(int64_t lists) { delete[] reinterpret_cast<Lists>(lists); }
 """
 
 
+@functools.cache
 def built() -> Any:
     """The compiled functions of the checkout that OPENSPLAT names. Raises Cannot without one, or without a compiler."""
     folder = os.environ.get("OPENSPLAT")
@@ -73,8 +75,8 @@ def built() -> Any:
             functions=["project", "blend", "pull", "release"],
             extra_cflags=["-O3", "-march=native"],
         )
-    except (RuntimeError, OSError) as error:
-        raise Cannot(f"{source} does not compile: {str(error).strip().splitlines()[0]}") from error
+    except (RuntimeError, OSError, ImportError) as error:
+        raise Cannot(f"{source} cannot be compiled and loaded ({type(error).__name__}): {error}") from error
 
 
 def make(workload: Workload, pull: np.ndarray, args: argparse.Namespace) -> Program:

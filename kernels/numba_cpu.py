@@ -1,6 +1,6 @@
 """The CPU's default: compiled Numba code (``kernels/cpu``) that XLA calls directly, forward and backward.
 
-Nothing is capacity-bounded: the lists are as long as they need to be, in memory that is freed before the call returns.
+Nothing is capacity-bounded: the lists are as long as they need to be, in memory that waits for the next call.
 """
 
 import contextlib

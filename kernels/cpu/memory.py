@@ -140,10 +140,10 @@ stack: Any = intrinsic(_stack)
 
 
 # Scratch that was released and is kept for the next call: the system hands out fresh pages zeroed and one at a time,
-# which took a seventh of a backward pass over 350,000 Gaussians. Words: bytes kept, turns taken, and as many addresses
+# which takes longer than some phases do. Words: bytes kept, turns taken, and as many addresses
 # as there are places (0: a free one).
 _PLACES, _TURNS, _PLACE = 32, 8, 16
-KEPT_AT_MOST = 1 << 29  # bytes
+KEPT_AT_MOST = 1 << 29  # bytes; a block more for each thread that is just looking for one
 _WORTH_KEEPING = 1 << 16
 _kept = (ctypes.c_int64 * (2 + _PLACES))()
 publish("kernels_cpu_kept", ctypes.addressof(_kept))
@@ -180,35 +180,49 @@ def release(address):
     if address == 0:
         return
     room = _room_of(address)
-    if room < _WORTH_KEEPING or atomic_load(_kept_at()) + room > KEPT_AT_MOST:
+    if room < _WORTH_KEEPING or room > KEPT_AT_MOST:
         _free(peek(address - 8))
         return
     for place in range(_PLACES):
         at = _kept_at() + _PLACE + 8 * place
-        if atomic_load(at) == 0:
+        if atomic_load(at) == 0 and atomic_load(_kept_at()) + room <= KEPT_AT_MOST:
             _keep(at, address)
             return
-    _keep(_kept_at() + _PLACE + 8 * (atomic_add(_kept_at() + _TURNS, 1) % _PLACES), address)  # so that none grows old
+    # Full: others go by turn until there is room, so that sizes which nobody asks for any more do not stay for ever.
+    at = _next_place()
+    for _ in range(_PLACES):
+        _drop(exchange(at, 0))
+        if atomic_load(_kept_at()) + room <= KEPT_AT_MOST:
+            break
+        at = _next_place()
+    _keep(at, address)
+
+
+@compiled
+def _next_place():
+    return _kept_at() + _PLACE + 8 * (atomic_add(_kept_at() + _TURNS, 1) % _PLACES)
 
 
 @compiled
 def _keep(at, address):
     """Put a block into a place; what another thread has put there meanwhile goes back to the system."""
     atomic_add(_kept_at(), _room_of(address))
-    before = exchange(at, address)
-    if before != 0:
-        atomic_add(_kept_at(), -_room_of(before))
-        _free(peek(before - 8))
+    _drop(exchange(at, address))
+
+
+@compiled
+def _drop(address):
+    """Hand a block that was kept to the system."""
+    if address != 0:
+        atomic_add(_kept_at(), -_room_of(address))
+        _free(peek(address - 8))
 
 
 @compiled
 def give_back():
     """Hand all that is kept to the system."""
     for place in range(_PLACES):
-        address = exchange(_kept_at() + _PLACE + 8 * place, 0)
-        if address != 0:
-            atomic_add(_kept_at(), -_room_of(address))
-            _free(peek(address - 8))
+        _drop(exchange(_kept_at() + _PLACE + 8 * place, 0))
 
 
 @compiled

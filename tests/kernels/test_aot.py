@@ -11,9 +11,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 HOME = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jax_talker-aot"  # kept: 600 MB
 JAX = "0.11.2"
-# Of 512² and 1024², with and without extra channels. Measured 2026-11-28 at 512²: 72, 72 and 48; a few more may come
-# with another compiler, twice as many would halve what runs at once.
-MOST_REGISTERS = {"splat_composite_fwd": 168, "splat_composite_bwd": 168, "splat_sum_rows": 64}
+# By whether there are extra channels. Measured 2026-11-28: 72, 72 and 48; with six of them 168 and 167. A few more may
+# come with another compiler, a quarter more would cost a warp or two of those that an SM holds.
+MOST_REGISTERS = {
+    "splat_composite_fwd": {False: 80, True: 168},
+    "splat_composite_bwd": {False: 80, True: 168},
+    "splat_sum_rows": {False: 56, True: 64},
+}
 
 
 def python_3_12() -> str | None:
@@ -86,7 +90,7 @@ def test_no_spills_and_nothing_waits_for_the_host(environment):
     assert len(programs) == 3
     for row in kernels:
         assert row["spills"] == row["stack"] == 0, row
-        assert row["registers"] <= MOST_REGISTERS[row["kernel"]], row
+        assert row["registers"] <= MOST_REGISTERS[row["kernel"]][row["extra"] > 0], row
         assert row["fma"] > 0 or row["kernel"] == "splat_sum_rows", row
     for row in programs:
         assert row["conditionals"] == 0, row  # a branch on the device makes it wait for the host

@@ -44,6 +44,8 @@ def test_results(shared, tmp_path, monkeypatch, capsys):
         assert one["peak_mb"] > 0
         assert one["versions"]["jax"]
         assert one["unlike_the_first"] == 0
+    assert written["results"][0]["psnr_to_the_first"] is None
+    assert written["results"][1]["psnr_to_the_first"] > 100  # two ways to round
     assert written["results"][0]["forward_ratio"] == 1
     reasons = {one["of"]: one["reason"] for one in written["skipped"]}
     assert "needs a GPU" in reasons["pallas_triton"]

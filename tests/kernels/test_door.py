@@ -103,6 +103,20 @@ def test_the_default_of_a_cpu_is_numba():
     assert "kernels_cpu_rasterize" not in reference
 
 
+@pytest.mark.parametrize("implementation", [None, ("numba", "xla")])
+def test_the_platform_is_that_of_lowering(implementation):
+    """Traced once, on a CPU: lowered for a CPU the default holds numba, lowered for a GPU xla alone."""
+    if dispatch.platform() != "cpu":
+        pytest.skip(f"needs a CPU as the default platform, found {dispatch.platform()!r}")
+    gaussians = random_gaussians(jax.random.key(0), count=5)
+    traced = jax.jit(lambda g: render(g, implementation=implementation).image).trace(gaussians)
+    cpu, gpu = (traced.lower(lowering_platforms=(name,)).as_text() for name in ("cpu", "cuda"))
+    assert "kernels_cpu_rasterize" in cpu
+    assert "kernels_cpu_rasterize" not in gpu
+    assert "stablehlo.while" in gpu  # xla's walk through the lists
+    assert "stablehlo.while" not in cpu
+
+
 def test_one_name_never_falls_back_and_a_list_does():
     def refuse(why):
         def call():

@@ -35,11 +35,16 @@ def gradients(scene, options, implementation):
     return gradient(scene.gaussians, scene.camera)
 
 
-def test_the_default_is_the_kernel(shared):
-    """Read off the program, not believed."""
+def test_the_kernel_is_what_runs_where_it_is_asked_for(shared):
+    """Read off the program, not believed. ``xla`` is the default until a card's result is committed."""
     scene, options = workload("tiny_300")
-    text = jax.jit(lambda g, c: rasterize(g, c, **options)).lower(scene.gaussians, scene.camera).as_text()
-    assert "splat_composite_fwd" in text
+
+    def text(**how):
+        return jax.jit(lambda g, c: rasterize(g, c, **options, **how)).lower(scene.gaussians, scene.camera).as_text()
+
+    assert "splat_composite_fwd" in text(implementation="pallas_triton")
+    assert "splat_composite_fwd" not in text()
+    assert "kernels_cpu_rasterize" not in text()
 
 
 @pytest.mark.parametrize("implementation", ["pallas_triton", "xla"])
@@ -75,9 +80,11 @@ def test_gradients_are_the_same_in_every_run(shared):
     jax.tree.map(np.testing.assert_array_equal, first, again)
 
 
-def test_a_batch_is_its_parts(shared):
+@pytest.mark.parametrize("implementation", ["pallas_triton", "xla"])
+def test_a_batch_is_its_parts(shared, implementation):
     """Eight heads at once, each moved a little: bit for bit the images rendered alone."""
     scene, options = workload("head_6k_128")
+    options = options | {"implementation": implementation}
     shifts = 0.01 * jax.random.normal(jax.random.key(0), (8, 1, 3))
     many = jax.tree.map(lambda leaf: jnp.stack([leaf] * 8), (scene.gaussians, scene.camera))
     moved = many[0]._replace(means=many[0].means + shifts)
