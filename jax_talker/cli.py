@@ -52,7 +52,7 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None, *, given: S
         sys.exit(EXIT_USER_ERROR)
     except OSError as error:
         where = error.filename or "the disk"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             print(f"error: {where}: no space left; free some and start it again", file=sys.stderr)
         elif error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
             print(f"error: {str(where)[:60]}…: not the name of a file ({error.strerror})", file=sys.stderr)

@@ -162,9 +162,9 @@ def killed(starter, place, moments):
         while left:
             status, _ = starter.run(folders[-1], after=left[0])
             assert status in (0, -signal.SIGKILL), log_of(folders[-1])
+            left.pop(0)
             if status == 0:  # finished before it was killed
                 break
-            left.pop(0)
         assert starter.run(folders[-1])[0] == 0, log_of(folders[-1])
     return folders
 

@@ -80,11 +80,13 @@ def make_prior_step(
         inner, measured = descend(
             replace(state, params=state.params["live"]), optimiser, objective, batch, shares=shares
         )
-        kept = decay(state.step)
+        skipped = measured["skipped"] > 0  # then nothing moves, what is averaged neither
+        kept = jnp.where(skipped, 1.0, decay(state.step))
         ema = jax.tree.map(lambda a, b: kept * a + (1 - kept) * b, state.params["ema"], inner.params)
         z = batch.rows["z"]
         w = prior.mapping({"params": ema, "buffers": buffers}, z, jnp.zeros((len(z), 25))).w[:, 0]
-        buffers = prior.update_w_avg({"buffers": buffers}, shares.mean(w.mean(0))[None])["buffers"]
+        moved = prior.update_w_avg({"buffers": buffers}, shares.mean(w.mean(0))[None])["buffers"]
+        buffers = jax.tree.map(lambda a, b: jnp.where(skipped, a, b), buffers, moved)
         measured["overflow"] *= shares.pieces()
         return replace(inner, params={"live": inner.params, "ema": ema, "buffers": buffers}), measured
 

@@ -48,8 +48,9 @@ def descend(
     rates: Any = None,
     shares: Shares = WHOLE,
 ) -> tuple[TrainState, dict[str, Any]]:
-    """One optimiser step on ``loss(params, batch) → (value, measured)``, a non-finite gradient is reported and not
-    applied. On several devices, or in several parts, the gradient and what is measured are the whole batch's.
+    """One optimiser step on ``loss(params, batch) → (value, measured)``; where either the value or its gradient is not
+    finite, that is reported and nothing is applied. On several devices, or in several parts, the gradient and what is
+    measured are the whole batch's.
 
     ``rates`` multiplies the updates: one number, or a dict of one for each entry of the params. Given with a step's
     batch, a schedule costs no compilation (``direction`` and ``cosine`` are made for it).
@@ -57,7 +58,7 @@ def descend(
     """
     (value, measured), gradients = shares.slope(loss, state.params, batch)
     norm = optax.tree.norm(gradients)
-    finite = jnp.isfinite(norm)
+    finite = jnp.isfinite(norm) & jnp.isfinite(value)
     keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)  # noqa: E731
     with jax.named_scope("optimiser"):
         updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)

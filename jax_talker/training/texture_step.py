@@ -66,7 +66,7 @@ def make_texture_step(
 
         inner, means = descend(replace(state, params=state.params["live"]), optimiser, objective, batch, shares=shares)
         measured = {"position": jnp.sqrt(means["position"]) * weights.unit, "psnr": -10 * jnp.log10(means["psnr"])}
-        decay = prior_step.decay(state.step)
+        decay = jnp.where(means["skipped"] > 0, 1.0, prior_step.decay(state.step))
         ema = jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, state.params["ema"], inner.params)
         return replace(inner, params={"live": inner.params, "ema": ema, "buffers": fixed}), means | measured
 

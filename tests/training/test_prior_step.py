@@ -36,3 +36,11 @@ def test_prior_step_learns_and_averages(small_prior, make_frames):
         for a, b in zip(jax.tree.leaves(kept["params"]), jax.tree.leaves(state.params["live"]), strict=True)
     ]
     assert max(between) > 0  # an average lags behind
+    # A step that is not applied moves nothing, averages neither.
+    before = jax.tree.map(np.asarray, state.params)
+    state, measured = step(state, batch_of(batch | {"image": jnp.full_like(batch["image"], jnp.nan)}))
+    assert measured["skipped"] == 1
+    jax.tree.map(np.testing.assert_array_equal, state.params, before)
+    state, measured = step(state, batch_of(batch))
+    assert measured["skipped"] == 0
+    assert not np.array_equal(state.params["buffers"]["w_avg"], before["buffers"]["w_avg"])

@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from jax_talker.training.state import PER_GAUSSIAN, direction
+from jax_talker.training.state import PER_GAUSSIAN, create, descend, direction
 
 STEPS = 50
 
@@ -39,3 +40,24 @@ def test_noise_moves_talkers_and_not_gaussians(size):
 def test_what_has_no_gradient_rests(name):
     found = moved(lambda _: jnp.zeros(3), [name])
     np.testing.assert_array_equal(found[name], 0)
+
+
+@pytest.mark.parametrize("broken", ["value", "gradient"])
+def test_a_step_that_is_not_finite_in_value_or_gradient_changes_nothing(broken):
+    """A NaN beside the parameters leaves their gradient finite; √x at 0 has a finite value and no finite gradient."""
+    optimiser = optax.adam(0.1)
+    state = create({"x": jnp.zeros(2)}, optimiser, 0)
+
+    def loss(params, batch):
+        if broken == "value":
+            return (params["x"] - 1.0).sum() + batch, {}
+        return jnp.sqrt(params["x"].sum() + 0 * batch), {}
+
+    after, measured = descend(state, optimiser, loss, jnp.float32(np.nan if broken == "value" else 0.0))
+    assert measured["skipped"] == 1
+    assert np.isfinite(measured["grad_norm"]) == (broken == "value")
+    jax.tree.map(np.testing.assert_array_equal, (after.params, after.opt_state), (state.params, state.opt_state))
+    assert after.step == 1
+    after, measured = descend(state, optimiser, lambda params, batch: ((params["x"] - batch).sum(), {}), jnp.float32(0))
+    assert measured["skipped"] == 0
+    assert (after.params["x"] != 0).all()
