@@ -16,6 +16,7 @@ def get_config() -> ConfigDict:
     c.model.deformation = "none"
     c.model.walk = "all"
     c.personalize.detail_rate = 0.0
+    c.personalize.rough = 0.0
     c.personalize.units = False
     c.personalize.encode = False
     c.train.sound.room = 0.0

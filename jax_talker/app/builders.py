@@ -135,6 +135,7 @@ def head_weights(config: Any) -> HeadWeights:
         upper=t.upper,
         detail=p.detail,
         anchor=p.anchor,
+        rough=p.rough,
         delta=p.delta,
         smooth=t.smooth,
         size=t.size,

@@ -23,7 +23,7 @@ from jax_talker.training.talking_head import Fixed, Params
 from jax_talker.types import Latent
 
 FILE = "person.safetensors"
-FORMAT = "6"
+FORMAT = "7"
 
 
 @dataclass(frozen=True)

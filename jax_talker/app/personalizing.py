@@ -37,12 +37,14 @@ from jax_talker.training.colouring import carried_on
 from jax_talker.training.drawn import DrawnFrames
 from jax_talker.training.head_step import latent_spread
 from jax_talker.training.log import Log
+from jax_talker.training.neighbours import neighboured, unlike_each_other
 from jax_talker.training.talking_head import Fixed
 from jax_talker.training.visibility import layout_seen
 from jax_talker.types import FrameBatch, Gaussians, Latent
 
 STAGES = ["invert", "tune"]
 LOOKED_AT = 32  # training frames, evenly spread, that say what is seen
+FACES = 5  # training frames, as unlike as can be, in all of which neighbours are near
 FACE = 0.3  # share of a Gaussian's pixels in the face's masks from which on it is the face's, and may be divided
 
 CARD = """# Personalised prior
@@ -96,6 +98,7 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
     layout = _seen_layout(config, folder, prior, shown, layout, frames, split.train)
     if held:
         layout = replace(layout, walks=detail.of_the_face(layout))
+    layout = _neighboured(layout, shown, frames, split.train)
     fixed = Person(params, layout, poses, motion, trainer.gain).fixed(prior, original)
     params = trainer.run(tune, params | tuned, fixed, resume=resume)
 
@@ -211,6 +214,17 @@ def _seen_layout(
     if used != rasteriser:
         folder.save_capacity(used.capacity or 0)
     return layout
+
+
+def _neighboured(
+    layout: Layout, drawn: Callable[[FrameBatch], Gaussians], frames: ClipFrames, train: np.ndarray
+) -> Layout:
+    motion = np.concatenate([frames.motion.expression[train], frames.motion.lips[train]], 1)
+    batches = (frames.frames(train[[index]]) for index in unlike_each_other(motion, FACES))
+    bare = (
+        add_detail(jax.tree.map(jnp.asarray, drawn(batch)), layout, nothing(len(layout.parent))) for batch in batches
+    )
+    return neighboured(layout, [one.mean[0] for one in bare])
 
 
 def _score(speaker: Speaker, frames: ClipFrames, shown: np.ndarray) -> float:

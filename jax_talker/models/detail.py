@@ -21,6 +21,11 @@ UNITS = {"mean": 0.03, "scale": 0.5, "turn": 0.4, "opacity": 2.0, "rgb": 0.5}
 # Sizes at which a residual's pull is as strong for each attribute, same units.
 USUAL = {"mean": 0.02, "scale": 1.0, "turn": 1.0, "opacity": 4.0, "rgb": 0.25}
 SIZES = {"mean": 3, "scale": 3, "turn": 3, "opacity": 1, "rgb": 3}
+# How much less far neighbours may go apart along the axis that a face looks along than across it: one camera, which
+# mostly sees faces from the front, tells nothing of depth.
+DEPTH = 3.0
+APART = 0.003  # world units, 1 mm: neighbours that go apart by this in depth
+NEIGHBOURS = 8
 LEAST_OPACITY = 1e-4  # logits are taken of [this, 1 − this]
 
 
@@ -36,6 +41,7 @@ class Layout:
     lower: Float[Array, " M"]  # 1: only lips may move it
     colours: Float[Array, " M"]  # 0: keeps the prior's colours … 1: takes on those of the pictures
     walks: Float[Array, " M"]  # 0: looks as the anchor draws it, wherever the latent is … 1: as the latent draws it
+    near: Int[Array, "M 8"]  # neighbours, in whatever the face does (training.neighbours); itself where it has none
     tint: Float[Array, "M 3"]  # sRGB, added to the prior's colours: what neighbours tell of them (training.colouring)
 
 
@@ -47,7 +53,12 @@ def as_they_are(count: int) -> Layout:
     """The prior's Gaussians, undivided, all of them seen and free."""
     zeros = jnp.zeros((count, 3))
     ones, none = jnp.ones(count), jnp.zeros(count)
-    return Layout(jnp.arange(count), zeros, zeros, ones, none, none, ones, ones, zeros)
+    return Layout(jnp.arange(count), zeros, zeros, ones, none, none, ones, ones, alone(count), zeros)
+
+
+def alone(count: int) -> Int[Array, "M 8"]:
+    """``Layout.near`` of Gaussians that have no neighbours."""
+    return jnp.tile(jnp.arange(count)[:, None], (1, NEIGHBOURS))
 
 
 def divided(layout: Layout, scale: Float[Array, "M 3"], chosen: Array) -> Layout:
@@ -60,7 +71,8 @@ def divided(layout: Layout, scale: Float[Array, "M 3"], chosen: Array) -> Layout
     shrink = jnp.tile(jnp.log(0.6) * (first + second), (4, 1))
     four = jax.tree.map(lambda x: jnp.concatenate([x[chosen]] * 4), layout)
     four = replace(four, offset=four.offset + offset, shrink=four.shrink + shrink)
-    return jax.tree.map(lambda a, b: jnp.concatenate([a[kept], b]), layout, four)
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a[kept], b]), layout, four)
+    return replace(both, near=alone(len(both.parent)))
 
 
 def of_the_face(layout: Layout) -> Float[Array, " M"]:
@@ -128,6 +140,19 @@ def change(gaussians: Gaussians, by: dict[str, Float[Array, "#b M _"]]) -> Gauss
         opacity=jax.nn.sigmoid(logit + amount["opacity"][..., 0]),
         rgb=gaussians.rgb + amount["rgb"],
     )
+
+
+def roughness(moves: Float[Array, "K M 3"], near: Int[Array, " M"]) -> Float[Array, ""]:
+    """How far neighbours go apart by K sets of moves of M centres, in ``UNITS``: the mean over Gaussians of the sum of
+    squares in units of ``APART``, across the face a ``DEPTH``-th of it.
+
+    ``near`` is one neighbour of each, a column of ``Layout.near``. Where one camera looks, a Gaussian's depth is free,
+    and what noise makes of it is seen from aside alone: jaws and lips with teeth, specks on cheeks.
+    """
+    rows = moves.transpose(1, 0, 2)  # so that a neighbour's numbers lie together
+    across = jnp.array([1 / DEPTH, 1 / DEPTH, 1.0])
+    apart = (rows - rows[near]) * (across * UNITS["mean"] / APART)[None, None]
+    return (apart**2).sum((1, 2)).mean()
 
 
 def size_of(residual: Residual) -> Float[Array, ""]:

@@ -39,6 +39,7 @@ class HeadWeights:
     upper: float = 1.0
     alpha: float = 0.2  # coverage against the head mask
     detail: float = 0.01  # models.detail.size_of: draws the residual back to the prior
+    rough: float = 0.0  # models.detail.roughness of detail and blendshapes
     deformation: float = 1e-3  # squared parameters' mean of blendshapes
     anchor: float = 1e-4  # squared distance of the anchor from the prior's centre
     delta: float = 3e-2  # squared distance of the anchor's rows from one another: near W, where unseen sides are right
@@ -132,6 +133,9 @@ def make_head_step(
                 "still": weights.still * control.hear * _distance(coefficients.expression, head),
                 "rest": weights.rest * control.hear * (quiet**2).sum(-1).mean() / head.talker.gain**2,
             }
+            if weights.rough:
+                near = jnp.take(fixed.layout.near, state.step % detail.NEIGHBOURS, axis=1)
+                kept["rough"] = weights.rough * detail.roughness(_moves(params), near)
             if "deformation" in params:
                 squares = [(x**2).mean() for x in jax.tree.leaves(params["deformation"])]
                 kept["deformation"] = weights.deformation * jnp.stack(squares).mean()
@@ -157,6 +161,14 @@ def make_head_step(
         return state, means | measured
 
     return step
+
+
+def _moves(params: Params) -> Float[Array, "K M 3"]:
+    """All that moves single Gaussians: their detail, and each shape of blendshapes."""
+    moves = [params["detail"]["mean"][None]]
+    shapes = params.get("deformation", {}).values()
+    moves += [x[..., :3] for x in shapes if getattr(x, "ndim", 0) == 3]  # a network's are not Gaussians' own
+    return jnp.concatenate(moves)
 
 
 def _masked(values: Float[Array, "V H W"], mask: Float[Array, "V H W"]) -> dict[str, Array]:

@@ -211,3 +211,23 @@ def test_the_pose_may_be_kept_out_of_the_face(gaussians, pose, recoloured):
     for name in ("mean", "scale", "quat", "opacity"):
         np.testing.assert_array_equal(changed(name)[:4], [False, False, True, True], err_msg=name)
     np.testing.assert_array_equal(changed("rgb")[:4], [recoloured, recoloured, True, True])
+
+
+def test_roughness_is_what_neighbours_go_apart_by():
+    """Nothing for what moves together; a millimetre in depth is 1, and as much across the face a ninth of it."""
+    count = 6
+    near = jnp.roll(jnp.arange(count), 1)
+    together = jnp.broadcast_to(normal(0, 2, 1, 3), (2, count, 3))
+    assert detail.roughness(together, near) == 0
+    assert detail.roughness(normal(0, 1, count, 3), detail.alone(count)[:, 0]) == 0
+    apart = detail.APART / detail.UNITS["mean"]
+    for axis, each in ((2, 1.0), (1, 1 / detail.DEPTH**2), (0, 1 / detail.DEPTH**2)):
+        one = jnp.zeros((1, count, 3)).at[0, 3, axis].set(apart)
+        # It goes apart from its neighbour, and the one whose neighbour it is from it.
+        np.testing.assert_allclose(detail.roughness(one, near), 2 * each / count, rtol=1e-5)
+
+
+def test_divided_gaussians_have_no_neighbours_yet(gaussians):
+    layout = replace(detail.as_they_are(N), near=jnp.zeros((N, detail.NEIGHBOURS), jnp.int32))
+    four = detail.divided(layout, gaussians.scale[0], jnp.array([1, 3]))
+    np.testing.assert_array_equal(four.near, detail.alone(len(four.parent)))

@@ -204,6 +204,27 @@ def test_the_deformation_starts_as_nothing(head, fixed, started, make_frames, fo
     np.testing.assert_allclose(shown[0], shown[1], atol=1e-5)  # float32: logits of opacities and back
 
 
+def test_neighbours_are_kept_together_in_depth(head, fixed, started, make_frames):
+    """By the weight, of detail and of each shape, with the neighbour whose turn it is; what has none costs nothing."""
+    count = len(fixed.layout.parent)
+    near = jnp.stack([jnp.roll(jnp.arange(count), k + 1) for k in range(detail.NEIGHBOURS)], 1)
+    fixed = replace(fixed, layout=replace(fixed.layout, near=near))
+    params = perturbed(started)
+    i = make_frames([4, 5], head.talker.reach)
+    step = compiled(head, 0, weights=replace(LEVEL, rough=1e-3))
+    state = create(params, OPTIMISER, 0)
+    shapes = [
+        params["detail"]["mean"][None],
+        *(params["deformation"][name][..., :3] for name in ("expression", "lips")),
+    ]
+    for turn in range(2):
+        state, measured = step(state, fixed, i, i, control(params))
+        wanted = 1e-3 * detail.roughness(jnp.concatenate(shapes), near[:, turn])
+        np.testing.assert_allclose(measured["rough"], wanted, rtol=1e-5)
+    alone = replace(fixed, layout=replace(fixed.layout, near=detail.alone(count)))
+    assert step(state, alone, i, i, control(params))[1]["rough"] == 0
+
+
 @pytest.mark.slow  # compiles the generator's own gradient
 def test_a_tuned_generator_starts_without_a_locality_cost_and_then_has_one(head, fixed, started, make_frames):
     i = make_frames([4, 5], head.talker.reach)
