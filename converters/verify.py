@@ -60,6 +60,8 @@ def read_golden(path: Path) -> dict[str, np.ndarray]:
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
+    if path.exists() and not path.is_file():  # to open a pipe is to wait for whoever writes to it
+        raise UserError(f"{path}: not a file")
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(part.file_size for part in archive.infolist())

@@ -11,7 +11,7 @@ import numpy as np
 from converters import checkpoint as checkpoints
 from converters.checkpoint import Checkpoint, Progress
 from converters.errors import CheckpointError
-from converters.transformer import as_kernels, attention, count_layers
+from converters.transformer import as_kernels, attention, find_encoder
 from converters.weights import take, write
 from jax_talker.networks.wav2vec2 import FILE, KERNELS, Wav2Vec2, shapes
 
@@ -54,9 +54,7 @@ def convert(path: str | Path, progress: Progress | None = None) -> dict[str, np.
     CheckpointError for files that are no such checkpoints, and for missing, further, mis-shaped or non-finite tensors.
     """
     source = checkpoints.read(path, progress)
-    pattern = r"(?:.*\.)?encoder\.layers\.(\d+)\.feed_forward\.intermediate_dense\.weight"
-    layers = count_layers(source, pattern, WHAT)
-    names = {str(name) for name in source.value}
+    layers, names = find_encoder(source, LAYER_PLACES["up/kernel"], WHAT)
     has = lambda own: any(name.endswith(own) for name in names)  # noqa: E731
     large, bias = has(f"{CONV}.1.layer_norm.weight"), has(f"{CONV}.0.conv.bias")
     gain, direction = next((pair for pair in NORMED if has(f"{POSITIONS}.{pair[0]}")), NORMED[0])
@@ -93,8 +91,8 @@ def _network(arrays: dict[str, np.ndarray], layers: int, large: bool, bias: bool
     conv, positions, up = (arrays[name] for name in ("conv0/kernel", "positions/conv/kernel", "layer0/up/bias"))
     width = positions.shape[0]
     heads = HEADS.get(width, max(1, width // HEAD))
-    divides = width and positions.shape[1] and width % heads == 0 and width % positions.shape[1] == 0
-    if conv.ndim != 3 or up.ndim != 1 or not divides:
+    empty = not conv.size or not up.size or not positions.size  # Flax divides by sizes
+    if conv.ndim != 3 or up.ndim != 1 or empty or width % heads or width % positions.shape[1]:
         raise CheckpointError(f"a network of {width} channels is not known; is it another one?", source.path)
     groups = width // positions.shape[1]
     return Wav2Vec2(width, layers, len(up), heads, conv.shape[0], large, bias, positions.shape[2], groups)

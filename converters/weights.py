@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from converters import checkpoint as checkpoints
 from converters.budget import Budget
 from converters.checkpoint import Checkpoint
 from converters.errors import CheckpointError
+from converters.quoting import short
 from converters.tensors import Tensor, as_tensor
 from jax_talker.errors import UserError
+
+MOST_CUTS = 12  # of a name: what stands before a network's own names has fewer dots
 
 
 def take(source: Checkpoint, names: Iterable[str], unused: re.Pattern[str]) -> dict[str, np.ndarray]:
@@ -27,8 +31,7 @@ def take(source: Checkpoint, names: Iterable[str], unused: re.Pattern[str]) -> d
     """
     names = list(names)
     try:
-        found = list(_candidates(source.value, names, source.budget))
-        where, tensors = _choose(found, names)
+        where, tensors = _choose(list(_candidates(source, set(names))), names, source.budget)
         if missing := sorted(name for name in names if name not in tensors):
             raise CheckpointError(f"has no tensor {', '.join(missing[:3])}; is it the right file?")
         if more := sorted(set(tensors) - set(names)):
@@ -36,15 +39,19 @@ def take(source: Checkpoint, names: Iterable[str], unused: re.Pattern[str]) -> d
             if more:
                 raise CheckpointError(f"has tensors that nothing uses: {', '.join(more[:3])}")
         if where:
-            logging.info("%s: the network lies in %s", source.path, where)
+            logging.info("%s: the network lies in %s", source.path, short(where))
         return checkpoints.arrays({name: tensors[name] for name in names}, source)
     except CheckpointError as error:
         raise CheckpointError(error, source.path) from None
 
 
-def _candidates(root: Any, names: list[str], budget: Budget) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """(where, tensors by their names without what all begin with) of every place that has any of the names."""
-    waiting: list[tuple[str, Any, int]] = [("", root, 0)]
+def places(source: Checkpoint) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """(where, tensors by name) of every dictionary and module, from the root down; each is there once.
+
+    ``where`` are the keys that lead there, a dot behind each. All that is walked through is paid for.
+    """
+    budget = source.budget
+    waiting: list[tuple[str, Any, int]] = [("", source.value, 0)]
     seen: set[int] = set()
     while waiting:
         where, value, depth = waiting.pop()
@@ -56,37 +63,56 @@ def _candidates(root: Any, names: list[str], budget: Budget) -> Iterator[tuple[s
         if not isinstance(value, dict):
             continue
         budget.spend("values", len(value))
-        budget.spend("characters of names", len(where) * len(value))
-        tensors = {str(key): tensor for key, item in value.items() if (tensor := as_tensor(item)) is not None}
-        budget.spend("characters of names", sum(map(len, tensors)))
-        for prefix in _prefixes(tensors, names):
-            inside = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-            yield (f"{where}{prefix}*" if where or prefix else ""), inside
+        budget.spend("characters of names", sum(len(where) + len(str(key)) for key in value))
+        yield where, {str(key): tensor for key, item in value.items() if (tensor := as_tensor(item)) is not None}
         nested = [(f"{where}{key}.", item, depth + 1) for key, item in value.items() if as_tensor(item) is None]
         waiting += reversed(nested)
 
 
-def _prefixes(tensors: dict[str, Tensor], names: list[str]) -> list[str]:
-    """Texts before which one of the names stands, that with the most of them first: "", "module.", "net.model."."""
-    wanted = set(names)
-    count: dict[str, int] = {}
-    for name in tensors:
-        parts = name.split(".")
-        for i in range(min(len(parts), 12)):
-            if ".".join(parts[i:]) in wanted:
-                prefix = ".".join(parts[:i]) + "." * (i > 0)
-                count[prefix] = count.get(prefix, 0) + 1
-    return sorted(count, key=lambda prefix: -count[prefix])
+def _candidates(source: Checkpoint, wanted: set[str]) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """(where, tensors by their names without what all begin with) of every place that has any of the names."""
+    for where, tensors in places(source):
+        for prefix, inside in _by_prefix(tensors, wanted, source.budget).items():
+            yield (f"{where}{prefix}*" if where or prefix else ""), inside
 
 
-def _choose(found: list[tuple[str, dict[str, Tensor]]], names: list[str]) -> tuple[str, dict[str, Tensor]]:
+def _by_prefix(tensors: dict[str, Tensor], wanted: set[str], budget: Budget) -> dict[str, dict[str, Tensor]]:
+    """The tensors behind each text that stands before a wanted name ("", "module.", "net.model."), the most first.
+
+    Names are cut at their dots and never compared with prefixes: a file may have as many of those as of names.
+    """
+    count = Counter(prefix for name in tensors for prefix, rest in _cuts(name) if rest in wanted)
+    found: dict[str, dict[str, Tensor]] = {prefix: {} for prefix, _ in count.most_common()}
+    for name, tensor in tensors.items():
+        for prefix, rest in _cuts(name):
+            if prefix in found:
+                budget.spend("values")  # a tensor may lie behind several
+                budget.spend("characters of names", len(rest))
+                found[prefix][rest] = tensor
+    return found
+
+
+def _cuts(name: str) -> Iterator[tuple[str, str]]:
+    """Beginning and rest of a name: nothing and all, then cut behind each of the first dots."""
+    at = 0
+    for _ in range(MOST_CUTS):
+        yield name[:at], name[at:]
+        at = name.find(".", at) + 1
+        if not at:
+            return
+
+
+def _choose(
+    found: list[tuple[str, dict[str, Tensor]]], names: list[str], budget: Budget
+) -> tuple[str, dict[str, Tensor]]:
     """The place that has all names; CheckpointError when two have them, with different numbers."""
-    whole = [(where, tensors) for where, tensors in found if all(name in tensors for name in names)]
+    wanted = set(names)
+    whole = [(where, tensors) for where, tensors in found if wanted <= tensors.keys()]
     if not whole:
-        return max(found, key=lambda item: sum(name in item[1] for name in names), default=("", {}))
+        return max(found, key=lambda item: sum(name in wanted for name in item[1]), default=("", {}))
     first = whole[0]
     for where, tensors in whole[1:]:
-        if any(not _same(tensors[name], first[1][name]) for name in names):
+        if any(not _same(tensors[name], first[1][name], budget) for name in names):
             raise CheckpointError(
                 f"holds this network twice, in {first[0] or 'its root'} and in {where or 'its root'}, with different "
                 "numbers; save the one that is meant on its own"
@@ -94,8 +120,14 @@ def _choose(found: list[tuple[str, dict[str, Tensor]]], names: list[str]) -> tup
     return first
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a is b or (a.shape == b.shape and np.array_equal(a.array(), b.array()))
+def _same(a: Tensor, b: Tensor, budget: Budget) -> bool:
+    """Whether two tensors hold the same numbers. A storage may have many views; different ones are looked through."""
+    if a.shape != b.shape:
+        return False
+    if a.storage is b.storage and (a.offset, a.strides) == (b.offset, b.strides):
+        return True
+    budget.spend("bytes read again", a.bytes)
+    return np.array_equal(a.array(), b.array())
 
 
 def check_file(path: Path, *, overwrite: bool) -> None:

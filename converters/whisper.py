@@ -11,7 +11,7 @@ import numpy as np
 from converters import checkpoint as checkpoints
 from converters.checkpoint import Checkpoint, Progress
 from converters.errors import CheckpointError
-from converters.transformer import as_kernels, attention, count_layers
+from converters.transformer import as_kernels, attention, find_encoder
 from converters.weights import take, write
 from jax_talker.networks.whisper import FILE, HEAD, WhisperEncoder, shapes
 
@@ -47,7 +47,7 @@ def convert(path: str | Path, progress: Progress | None = None) -> dict[str, np.
     CheckpointError for files that are no such checkpoints, and for missing, further, mis-shaped or non-finite tensors.
     """
     source = checkpoints.read(path, progress)
-    layers = count_layers(source, r"(?:.*\.)?encoder\.layers\.(\d+)\.fc1\.weight", WHAT)
+    layers = find_encoder(source, LAYER_PLACES["up/kernel"], WHAT).layers
     places = dict(PLACES)
     for i in range(layers):
         places |= {f"layer{i}/{own}": f"layers.{i}.{name}" for own, name in LAYER_PLACES.items()}
@@ -61,8 +61,13 @@ def _shapes(source: Checkpoint, numbers: dict[str, np.ndarray], layers: int) -> 
         numbers["layers.0.fc1.bias"],
         numbers[PLACES["positions"]],
     )
-    if conv.ndim != 3 or hidden.ndim != 1 or positions.ndim != 2 or not conv.shape[0] or conv.shape[0] % HEAD:
-        raise CheckpointError(f"conv1.weight has shape {conv.shape}; is it another network?", source.path)
+    empty = not conv.size or not hidden.size or not positions.size  # Flax divides by sizes
+    if conv.ndim != 3 or hidden.ndim != 1 or positions.ndim != 2 or empty or conv.shape[0] % HEAD:
+        raise CheckpointError(
+            f"conv1.weight has shape {conv.shape}, layers.0.fc1.bias {hidden.shape}, embed_positions.weight "
+            f"{positions.shape}; is it another network?",
+            source.path,
+        )
     width, bands = conv.shape[:2]
     return shapes(WhisperEncoder(width, layers, len(hidden), width // HEAD, bands, len(positions)))
 

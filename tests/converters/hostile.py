@@ -9,7 +9,6 @@ import contextlib
 import io
 import json
 import os
-import pickle
 import resource
 import signal
 import struct
@@ -20,118 +19,34 @@ import traceback
 import zipfile
 from pathlib import Path
 
+import hostile_weights as weights
 import numpy as np
+from opcodes import (
+    again,
+    call,
+    chain,
+    file,
+    get,
+    laughs,
+    many,
+    module,
+    named,
+    ndarray,
+    number,
+    overlapping,
+    pairs,
+    plain,
+    put,
+    safetensors_file,
+    snapshot,
+    storage,
+    stored,
+    tensor,
+    text,
+    zipped,
+)
 
 SECONDS, MEMORY = 10, 1 << 30
-HEAD, STOP = b"\x80\x04", b"."
-
-
-def text(value):
-    data = value.encode()
-    return b"X" + struct.pack("<I", len(data)) + data
-
-
-def number(value):
-    data = value.to_bytes((value.bit_length() + 8) // 8, "little", signed=True)
-    return b"\x8a" + bytes([len(data)]) + data
-
-
-def put(index, opcodes):
-    return opcodes + b"r" + struct.pack("<I", index)
-
-
-def get(index):
-    return b"j" + struct.pack("<I", index)
-
-
-def many(opcodes):
-    return b"](" + b"".join(opcodes) + b"e"
-
-
-def pairs(items):
-    """A dictionary of (opcodes of a key, opcodes of its value)."""
-    return b"}(" + b"".join(key + value for key, value in items) + b"u"
-
-
-def named(**items):
-    return pairs((text(key), value) for key, value in items.items())
-
-
-def call(module, name, *args):
-    return f"c{module}\n{name}\n".encode() + b"(" + b"".join(args) + b"tR"
-
-
-def module(parameters=b"}", modules=b"}", **more):
-    state = named(_parameters=parameters, _buffers=b"}", _modules=modules, **more)
-    return b"ctorch.nn.modules.module\nModule\n)\x81" + state + b"b"
-
-
-def plain(value):
-    """Opcodes of a plain value; no memo, so that pieces can be put together."""
-    buffer = io.BytesIO()
-    pickler = pickle.Pickler(buffer, 2)
-    pickler.fast = True
-    pickler.dump(value)
-    return buffer.getvalue()[2:-1]
-
-
-def file(root):
-    return HEAD + root + STOP
-
-
-def snapshot(generator):
-    return file(named(G_ema=generator))
-
-
-def again(opcodes, times, *, memo=b""):
-    """The same opcodes many times, results dropped; ``memo`` makes what they share."""
-    return file(memo + (opcodes + b"0") * times + b"N")
-
-
-# -- tensors ----------------------------------------------------------------------------------------------------------
-
-
-def storage(count=2, kind=b"FloatStorage"):
-    identity = b"(X\x07\0\0\0storagectorch\n" + kind + b"\nX\x01\0\0\x000X\x03\0\0\0cpu" + number(count) + b"NtQ."
-    magic = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-    header = pickle.dumps(1001, 2) + pickle.dumps({"little_endian": True}, 2)
-    return (
-        magic + header + b"\x80\x02" + identity + pickle.dumps(["0"], 2) + struct.pack("<q", count) + bytes(4 * count)
-    )
-
-
-def stored(stream):
-    return b"B" + struct.pack("<I", len(stream)) + stream
-
-
-def tensor(shape=b"K\x02\x85", strides=b"K\x01\x85", offset=b"K\0", data=None):
-    data = call("torch.storage", "_load_from_bytes", stored(storage()) if data is None else data)
-    return call("torch._utils", "_rebuild_tensor_v2", data, offset, shape, strides, b"\x89", b"}")
-
-
-def ndarray(shape, code="f4", data=b""):
-    kind = (
-        call("numpy", "dtype", text(code), b"\x89", b"\x88") + b"(" + b"K\x03" + text("<") + b"NNNJ\xff\xff\xff\xff" * 1
-    )
-    kind += b"J\xff\xff\xff\xffK\0tb"
-    made = call("numpy.core.multiarray", "_reconstruct", b"cnumpy\nndarray\n", b"K\0\x85", b"C\x01b")
-    return made + b"(K\x01" + shape + kind + b"\x89" + b"B" + struct.pack("<I", len(data)) + data + b"tb"
-
-
-def chain(levels, key, inner, wrap):
-    """``inner`` inside ``levels`` dictionaries, all under one long key that the file has once."""
-    value = inner
-    for _ in range(levels):
-        value = wrap(pairs([(get(0), value)]))
-    return put(0, text(key)) + b"0" + value
-
-
-def laughs(levels=40):
-    made = put(100, b"]")
-    for i in range(levels):
-        made += b"0" + put(101 + i, b"](" + get(100 + i) * 2 + b"e")
-    return made
-
 
 # -- generators' options ---------------------------------------------------------------------------------------------
 
@@ -180,30 +95,7 @@ def gsgan_file(**changes):
     return snapshot(module(parameters=pairs(tensors), _init_kwargs=plain(nested(flat))))
 
 
-# -- containers ------------------------------------------------------------------------------------------------------
-
-
-def zipped(parts, compression=zipfile.ZIP_STORED):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression) as archive:
-        for name, data in parts:
-            archive.writestr(name, data)
-    return buffer.getvalue()
-
-
-def overlapping():
-    """Two names for the same megabyte: more bytes come out than went in."""
-    data = bytearray(zipped([("a/data.pkl", file(b"N")), ("a/data/0", bytes(1_000_000)), ("a/data/1", b"")]))
-    first, second = data.find(b"a/data/0"), data.rfind(b"a/data/1")
-    entry, source = second - 46, data.rfind(b"a/data/0") - 46
-    data[entry + 16 : entry + 28] = data[source + 16 : source + 28]
-    data[entry + 42 : entry + 46] = struct.pack("<I", first - 30)
-    return bytes(data)
-
-
-def safetensors_file(header, data=b""):
-    header = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return struct.pack("<Q", len(header)) + header + data
+# -- what is beside a file, or in its place ----------------------------------------------------------------------------
 
 
 def npz(folder, **arrays):
@@ -433,6 +325,7 @@ FILES = {
     ),
     "a run with a long config": lambda folder: run_folder(folder, '{"generator_config": {}}' + " " * 3_000_000),
     # for verify
+    "golden data that are a pipe": fifo,
     "golden data that unpack to gigabytes": lambda folder: npz(folder, z=np.zeros((1 << 28, 1), np.float32)),
     "golden data with a long header": long_header,
     "a prior of a billion layers": lambda folder: prior_folder(folder, prior_options(mapping_layers=10**9)),
@@ -440,7 +333,18 @@ FILES = {
     "a prior whose numbers are no numbers": lambda folder: prior_folder(
         folder, prior_options(plane_resolution=8, num_gaussians=1), b"\xff" * 1000
     ),
+    **{name: make for name, (make, _) in weights.FILES.items()},
 }
+
+
+# Files that nothing refuses before the converters of weights walk through them.
+WALKED = {
+    *("a dictionary in itself", "a wide dictionary in itself", "dictionaries with long names", "wide modules"),
+    *("modules in themselves", "shared modules", "modules with long names", "tensors with a long name"),
+    *("values under many keys", "a persistent class with a long name", "an array of objects"),
+    "an empty tensor of 2¹⁰⁰ rows",
+}
+NO_FILES = {"a pipe", "a device", "a link to itself", "a folder"}
 
 
 def commands(name, path, folder):
@@ -455,8 +359,11 @@ def commands(name, path, folder):
         return [["verify", str(path), "--golden", str(folder / "io.npz")]]
     if name.startswith("a run"):
         return [["gghead", str(path), out]]
+    if name in weights.FILES:
+        return [["inspect", str(path)], *weights.commands(weights.FILES[name][1], path, out)]
     generator = "gsgan" if name in ("a billion children", "a large scale") else "gghead"
-    return [["inspect", str(path)], [generator, str(path), out], ["bisenet", str(path), out]]
+    converters = weights.EVERY if name in NO_FILES else weights.WALKS if name in WALKED else ("bisenet",)
+    return [["inspect", str(path)], [generator, str(path), out], *weights.commands(converters, path, out)]
 
 
 def attempt(command):
@@ -470,7 +377,8 @@ def attempt(command):
 
 
 def child(name, folder, report):
-    """One file, in a process of its own."""
+    """One file, in a process of its own, which the clock on the wall ends: what waits uses no processor time."""
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
     make = FILES[name]
     path = make(folder) if make.__code__.co_argcount else folder / "file.pkl"
     if not make.__code__.co_argcount:
@@ -484,6 +392,7 @@ def child(name, folder, report):
         limit = used + (8 if command[0] == "verify" else 1) * MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         signal.setitimer(signal.ITIMER_PROF, SECONDS + 5)
+        signal.setitimer(signal.ITIMER_REAL, SECONDS)
         start = time.perf_counter()
         cpu = time.process_time()
         code, said = attempt(command)
@@ -500,29 +409,38 @@ def child(name, folder, report):
     report.write_text(json.dumps({"size": size, "peak": peak, "left": (folder / "out").exists(), "runs": found}))
 
 
+def alone(work):
+    """The exit code of a process that does this, or minus the signal that ended it."""
+    process = os.fork()
+    if process == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
 def main(out, names):
     import jax_talker.priors.store  # once, for all children  # noqa: F401
-    from converters import bisenet, gghead, gsgan, lpips, verify  # noqa: F401
+    from converters import deepspeech, gghead, gsgan, lpips, verify, wav2vec2, whisper  # noqa: F401
 
+    with tempfile.TemporaryDirectory() as folder:
+        # In a process of its own: JAX starts threads, and a process that has some must not be forked.
+        shapes = Path(folder) / "shapes.json"
+        assert alone(lambda: shapes.write_text(json.dumps(weights.network_shapes()))) == 0
+        weights.know_shapes(json.loads(shapes.read_text()))
     results = {}
     for name in names or FILES:
         with tempfile.TemporaryDirectory() as folder:
-            folder = Path(folder)
-            (folder / "work").mkdir()
-            process = os.fork()
-            if process == 0:
-                code = 1
-                try:
-                    child(name, folder / "work", folder / "report.json")
-                    code = 0
-                except BaseException:
-                    traceback.print_exc()
-                finally:
-                    sys.stderr.flush()
-                    os._exit(code)
-            _, status = os.waitpid(process, 0)
-            report = folder / "report.json"
-            results[name] = json.loads(report.read_text()) if report.is_file() else {"died": status}
+            work, report = Path(folder) / "work", Path(folder) / "report.json"
+            work.mkdir()
+            code = alone(lambda name=name, work=work, report=report: child(name, work, report))
+            results[name] = json.loads(report.read_text()) if report.is_file() else {"died": code}
     Path(out).write_text(json.dumps(results))
 
 

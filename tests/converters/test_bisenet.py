@@ -108,7 +108,7 @@ def test_equals_torch(tmp_path):
     image = np.random.default_rng(1).random((2, size, size, 3), np.float32) * 4 - 2
     with torch.no_grad():
         want = reference.scores(state, torch.from_numpy(image).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
-    got = bisenet.enlarge(bisenet.BiSeNet().apply({"params": weights}, jnp.asarray(image)), size)
+    got = bisenet.enlarge(jnp.asarray(bisenet.BiSeNet().apply({"params": weights}, jnp.asarray(image))), size)
     assert want.std() > 0.1
     # float32 sums of up to 4608 products, 24 layers deep, taken in another order
     np.testing.assert_allclose(got, want, atol=3e-5 * np.abs(want).max())

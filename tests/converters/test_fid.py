@@ -111,7 +111,7 @@ def test_equals_torch(state, folder):
         got = inception.Inception().apply({"params": params}, inception.resized(jnp.asarray(picture)))
         assert want.std() > 0.05
         # float32 sums over up to 3456 products, 48 layers deep, taken in another order
-        np.testing.assert_allclose(got, want, atol=1e-4 * np.abs(want).max())
+        np.testing.assert_allclose(np.asarray(got), want, atol=1e-4 * np.abs(want).max())
 
 
 def test_clean_resize_equals_pillow():

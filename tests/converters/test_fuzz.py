@@ -27,7 +27,8 @@ SEEDS = {
     "tensor": modules_with_storage(storage_stream(np.arange(2, dtype=np.float32))),
 }
 WATCH = fuzz.Watch()
-ANY = settings(max_examples=1500, deadline=60_000, suppress_health_check=list(HealthCheck), database=None)
+EVERY_CHECK: list = list(HealthCheck)
+ANY = settings(max_examples=1500, deadline=60_000, suppress_health_check=EVERY_CHECK, database=None)
 
 
 class Outcomes(Counter):

@@ -99,7 +99,7 @@ def test_equals_torch(tmp_path, net):
     assert want.std() > 0.1
     assert np.abs(want[0] - want[1]).max() > 0.1
     # float32 sums over up to 25,088 products, about 100 layers deep, taken in another order
-    np.testing.assert_allclose(got, want, atol=1e-4 * np.abs(want).max())
+    np.testing.assert_allclose(np.asarray(got), want, atol=1e-4 * np.abs(want).max())
 
 
 @pytest.mark.parametrize("net", list(UNITS))

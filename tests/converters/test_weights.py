@@ -1,6 +1,7 @@
 """Weights as people keep them: nested, prefixed, of other programs and older Pythons; and files that are none."""
 
 import io
+import logging
 import pickle
 import re
 import sys
@@ -25,7 +26,7 @@ from jax_talker.errors import UserError
 from jax_talker.networks import lpips
 
 sys.path.insert(0, str(Path(__file__).parent))  # the file beside this one; importlib mode knows no packages of tests
-from hostile import call, file, ndarray, number, text, zipped
+from opcodes import call, file, get, ndarray, number, pairs, put, storage, stored, text, zipped
 
 NAMES = ["conv.weight", "conv.bias", "head.weight"]
 
@@ -94,6 +95,28 @@ def test_not_found(tmp_path, kept, message):
     with pytest.raises(CheckpointError, match=message) as caught:
         found_in(tmp_path, kept)
     assert "weights.pkl" in str(caught.value)
+
+
+def test_the_same_view_again_costs_nothing(tmp_path):
+    """state_dict() makes new tensors of the same storages every time; views that differ are compared and paid for."""
+    view = call(
+        "torch._utils", "_rebuild_tensor_v2", get(0), b"K\0", number(100_000) + b"\x85", b"K\x01\x85", b"\x89", b"}"
+    )
+    place = pairs((text(name), view) for name in NAMES)
+    begin = put(0, call("torch.storage", "_load_from_bytes", stored(storage(300_000)))) + b"0"
+    places = pairs((text(f"epoch{i}"), place) for i in range(8))
+    assert set(found_in(tmp_path, file(begin + places))) == set(NAMES)
+    others = pairs((text(f"epoch{i}"), place.replace(b"K\0", b"K" + bytes([i]))) for i in range(8))
+    with pytest.raises(CheckpointError, match="bytes read again"):
+        found_in(tmp_path, file(begin + others))
+
+
+def test_where_a_network_lies_is_said_in_a_short_line(tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        found_in(tmp_path, {"k" * 10_000 + "\x1b": state()})
+    assert "the network lies in" in caplog.text
+    assert len(caplog.text) < 400
+    assert "\x1b" not in caplog.text
 
 
 def test_dictionaries_in_themselves(tmp_path):

@@ -1,6 +1,7 @@
 """Whisper's encoder out of files laid out as Hugging Face publishes them, made here with random numbers."""
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,37 @@ def test_names_may_begin_with_anything_and_half_stays_half(tmp_path, prefix, dty
     assert {array.dtype for array in found.values()} == {np.dtype(dtype)}
 
 
+def encoder(state):
+    return {name.removeprefix("model.encoder."): a for name, a in state.items() if name.startswith("model.encoder.")}
+
+
+KEPT = {
+    "state_dict": lambda s: {"state_dict": s, "epoch": 3},
+    "DataParallel": lambda s: {"model": {f"module.{name}": a for name, a in s.items()}, "args": {"lr": 0.1}},
+    "halves apart": lambda s: {"encoder": encoder(s), "decoder": {"layers.0.fc1.weight": np.zeros(3, np.float32)}},
+    "two levels down": lambda s: {"checkpoint": {"model": s}},
+    "beside part of it": lambda s: {"model": s, "exp_avg": {"model.encoder.layers.1.fc1.weight": np.zeros(3)}},
+}
+
+
+@pytest.mark.parametrize("kept", KEPT.values(), ids=KEPT.keys())
+def test_found_wherever_it_lies(tmp_path, kept):
+    path = tmp_path / "pytorch_model.bin"
+    path.write_bytes(pickle.dumps(kept(fake()), 4))
+    found, plain = converter.convert(path), converter.convert(saved(tmp_path, fake()))
+    assert found.keys() == plain.keys()
+    for name, array in plain.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+def test_encoders_of_two_sizes_are_refused(tmp_path):
+    smaller = {name: a for name, a in fake().items() if ".layers.1." not in name}
+    path = tmp_path / "pytorch_model.bin"
+    path.write_bytes(pickle.dumps({"base": fake(), "tiny": smaller}, 4))
+    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin: holds encoders of 1 and of 2 layers"):
+        converter.convert(path)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -77,6 +109,7 @@ def test_names_may_begin_with_anything_and_half_stays_half(tmp_path, prefix, dty
         (lambda s: s.update({"model.encoder.extra.weight": np.zeros(3)}), "nothing uses: extra.weight"),
         (lambda s: s.update({"model.encoder.conv1.weight": np.zeros((WIDTH, 80, 5))}), "has shape"),
         (lambda s: s.update({"model.encoder.conv1.weight": np.zeros((100, 80, 3))}), "has shape"),
+        (lambda s: s.update({"model.encoder.layers.0.fc1.bias": np.zeros(0)}), r"layers\.0\.fc1\.bias \(0,\)"),
         (lambda s: s["model.encoder.layer_norm.bias"].fill(np.nan), "not finite"),
         (lambda s: [s.pop(n) for n in list(s) if "encoder.layers.0." in n], "has layers 1 … 1"),
         (lambda s: [s.pop(n) for n in list(s) if "encoder" in n], "has no encoder as Whisper"),
