@@ -234,6 +234,8 @@ def check_target(folder: str | Path, *, overwrite: bool) -> Path:
 
 def _is_ours(path: Path) -> bool:
     """Whether a config.json is a prior's, of this version or another."""
+    if not path.is_file():  # a pipe would be waited for
+        return False
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

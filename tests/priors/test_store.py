@@ -1,6 +1,7 @@
 """A prior on disk: what is written is what is read, and damage is named."""
 
 import json
+import os
 
 import jax
 import jax.numpy as jnp
@@ -112,6 +113,13 @@ class TestOverwrite:
             write(tmp_path / "out")
         assert {name: (tmp_path / "out" / name).read_text() for name in files} == files
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+    def test_a_pipe_is_not_waited_for(self, write, tmp_path):
+        (tmp_path / "out").mkdir()
+        os.mkfifo(tmp_path / "out" / "config.json")
+        with pytest.raises(UserError, match="not that of a prior"):
+            write(tmp_path / "out")
 
     def test_a_file_is_kept(self, write, tmp_path):
         (tmp_path / "out").write_text("mine")
