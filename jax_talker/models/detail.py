@@ -21,9 +21,6 @@ UNITS = {"mean": 0.03, "scale": 0.5, "turn": 0.4, "opacity": 2.0, "rgb": 0.5}
 # Sizes at which a residual's pull is as strong for each attribute, same units.
 USUAL = {"mean": 0.02, "scale": 1.0, "turn": 1.0, "opacity": 4.0, "rgb": 0.25}
 SIZES = {"mean": 3, "scale": 3, "turn": 3, "opacity": 1, "rgb": 3}
-# How much less far neighbours may go apart along the axis that a face looks along than across it: one camera, which
-# mostly sees faces from the front, tells nothing of depth.
-DEPTH = 3.0
 APART = 0.003  # world units, 1 mm: neighbours that go apart by this in depth
 NEIGHBOURS = 8
 LEAST_OPACITY = 1e-4  # logits are taken of [this, 1 − this]
@@ -142,17 +139,18 @@ def change(gaussians: Gaussians, by: dict[str, Float[Array, "#b M _"]]) -> Gauss
     )
 
 
-def roughness(moves: Float[Array, "K M 3"], near: Int[Array, " M"]) -> Float[Array, ""]:
-    """How far neighbours go apart by K sets of moves of M centres, in ``UNITS``: the mean over Gaussians of the sum of
-    squares in units of ``APART``, across the face a ``DEPTH``-th of it.
+def roughness(moves: Float[Array, "K M"], near: Int[Array, " M"]) -> Float[Array, ""]:
+    """How far neighbours go apart by K sets of moves of M centres along the axis that the face looks along (z), in
+    ``UNITS``: the mean over Gaussians of the sum of squares in units of ``APART``.
 
-    ``near`` is one neighbour of each, a column of ``Layout.near``. Where one camera looks, a Gaussian's depth is free,
-    and what noise makes of it is seen from aside alone: jaws and lips with teeth, specks on cheeks.
+    ``near`` is one neighbour of each, a column of ``Layout.near``. It pulls, and is not pulled back: most are each
+    other's neighbours, and the gradient of an index is a scatter, as slow as all else in a step. Where one camera
+    looks, a Gaussian's depth is free, and what noise makes of it is seen from aside alone: jaws and lips with teeth,
+    specks on cheeks.
     """
-    rows = moves.transpose(1, 0, 2)  # so that a neighbour's numbers lie together
-    across = jnp.array([1 / DEPTH, 1 / DEPTH, 1.0])
-    apart = (rows - rows[near]) * (across * UNITS["mean"] / APART)[None, None]
-    return (apart**2).sum((1, 2)).mean()
+    rows = moves.T  # so that a neighbour's numbers lie together
+    apart = (rows - jax.lax.stop_gradient(rows)[near]) * (UNITS["mean"] / APART)
+    return (apart**2).sum(1).mean()
 
 
 def size_of(residual: Residual) -> Float[Array, ""]:

@@ -135,7 +135,7 @@ def make_head_step(
             }
             if weights.rough:
                 near = jnp.take(fixed.layout.near, state.step % detail.NEIGHBOURS, axis=1)
-                kept["rough"] = weights.rough * detail.roughness(_moves(params), near)
+                kept["rough"] = weights.rough * detail.roughness(_depths(params), near)
             if "deformation" in params:
                 squares = [(x**2).mean() for x in jax.tree.leaves(params["deformation"])]
                 kept["deformation"] = weights.deformation * jnp.stack(squares).mean()
@@ -163,11 +163,11 @@ def make_head_step(
     return step
 
 
-def _moves(params: Params) -> Float[Array, "K M 3"]:
-    """All that moves single Gaussians: their detail, and each shape of blendshapes."""
-    moves = [params["detail"]["mean"][None]]
+def _depths(params: Params) -> Float[Array, "K M"]:
+    """All that moves single Gaussians along z: their detail, and each shape of blendshapes."""
+    moves = [params["detail"]["mean"][None, :, 2]]
     shapes = params.get("deformation", {}).values()
-    moves += [x[..., :3] for x in shapes if getattr(x, "ndim", 0) == 3]  # a network's are not Gaussians' own
+    moves += [x[..., 2] for x in shapes if getattr(x, "ndim", 0) == 3]  # a network's are not Gaussians' own
     return jnp.concatenate(moves)
 
 

@@ -214,17 +214,18 @@ def test_the_pose_may_be_kept_out_of_the_face(gaussians, pose, recoloured):
 
 
 def test_roughness_is_what_neighbours_go_apart_by():
-    """Nothing for what moves together; a millimetre in depth is 1, and as much across the face a ninth of it."""
+    """Nothing for what moves together; a millimetre is 1. Each is pulled to its neighbour, which is not pulled back."""
     count = 6
     near = jnp.roll(jnp.arange(count), 1)
-    together = jnp.broadcast_to(normal(0, 2, 1, 3), (2, count, 3))
+    together = jnp.broadcast_to(normal(0, 2, 1), (2, count))
     assert detail.roughness(together, near) == 0
-    assert detail.roughness(normal(0, 1, count, 3), detail.alone(count)[:, 0]) == 0
+    assert detail.roughness(normal(0, 1, count), detail.alone(count)[:, 0]) == 0
     apart = detail.APART / detail.UNITS["mean"]
-    for axis, each in ((2, 1.0), (1, 1 / detail.DEPTH**2), (0, 1 / detail.DEPTH**2)):
-        one = jnp.zeros((1, count, 3)).at[0, 3, axis].set(apart)
-        # It goes apart from its neighbour, and the one whose neighbour it is from it.
-        np.testing.assert_allclose(detail.roughness(one, near), 2 * each / count, rtol=1e-5)
+    one = jnp.zeros((1, count)).at[0, 3].set(apart)
+    # It goes apart from its neighbour, and the one whose neighbour it is from it.
+    np.testing.assert_allclose(detail.roughness(one, near), 2 / count, rtol=1e-5)
+    pull = jax.grad(detail.roughness)(one, near) * apart * count / 2
+    np.testing.assert_allclose(pull, jnp.zeros((1, count)).at[0, 3].set(1.0).at[0, 4].set(-1.0), atol=1e-6)
 
 
 def test_divided_gaussians_have_no_neighbours_yet(gaussians):

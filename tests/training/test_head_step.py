@@ -213,13 +213,11 @@ def test_neighbours_are_kept_together_in_depth(head, fixed, started, make_frames
     i = make_frames([4, 5], head.talker.reach)
     step = compiled(head, 0, weights=replace(LEVEL, rough=1e-3))
     state = create(params, OPTIMISER, 0)
-    shapes = [
-        params["detail"]["mean"][None],
-        *(params["deformation"][name][..., :3] for name in ("expression", "lips")),
-    ]
+    moves = [params["detail"]["mean"][None], params["deformation"]["expression"], params["deformation"]["lips"]]
+    depths = jnp.concatenate([x[..., 2] for x in moves])
     for turn in range(2):
         state, measured = step(state, fixed, i, i, control(params))
-        wanted = 1e-3 * detail.roughness(jnp.concatenate(shapes), near[:, turn])
+        wanted = 1e-3 * detail.roughness(depths, near[:, turn])
         np.testing.assert_allclose(measured["rough"], wanted, rtol=1e-5)
     alone = replace(fixed, layout=replace(fixed.layout, near=detail.alone(count)))
     assert step(state, alone, i, i, control(params))[1]["rough"] == 0
