@@ -84,6 +84,9 @@ def main() -> None:
     if STREAM.value:
         _stream()
         return
+    for name in ("gain", "at_once"):
+        if flags.FLAGS[name].present:
+            raise UserError(f"--{name.replace('_', '-')} goes with --stream only")
     transparent = BACKGROUND.value == compositing.TRANSPARENT
     for given in (AUDIO.value, PASTE_BACK.value):
         check_video_path(OUT.value, given=given, transparent=transparent)
@@ -153,16 +156,14 @@ def _stream() -> None:
     )
     say = lambda line: print(line, file=sys.stderr)  # noqa: E731  (standard output may be the video)
     say(f"listening to {AUDIO.value}; frames of {size}² at {FPS} fps follow {stream.latency:.3f} s behind")
-    tape = Tape()
-    frames = streaming.listen(stream, live_sound(AUDIO.value), tape, say)
+    tape = None if raw else Tape()  # who writes the video takes the sound off it
+    frames = streaming.listen(stream, streaming.until_interrupted(live_sound(AUDIO.value), say), tape, say)
     provenance = publishing.asked_for(PROVENANCE.value, CERTIFICATE.value)
     if not raw:
         publishing.publish(OUT.value, frames, sound=tape, folder=folder, provenance=provenance)
         print(f"wrote {OUT.value}")
         return
-    for frame in publishing.marked(frames, folder, provenance):
-        sys.stdout.buffer.write(frame.tobytes())
-        sys.stdout.buffer.flush()
+    streaming.pour(publishing.marked(frames, folder, provenance), sys.stdout.buffer)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Sound in pieces, frames out, with a bounded delay: a trained head that listens."""
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, BinaryIO
 
 import jax
 import jax.numpy as jnp
@@ -20,27 +22,81 @@ from jax_talker.blinking import blinks
 from jax_talker.data.clip.clip import FPS, SAMPLE_RATE
 from jax_talker.data.read.audio import num_video_frames
 from jax_talker.data.read.live import Tape
+from jax_talker.errors import UserError
 from jax_talker.models.navigator import Coefficients
 
 AN_HOUR = 3600 * FPS  # frames; what blinks are drawn for at once
 
 
-def listen(stream: "Stream", source: Iterable[np.ndarray], tape: Tape, report: Callable[[str], None]) -> Iterator:
-    """The frames of a source's sound as it comes; what was heard goes onto ``tape``. At the end ``report`` gets a line
-    with the time that was computed for each second of sound."""
+def listen(
+    stream: "Stream", source: Iterable[np.ndarray], tape: Tape | None, report: Callable[[str], None]
+) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """The frames of a source's sound as it comes; what was heard goes onto ``tape`` where somebody takes it off again.
+    At the end ``report`` gets a line with the time that was computed for each second of sound. UserError where nothing
+    was heard."""
     computed = heard = 0.0
+    shown = False
     last = np.zeros(0, np.float32)
     for block in chain(source, [last]):
-        tape.add(block)
+        if tape is not None:
+            tape.add(block)
         heard += len(block) / SAMPLE_RATE
         begun = time.perf_counter()
         for frame in stream.finish() if block is last else stream.feed(block):
             computed += time.perf_counter() - begun
+            shown = True
             yield frame
             begun = time.perf_counter()
         computed += time.perf_counter() - begun
-    if heard:
-        report(f"{heard:.2f} s of sound, real-time factor {computed / heard:.2f}; frames {stream.latency:.3f} s behind")
+    if not shown:
+        raise UserError(f"there are {1000 * heard:.0f} ms of sound, which is not enough for a single frame")
+    report(f"{heard:.2f} s of sound, real-time factor {computed / heard:.2f}; frames {stream.latency:.3f} s behind")
+
+
+def until_interrupted(
+    source: Iterator[np.ndarray], report: Callable[[str], None]
+) -> Iterator[Float32[np.ndarray, " n"]]:
+    """``source`` until the first Ctrl-C, at whatever work that comes: the sound ends there, and what is made of it can
+    be finished, which ``report`` is told. A second one interrupts as ever."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored (a job of a script), or another's
+        yield from source
+        return
+    waiting = ended = False
+
+    def end(*_: object) -> None:
+        nonlocal ended
+        ended = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if waiting:  # perhaps for sound that never comes
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, end)
+    try:
+        while not ended:
+            waiting = True
+            block = next(source, None)
+            waiting = False
+            if block is None:
+                break
+            yield block
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if ended:
+        report("the sound ends here; what was heard of it is finished (Ctrl-C again: at once, and nothing is kept)")
+
+
+def pour(frames: Iterable[np.ndarray], pipe: BinaryIO) -> None:
+    """Raw frames into ``pipe`` as they come, until they end or who reads them has had enough."""
+    for frame in frames:
+        try:
+            pipe.write(frame.tobytes())
+            pipe.flush()
+        except BrokenPipeError:
+            with open(os.devnull, "wb") as nowhere:  # what it still holds is written when Python ends
+                os.dup2(nowhere.fileno(), pipe.fileno())
+            return
 
 
 class Stream:

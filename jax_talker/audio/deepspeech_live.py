@@ -20,6 +20,7 @@ from jax_talker.data.clip.clip import SAMPLE_RATE
 from jax_talker.networks.deepspeech import logits_onward, silent
 
 VERSION = "1"  # another one where other numbers come out
+FED = 10 * SAMPLE_RATE  # samples of a whole sound that the stream gets at once, so that memory does not grow with it
 KEPT, AHEAD = 20, 15  # steps that are computed at once; those beyond that the backward LSTM has heard by then
 # What coefficients are before anything was heard, and how many steps that weighs: speech at −26 dB (level.py).
 PRIOR_MEAN, PRIOR_DEVIATION, PRIOR_STEPS = -1.7, 11.4, 25
@@ -38,7 +39,8 @@ class DeepSpeechLive(DeepSpeech):
     def extract(self, wave: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, "T F"]:
         """[round(seconds · 50), 29]."""
         stream = self.stream()
-        return np.concatenate([stream.feed(wave), stream.finish()])
+        pieces = [stream.feed(wave[first : first + FED]) for first in range(0, len(wave), FED)]
+        return np.concatenate([*pieces, stream.finish()])
 
     def stream(self) -> "DeepSpeechStream":
         """For sound that comes in pieces."""

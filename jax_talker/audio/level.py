@@ -8,6 +8,9 @@ from jaxtyping import Float32, Float64
 from jax_talker.data.clip.clip import SAMPLE_RATE
 
 BLOCK = SAMPLE_RATE // 20  # samples, 50 ms
+AT_ONCE = 1200  # blocks, a minute: the whole in double precision would be half a gigabyte an hour
+NOTHING = 1e-6  # peak to peak: what a resampler's rounding leaves of samples that are all alike
+ROUNDED = 1e-9  # power, −90 dB of full scale: what is fainter is 16 bits' rounding, no room's noise
 
 
 @dataclass(frozen=True)
@@ -38,20 +41,28 @@ def normalised(sound: Float32[np.ndarray, " samples"], level: Level) -> Float32[
     """
     if not len(sound):
         return sound
-    return (sound * np.float32(10 ** (gain_db(block_power(sound), level) / 20))).astype(np.float32)
+    return (sound * np.float32(10 ** (gain_db(block_power(sound), level) / 20))).astype(np.float32, copy=False)
 
 
 def block_power(sound: Float32[np.ndarray, " samples"]) -> Float64[np.ndarray, " blocks"]:
-    """Mean power of each 50 ms, without the constant that a microphone may add."""
-    around = sound - sound.mean(dtype=np.float64)
-    return (np.pad(around, (0, -len(sound) % BLOCK)).reshape(-1, BLOCK) ** 2).mean(1)
+    """Mean power of each 50 ms, without the constant that a microphone may add; 0 of digital silence, whatever the rest
+    of the sound is like."""
+    mean = sound.mean(dtype=np.float64)
+    power = []
+    for first in range(0, len(sound), AT_ONCE * BLOCK):
+        part = sound[first : first + AT_ONCE * BLOCK]
+        around = np.pad(part - mean, (0, -len(part) % BLOCK)).reshape(-1, BLOCK)
+        power.append(np.where(np.ptp(around, axis=1) > NOTHING, (around**2).mean(1), 0))
+    return np.concatenate(power)
 
 
 def gain_db(power: Float64[np.ndarray, " blocks"], level: Level) -> float:
     """By how much a sound with blocks of such power is made louder, dB."""
-    faint, loudest = np.percentile(power, (10, 95))
+    loudest = np.percentile(power, 95)
     if loudest < 10 ** (level.faintest / 10):
         return 0.0
-    if loudest < 10 ** (level.noise / 10) and loudest < faint * 10 ** (level.steady / 10):
-        return level.silent - 10 * float(np.log10(loudest))
+    heard = power[power >= min(ROUNDED, loudest)]  # digital silence beside it makes no noise less steady
+    faint, most = np.percentile(heard, (10, 95))
+    if most < 10 ** (level.noise / 10) and most < faint * 10 ** (level.steady / 10):
+        return level.silent - 10 * float(np.log10(most))
     return level.speech - 10 * float(np.log10(power[power >= loudest * 10 ** (-level.span / 10)].mean()))

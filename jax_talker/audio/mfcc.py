@@ -17,21 +17,27 @@ TINY = np.finfo(float).eps
 
 def mfcc(sound: Int16[np.ndarray, " samples"], coefficients: int = BANDS) -> Float64[np.ndarray, "T C"]:
     """Coefficients at 100 Hz, the first of which is the frame's log energy; frame t begins at t/100 s."""
-    samples = sound.astype(np.float64)
-    samples = np.append(samples[:1], samples[1:] - PREEMPHASIS * samples[:-1])
-    count = 1 if len(samples) <= WINDOW else 1 + -(-(len(samples) - WINDOW) // HOP)
-    padded = np.pad(samples, (0, max(0, (count - 1) * HOP + WINDOW - len(samples))))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP][:count]
+    count = 1 if len(sound) <= WINDOW else 1 + -(-(len(sound) - WINDOW) // HOP)
     lift = 1 + LIFTER / 2 * np.sin(np.pi * np.arange(coefficients) / LIFTER)
     found = np.empty((count, coefficients))
     for first in range(0, count, AT_ONCE):
-        spectrum = np.fft.rfft(frames[first : first + AT_ONCE], FFT)
+        spectrum = np.fft.rfft(_frames(sound, first, min(first + AT_ONCE, count)), FFT)
         power = (spectrum.real**2 + spectrum.imag**2) / FFT
         bands = np.log(_not_zero(power @ _filters().T))
         own = np.asarray(dct(bands, type=2, axis=1, norm="ortho"))[:, :coefficients] * lift
         own[:, 0] = np.log(_not_zero(power.sum(1)))
         found[first : first + AT_ONCE] = own
     return found
+
+
+def _frames(sound: Int16[np.ndarray, " samples"], start: int, stop: int) -> Float64[np.ndarray, "frames window"]:
+    """Frames start … stop of a sound with high frequencies raised, behind which is silence."""
+    begin, end = start * HOP, (stop - 1) * HOP + WINDOW
+    samples = sound[max(0, begin - 1) : end].astype(np.float64)  # with each one's predecessor; the first has none
+    raised = samples[1:] - PREEMPHASIS * samples[:-1]
+    raised = raised if begin else np.append(samples[:1], raised)
+    padded = np.pad(raised, (0, end - begin - len(raised)))
+    return np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
 
 
 def _not_zero(values: np.ndarray) -> np.ndarray:

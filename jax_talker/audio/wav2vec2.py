@@ -11,11 +11,13 @@ from jaxtyping import Float32
 
 from jax_talker.audio.extractor import digest_of, num_steps
 from jax_talker.audio.segments import segments
+from jax_talker.audio.silence import silent_steps
 from jax_talker.networks.wav2vec2 import FIELD, HOP, encode, open_wav2vec2
 
-VERSION = "1"  # another one where other numbers come out
+VERSION = "2"  # another one where other numbers come out
 LONGEST, MARGIN = 1000, 125  # steps heard at once (20 s), and at least on both sides of one where the sound is longer
 FILLED = 250  # steps; lengths are filled up to multiples of it, so that few are compiled
+AT_ONCE = 1 << 20  # samples that are standardised at once
 EPS = 1e-7  # under the deviation of a waveform (Hugging Face's)
 
 
@@ -23,8 +25,8 @@ class Wav2Vec2:
     """Features at 50 Hz of a waveform that is standardised as a whole; step r sees the 25 ms around r/50 s, and through
     attention all else. It hears up to 20 s at once, a longer sound in segments that overlap by 5 s.
 
-    Steps are what the last layer norm gives before its gain and bias, minus what it gives in silence: so every number
-    is of the order of 1, and zero is silence.
+    Steps are what the last layer norm gives before its gain and bias, minus its mean in silence: so every number is of
+    the order of 1. Where nothing is heard (silence.py) they are zeros.
     """
 
     name = "wav2vec2"
@@ -45,6 +47,7 @@ class Wav2Vec2:
         for start, kept in segments(steps, LONGEST, MARGIN):
             own = self.raw(padded[start * HOP : (min(start + LONGEST, steps) - 1) * HOP + FIELD])
             found[kept] = (own[kept.start - start : kept.stop - start] - self._silence) / self._gain
+        found[silent_steps(wave, self.rate)] = 0
         return found
 
     def raw(self, wave: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, "T F"]:
@@ -77,5 +80,10 @@ def standardised(wave: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, "
     """By mean and deviation of all of it; silence is zeros."""
     if not len(wave):
         return wave
-    mean, variance = wave.mean(dtype=np.float64), wave.var(dtype=np.float64)
-    return ((wave - mean) / np.sqrt(variance + EPS)).astype(np.float32)
+    parts = [slice(first, first + AT_ONCE) for first in range(0, len(wave), AT_ONCE)]
+    mean = wave.mean(dtype=np.float64)
+    variance = sum(((wave[part] - mean) ** 2).sum() for part in parts) / len(wave)
+    found = np.empty_like(wave)
+    for part in parts:  # in double precision, of which an hour would be half a gigabyte
+        found[part] = (wave[part] - mean) / np.sqrt(variance + EPS)
+    return found

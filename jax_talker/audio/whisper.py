@@ -12,10 +12,11 @@ from jaxtyping import Float32
 from jax_talker.audio.extractor import digest_of, num_steps
 from jax_talker.audio.mel import mel_power
 from jax_talker.audio.segments import segments
+from jax_talker.audio.silence import silent_steps
 from jax_talker.data.clip.clip import SAMPLE_RATE
 from jax_talker.networks.whisper import encode, open_whisper
 
-VERSION = "1"  # another one where other numbers come out
+VERSION = "2"  # another one where other numbers come out
 FFT, HOP = 400, 160  # samples: 25 ms, 10 ms
 FAINTEST, RANGE = 1e-10, 8.0  # of mel power; decades below a window's loudest band that are told apart
 MARGIN = 5.0  # s that a step hears at least on both sides, where the sound is long enough
@@ -25,8 +26,8 @@ class Whisper:
     """Features of Whisper's encoder at 50 Hz. It hears 30 s at once: a longer sound in windows that overlap by 10 s,
     each of which gives its middle, so that memory does not grow with the sound.
 
-    Steps are what the last layer norm gives before its gain and bias, minus what it gives in silence: so every number
-    is of the order of 1, and zero is silence.
+    Steps are what the last layer norm gives before its gain and bias, minus its mean in silence: so every number is of
+    the order of 1. Where nothing is heard (silence.py) they are zeros: the network's own are half as large as speech's.
     """
 
     name = "whisper"
@@ -47,6 +48,7 @@ class Whisper:
         for start, kept in segments(steps, self._net.positions, round(MARGIN * self.rate)):
             own = self.raw(wave[start * SAMPLE_RATE // self.rate :])
             found[kept] = (own[kept.start - start : kept.stop - start] - self._silence) / gain
+        found[silent_steps(wave, self.rate)] = 0
         return found
 
     def raw(self, wave: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, "T F"]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from jax_talker.audio import deepspeech_live
 from jax_talker.audio.deepspeech import CONTEXT, DeepSpeech, as_int16, standardised, with_context
 from jax_talker.audio.deepspeech_live import (
     AHEAD,
@@ -44,6 +45,20 @@ def test_pieces_give_the_whole(own, sound, samples):
     assert want.shape == (num_steps(samples, 50), 29)
     for piece in (97, 640, 5000):
         np.testing.assert_allclose(np.concatenate(streamed(own, sound[:samples], piece)), want, atol=1e-5)
+
+
+def test_a_whole_sound_is_fed_in_pieces(own, sound, monkeypatch):
+    """So that memory does not grow with it: contexts of an hour would be gigabytes."""
+    want, fed, really = own.extract(sound), [], deepspeech_live.DeepSpeechStream.feed
+
+    def feed(self, piece):
+        fed.append(len(piece))
+        return really(self, piece)
+
+    monkeypatch.setattr(deepspeech_live.DeepSpeechStream, "feed", feed)
+    monkeypatch.setattr(deepspeech_live, "FED", 20_000)
+    np.testing.assert_allclose(own.extract(sound), want, atol=1e-5)
+    assert fed == [20_000, 20_000, 8_000]
 
 
 def test_no_step_hears_or_waits_beyond_the_lookahead(own, sound):

@@ -1,5 +1,6 @@
 """Speech is heard at one level; silence and a room's noise are not taken for speech."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -57,6 +58,46 @@ def test_a_rooms_noise_alone_becomes_silence(db, brown):
     heard = normalised(noise(db, brown=brown))
     assert decibels(heard) < -98
     assert (LogMel().extract(heard) > 0.05).mean() < 0.01
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("brown", [False, True])
+@pytest.mark.parametrize("gap", [1.0, 30.0])
+def test_noise_beside_digital_silence_becomes_silence(first, brown, gap):
+    """What is silent says nothing of how steady noise is; nor does what a resampler's rounding leaves of silence."""
+    gap, hum = np.zeros(round(16_000 * gap), np.float32), noise(-45, 5.0, brown=brown)
+    gap[::2] = 1e-8
+    heard = normalised(np.concatenate([gap, hum] if first else [hum, gap]))
+    assert decibels(heard) < -98
+    assert np.abs(heard).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", ["Obama_5s.wav", "RD_Radio31_000.wav", "grid_man.mpg", "May_5s.mp4"])
+@pytest.mark.parametrize("gain", [0.004, 0.06, 1.0])
+@pytest.mark.parametrize("gap", [0.0, 1.0, 20.0])
+def test_speech_is_heard_as_before_silence_was_left_out(shared, name, gain, gap):
+    """To the bit, with silence beside it as well: the first rule is written down here."""
+    sound = np.pad(np.float32(gain) * load_sound(shared / "clips" / name), (round(16_000 * gap), 0))
+    around = sound - sound.mean(dtype=np.float64)
+    power = (np.pad(around, (0, -len(sound) % 800)).reshape(-1, 800) ** 2).mean(1)
+    loudest = np.percentile(power, 95)
+    own = level.FIRST
+    want = own.speech - 10 * np.log10(power[power >= loudest * 10 ** (-own.span / 10)].mean())
+    want = want if loudest >= 10 ** (own.faintest / 10) else 0
+    assert level.gain_db(level.block_power(sound), own) == want
+
+
+def test_an_hour_takes_little_memory_beside_itself():
+    """230 MB of sound: what is computed in double precision is computed by the minute."""
+    hour = np.tile(noise(-20, 10.0), 360)
+    tracemalloc.start()
+    level.block_power(hour)
+    _, power = tracemalloc.get_traced_memory()
+    normalised(hour)
+    _, both = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert power < 40e6
+    assert both < 1.2 * hour.nbytes
 
 
 def test_a_constant_is_not_loud(voice):

@@ -71,8 +71,11 @@ def test_a_level_is_found_while_listening(shared, gain, level):
     assert got == pytest.approx(want, abs=3)
 
 
-def test_silence_is_not_made_loud():
+@pytest.mark.parametrize("silence", [0, 16_000])
+def test_silence_is_not_made_loud(silence):
+    """Nor is a room's noise, also after a microphone that gave nothing at first."""
     stream = LevelStream(FIRST)
+    stream.feed(np.zeros(silence, np.float32))
     noise = (10 ** (-50 / 20) * np.random.default_rng(0).standard_normal(80_000)).astype(np.float32)
     found = np.concatenate([stream.feed(noise), stream.finish()])
     assert 20 * np.log10(found[-16_000:].std()) < -60

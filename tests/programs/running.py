@@ -34,24 +34,25 @@ CACHE = {
 }
 
 
-def program(name, *flags, cwd=ROOT, stdin=subprocess.DEVNULL):
+def program(name, *flags, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE):
     """Run ``python -m jax_talker.<name>``; returns the finished process with its output as text."""
     command = [sys.executable, "-m", f"jax_talker.{name}", *map(str, flags)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"} | CACHE
     return subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False, stdin=stdin
-    )
+        command, cwd=cwd, env=environment, text=True, timeout=600, check=False, stdin=stdin, stdout=stdout,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
 
 
-def succeeds(name, *flags, cwd=ROOT, stdin=subprocess.DEVNULL):
-    done = program(name, *flags, cwd=cwd, stdin=stdin)
+def succeeds(name, *flags, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE):
+    done = program(name, *flags, cwd=cwd, stdin=stdin, stdout=stdout)
     assert done.returncode == 0, done.stderr[-4000:]
     return done
 
 
-def refuses(message, name, *flags):
+def refuses(message, name, *flags, stdin=subprocess.DEVNULL):
     """One line, exit code 2, no traceback."""
-    done = program(name, *flags)
+    done = program(name, *flags, stdin=stdin)
     assert done.returncode == 2, (done.returncode, done.stderr[-2000:])
     lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert len(lines) == 1, done.stderr[-2000:]
