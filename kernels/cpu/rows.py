@@ -1,8 +1,8 @@
 """Operands and gradients, rows of one to four numbers, as columns: sixteen rows at a time.
 
 Whole vectors are read and written and their lanes exchanged in registers. (Gathers and scatters of single numbers are
-slow where there are any, and processors without AVX-512 have no scatter.) Where fewer than sixteen rows are left, a copy
-on the stack stands in for memory that belongs to somebody else.
+slow where there are any, and processors without AVX-512 have no scatter.) Where fewer than sixteen rows are left, a
+copy on the stack stands in for memory that belongs to somebody else.
 """
 
 from typing import Any, no_type_check
