@@ -9,6 +9,7 @@ import numpy as np
 from flax.traverse_util import unflatten_dict
 
 from converters.errors import CheckpointError
+from converters.finite import finite
 from jax_talker.priors.base import leaves
 
 LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -92,8 +93,8 @@ def check_values(name: str, tensor: np.ndarray) -> None:
     """Refuse tensors that are not finite floating-point numbers."""
     if tensor.dtype.kind != "f":
         raise CheckpointError(f"{name}: has dtype {tensor.dtype}, floating point expected")
-    if not np.isfinite(tensor).all():
-        raise CheckpointError(f"{name}: {int((~np.isfinite(tensor)).sum())} of {tensor.size} values are not finite")
+    if not (good := finite(tensor)).all():
+        raise CheckpointError(f"{name}: {int((~good).sum())} of {tensor.size} values are not finite")
 
 
 def _check_constant(name: str, tensor: np.ndarray, constant: Constant) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from converters.errors import CheckpointError
+from converters.finite import finite
 
 STATISTICS = ("running_mean", "running_var")
 AFFINE = ("weight", "bias")
@@ -46,6 +47,6 @@ def checked(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ..
     """As float32; CheckpointError for numbers that are not finite, an AssertionError where a converter forgot one."""
     assert {name: array.shape for name, array in arrays.items()} == dict(shapes)
     for name, array in arrays.items():
-        if not np.isfinite(array).all():
+        if not finite(array).all():
             raise CheckpointError(f"{name.replace('/', '.')} holds numbers that are not finite")
     return {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}

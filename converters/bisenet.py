@@ -15,6 +15,7 @@ from converters import batch_norms
 from converters import checkpoint as checkpoints
 from converters.checkpoint import Progress
 from converters.errors import CheckpointError
+from converters.finite import finite
 from converters.weights import take, write
 from jax_talker.networks.bisenet import FILE, STAGES, shapes
 
@@ -66,7 +67,7 @@ def convert(path: str | Path, progress: Progress | None = None) -> dict[str, np.
     wanted, found = shapes(), {}
     for place, source in sources().items():
         for name, array in _folded(place, source, numbers, wanted[f"{place}/kernel"]).items():
-            if not np.isfinite(array).all():
+            if not finite(array).all():
                 raise CheckpointError(
                     f"{source.conv} (with its batch norm) holds numbers that are not finite", Path(path)
                 )

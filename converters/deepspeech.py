@@ -12,6 +12,7 @@ import numpy as np
 from converters import checkpoint as checkpoints
 from converters.checkpoint import Checkpoint, Progress
 from converters.errors import CheckpointError
+from converters.finite import finite
 from converters.tensors import Tensor
 from converters.weights import write
 from jax_talker.networks.deepspeech import DENSE, DIRECTIONS, FILE, shapes, sizes_of
@@ -66,7 +67,7 @@ def _checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             raise CheckpointError(
                 f"{PLACES[path]} has shape {arrays[path].shape}, {shape} was expected; is it another network?"
             )
-        if not np.isfinite(arrays[path]).all():
+        if not finite(arrays[path]).all():
             raise CheckpointError(f"{PLACES[path]} holds numbers that are not finite")
     return {path: np.ascontiguousarray(array, np.float32) for path, array in arrays.items()}
 

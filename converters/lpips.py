@@ -12,6 +12,7 @@ import numpy as np
 from converters import checkpoint as checkpoints
 from converters.checkpoint import Checkpoint, Progress
 from converters.errors import CheckpointError
+from converters.finite import finite
 from converters.weights import take, write
 from jax_talker.errors import UserError
 from jax_talker.networks.lpips import FILE, NETWORKS, shapes
@@ -61,7 +62,7 @@ def _checked(net: str, found: dict[str, np.ndarray], path: Path) -> dict[str, np
             raise CheckpointError(
                 f"{name} has shape {array.shape}, LPIPS with {net} has {shape}; is it another network?", path
             )
-        if not np.isfinite(array).all():
+        if not finite(array).all():
             raise CheckpointError(f"{name} holds numbers that are not finite", path)
         found[name] = np.ascontiguousarray(array, np.float32)
     return found

@@ -7,6 +7,7 @@ import numpy as np
 
 from converters.checkpoint import Checkpoint
 from converters.errors import CheckpointError
+from converters.finite import finite
 from converters.weights import places
 from jax_talker.networks.transformer import MOST_LAYERS
 
@@ -78,7 +79,7 @@ def as_kernels(
             raise CheckpointError(
                 f"{path} has shape {array.shape}, {flat} was expected; is it another network?", source.path
             )
-        if not np.isfinite(array).all():
+        if not finite(array).all():
             raise CheckpointError(f"{path} holds numbers that are not finite", source.path)
         found[path] = np.ascontiguousarray(array, np.float16 if array.dtype == np.float16 else np.float32).reshape(
             shape

@@ -138,6 +138,10 @@ def test_every_tensor_is_used_or_left_out_on_purpose(state):
         (lambda s: s.update({"AuxLogits.conv0.conv.weight": torch.zeros(3)}), "nothing uses: AuxLogits"),
         (lambda s: s.update({"Mixed_5b.branch_pool.conv.weight": torch.zeros(64, 192, 1, 1)}), "has shape"),
         (lambda s: s.update({"Mixed_7c.branch1x1.bn.bias": torch.full((320,), float("nan"))}), "not finite"),
+        (
+            lambda s: s.update({"Mixed_7c.branch1x1.bn.bias": torch.full((320,), 1e300, dtype=torch.float64)}),
+            "not finite",
+        ),
         (lambda s: s.update({"Mixed_7c.branch1x1.bn.running_var": -torch.ones(320)}), "negative variances"),
     ],
 )

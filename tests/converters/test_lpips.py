@@ -55,6 +55,7 @@ def test_program_converts_and_the_network_opens_it(tmp_path, zipped):
         (lambda b: b.update({"features.99.weight": torch.zeros(3)}), "nothing uses: features.99.weight"),
         (lambda b: b.update({"features.3.bias": torch.zeros(3)}), "has shape"),
         (lambda b: b["features.3.bias"].fill_(float("nan")), "not finite"),
+        (lambda b: b.update({"features.3.bias": b["features.3.bias"].double().fill_(1e300)}), "not finite"),
     ],
 )
 def test_other_files_are_refused(tmp_path, spoil, message):

@@ -111,6 +111,7 @@ def test_encoders_of_two_sizes_are_refused(tmp_path):
         (lambda s: s.update({"model.encoder.conv1.weight": np.zeros((100, 80, 3))}), "has shape"),
         (lambda s: s.update({"model.encoder.layers.0.fc1.bias": np.zeros(0)}), r"layers\.0\.fc1\.bias \(0,\)"),
         (lambda s: s["model.encoder.layer_norm.bias"].fill(np.nan), "not finite"),
+        (lambda s: s.update({"model.encoder.layer_norm.bias": np.full(WIDTH, 1e300)}), "not finite"),
         (lambda s: [s.pop(n) for n in list(s) if "encoder.layers.0." in n], "has layers 1 … 1"),
         (lambda s: [s.pop(n) for n in list(s) if "encoder" in n], "has no encoder as Whisper"),
     ],
