@@ -24,6 +24,7 @@ from jax_talker.training.loop import run
 from jax_talker.training.shares import Batch, batch_of
 from jax_talker.training.state import TrainState, cosine, create, direction
 from jax_talker.training.talking_head import Fixed, Params, TalkingHead
+from jax_talker.types import FrameBatch
 
 WALK = 0.15  # a typical walk from the anchor, as a share of the distance between a random latent and the centre
 
@@ -142,15 +143,30 @@ class HeadTrainer:
         weights = self._weights if stage.hear else self._seen_weights
         rows = self.devices.deal(batch, together=2, apart=self._cross(stage))
         hear, crossed, focus = (_number(x) for x in (stage.hear, stage.cross > 0, stage.focus))
-        draw = DrawnFrames(self.head, state.params, fixed) if stage.draws_once else lambda _: None
+        pick = lambda step: (self.split.train, batch, stage.cross, self.config.seed, step, weights, rows)  # noqa: E731
+        draw: Callable[[FrameBatch], Any] = lambda _: None  # noqa: E731
+        if stage.draws_once:
+            draw = DrawnFrames(self.head, state.params, fixed)
+            shown = [self.frames.chosen(*pick(step))[0] for step in range(int(state.step), stage.steps)]
+            if shown:  # nothing is left of a stage that is done
+                self._draw_ahead(stage, draw, np.unique(shown))
         fixed = self.devices.spread(fixed)
 
         def made(step: int) -> Batch:
-            i, j = self.frames.pairs(self.split.train, batch, stage.cross, self.config.seed, step, weights, rows)
+            i, j = self.frames.pairs(*pick(step))
             control = Control(self._rates(stage, step, names), hear, crossed, focus)
             return batch_of((i, j, draw(i)), (fixed, control), rows)
 
         return made
+
+    def _draw_ahead(self, stage: Stage, draw: DrawnFrames, shown: np.ndarray) -> None:
+        """Draw what the stage will show, as much of it as is kept: no step then waits for the generator."""
+        with self.log.bar(f"{stage.name}: what the generator draws", 0, len(shown), "frame") as bar:
+            for at in range(len(shown)):
+                if draw.full:
+                    break
+                draw(self.frames.heard_only(shown[at : at + 1]))
+                bar.update()
 
     def _rates(self, stage: Stage, number: int, names: Iterable[str]) -> dict[str, Any]:
         share = cosine(number, stage.steps)

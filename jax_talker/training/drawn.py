@@ -27,6 +27,7 @@ class DrawnFrames:
         self._prior = head.prior
         self._latent: Any = jax.jit(lambda p, expression, lips: head.latent(p, head.seen(p, expression, lips)))
         self._left = limit
+        self.full = False  # whether a frame did not fit: no more are kept
         self._kept: dict[int, list[np.ndarray]] = {}
         self._drawing = threading.Lock()  # batches are made side by side; what one draws, the others need not
 
@@ -44,7 +45,8 @@ class DrawnFrames:
         leaves, self._tree = jax.tree.flatten(drawn)
         leaves = jax.device_get(leaves)
         size = sum(x.nbytes for x in leaves)
-        if size <= self._left:
+        self.full |= size > self._left
+        if not self.full:
             self._left -= size
             self._kept[index] = leaves
         return leaves

@@ -119,10 +119,10 @@ class Log:
         """What measures the steps of a stage."""
         return Profile(self.workdir / "profile", stage, self.say) if self._profile and processes.writes() else Clock()
 
-    def bar(self, stage: str, first: int, steps: int) -> Bar:
+    def bar(self, stage: str, first: int, steps: int, unit: str = "step") -> Bar:
         """A progress bar from step ``first`` to ``steps``."""
         how = {"dynamic_ncols": True, "smoothing": 0.1, "disable": not processes.writes()}
-        bar = tqdm(total=steps, initial=first, desc=stage, unit="step", **how)
+        bar = tqdm(total=steps, initial=first, desc=stage, unit=unit, **how)
         return cast(Bar, bar)
 
 

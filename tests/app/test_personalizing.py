@@ -1,5 +1,6 @@
 """What personalising refuses before it begins, and where motion starts."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax.numpy as jnp
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 
 from configs import quickstart
-from jax_talker.app.head_trainer import HeadTrainer
+from jax_talker.app import head_trainer
+from jax_talker.app.head_trainer import HeadTrainer, Stage
 from jax_talker.app.navigating import _with_blink
 from jax_talker.app.personalizing import led_by_units, personalize
 from jax_talker.app.run_folder import RunFolder
@@ -16,7 +18,10 @@ from jax_talker.data.batches.motion_features import MotionFeatures
 from jax_talker.data.clip.checksums import Checksums
 from jax_talker.data.clip.clip import Clip
 from jax_talker.errors import UserError
+from jax_talker.training.devices import ALONE
+from jax_talker.training.drawn import DrawnFrames
 from jax_talker.training.log import Log
+from jax_talker.training.state import create, direction
 
 
 def test_what_lies_in_the_persons_place_is_said_before_any_work(tmp_path):
@@ -107,3 +112,41 @@ def test_a_clip_that_tells_only_of_its_blink_leads_lids_alone(tmp_path, listener
     assert moved == 2
     np.testing.assert_array_equal(led["navigator"]["seen_lips"]["kernel"], narrow["seen_lips"]["kernel"])
     assert np.abs(led["navigator"]["seen_expression"]["kernel"]).max() > 0.1
+
+
+@pytest.mark.parametrize("room", [100, 5])
+def test_what_steps_will_show_is_drawn_before_the_first(tmp_path, monkeypatch, listener, room):
+    """So no step waits for the generator; what does not fit into memory is left to the steps. A resumed run draws what
+    is left to show, and one that is done nothing."""
+    drawn = []
+
+    class Drawn(DrawnFrames):
+        def __init__(self, *_):
+            drawn.clear()
+            self.full = False
+
+        def __call__(self, frames):
+            drawn.extend(frames.index.tolist())
+            self.full = len(drawn) >= room
+
+    monkeypatch.setattr(head_trainer, "DrawnFrames", Drawn)
+    monkeypatch.setattr(ClipFrames, "stored", ClipFrames.heard_only)  # there are no pictures
+    count, zeros = 60, np.zeros((60, 2), np.float32)
+    arrays = {"blink": zeros[:, 0], "label": np.zeros((count, 25), np.float32)}
+    clip = Clip(tmp_path, 32, count, arrays, Checksums(tmp_path, {}), {})
+    trainer = object.__new__(HeadTrainer)
+    trainer.frames = ClipFrames(clip, np.zeros((count, 16, 80), np.float32), 8, MotionFeatures(zeros, zeros))
+    trainer.head, trainer.config, trainer.split = (
+        listener.head,
+        quickstart.get_config(),
+        SimpleNamespace(train=np.arange(40)),
+    )
+    trainer.config.train.batch = 4
+    trainer.log, trainer.devices, trainer._seen_weights = Log(tmp_path), ALONE, np.ones(count)
+    stage = Stage("tune", 12, {"detail": 1.0}, hear=False, cross=0)
+    begun = create(listener.params, direction(), 0)
+    for first in (0, 9, 12):
+        made = trainer._batch(stage, replace(begun, step=jnp.int32(first)), listener.fixed)
+        before = set(drawn)
+        shown = {i for step in range(first, 12) for i in made(step).rows[0].index.tolist()}
+        assert before == shown if room == 100 else len(before) == min(room, len(shown))

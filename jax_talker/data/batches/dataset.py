@@ -153,6 +153,21 @@ class ClipFrames:
         frame of the clip is drawn (None: all alike). ``rows`` are those of the batch's rows that are made, in their
         order (None: all).
         """
+        i, j = self.chosen(indices, batch, cross, seed, step, weights, rows)
+        shown = self.stored(i)
+        return shown, self.stored(j) if cross else shown
+
+    def chosen(
+        self,
+        indices: np.ndarray,
+        batch: int,
+        cross: int,
+        seed: int,
+        step: int,
+        weights: np.ndarray | None = None,
+        rows: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The numbers of the frames that ``pairs`` shows."""
         if batch % 2 or batch < 2 * cross:
             raise UserError(
                 f"a batch holds couples of successive frames, {cross} of them crossed; it cannot be {batch}"
@@ -166,8 +181,7 @@ class ClipFrames:
         if cross:
             other[-cross:] = rng.choice(starts, size=cross, p=share)
         i, j = (np.stack([s, s + 1], 1).ravel()[slice(None) if rows is None else rows] for s in (first, other))
-        shown = self.stored(i)
-        return shown, self.stored(j) if cross else shown
+        return i, j
 
 
 def neighbourhoods(windows: np.ndarray, reach: int, boundaries: Sequence[int] = ()):
