@@ -28,12 +28,14 @@ def _room_for_compiled_programs():
             jax.clear_caches()
 
 
-# Files whose tests are whole programs: minutes in one process. Begun last, they would be waited for alone.
-LONGEST = ("programs/", "test_talk.py")
+# Files that take minutes, in the order in which they are begun: last, they would be waited for alone. The first makes
+# what all of programs/ works on; another worker, which would wait for that, begins with the second.
+LONGEST = ("programs/test_train.py", "training/test_", "test_survival.py", "programs/", "test_talk.py", "test_bench")
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: not any(name in item.nodeid for name in LONGEST))
+    place = lambda item: next((k for k, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST))  # noqa: E731
+    items.sort(key=place)
     if any(device.platform == "gpu" for device in jax.devices()):
         return
     for item in items:
