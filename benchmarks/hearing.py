@@ -6,12 +6,16 @@
 
 The jaw is read off the lip coefficients by a linear map, fitted on the training frames to the jaw that made the clip
 (made-up people), or to how far the lips are apart in its landmarks. ``correlation`` is with the true jaw where it is
-known, else with what the speech alone led to; ``movement`` the deviation of the jaw, as a share of the same (of given
-speech: of the clip's own); ``jitter`` the second difference in time, as a share of the truth's; ``open`` how far the
-mouth is open (95th percentile), 0 in resting frames and 1 for speech; ``loudness`` the jaw's correlation with the
-sound's level (dB, 80 ms, what is 40 dB below the loudest counting as silence). With ``--retrain`` the encoders are
-learnt anew from the personalised head, as the regression on seen motion does it, with what the configuration has there
-changed. No picture is drawn.
+known, else with what the speech alone led to; ``error`` the root mean square of the difference from the same, as a
+share of its deviation (a mouth that is ajar all the time may correlate well); ``movement`` the deviation of the jaw, as
+a share of the same (of given speech: of the clip's own); ``jitter`` the second difference in time, as a share of the
+truth's; ``open`` how far the mouth is open (95th percentile), 0 in resting frames and 1 for speech; ``loudness`` the
+jaw's correlation with the sound's level (dB, 80 ms, what is 40 dB below the loudest counting as silence).
+
+``… as a stream`` finds level and background while it listens, and is measured beside what the whole sound led to.
+``a pause …`` is the inner 2 s of 3 s without speech in the middle of it, with a noise under all. With ``--retrain`` the
+encoders are learnt anew from the personalised head, as the regression on seen motion does it, with what the
+configuration has there changed. No picture is drawn.
 """
 
 import argparse
@@ -37,9 +41,13 @@ from jax_talker.app.person import load_person
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.app.speaking import Speaker
 from jax_talker.app.talking import spoken
+from jax_talker.audio.background import BackgroundStream
 from jax_talker.audio.choice import choose
 from jax_talker.audio.extractor import Extractor
 from jax_talker.audio.hearing import hear
+from jax_talker.audio.level import Level
+from jax_talker.audio.streaming import MOST_LOOKAHEAD, LevelStream, steps_of
+from jax_talker.audio.windows import frame_windows
 from jax_talker.data.batches.dataset import ClipFrames
 from jax_talker.data.batches.motion_features import resting_frames
 from jax_talker.data.check.doctor.signals import mouth_and_jaw
@@ -58,8 +66,9 @@ from jax_talker.training.state import cosine, create, direction
 
 SECONDS = 12.0  # of speech that is made up
 STRANGERS = (speech.Voice(95.0, 0.9), speech.Voice(215.0, 1.12), speech.Voice(160.0, 1.0))
-COLUMNS = ("correlation", "movement", "jitter", "open", "loudness")
+COLUMNS = ("correlation", "error", "movement", "jitter", "open", "loudness")
 QUIET = 40.0  # dB below the loudest: silence
+PAUSE, EDGE = 3.0, 0.5  # s without speech; at its ends frames hear the speech beside it
 
 
 @dataclass(frozen=True)
@@ -122,11 +131,15 @@ def _measured(args: argparse.Namespace, change: str | None, keep: Path) -> dict[
     def windows(sound: np.ndarray) -> np.ndarray:
         return hear(extractor, builders.level(config), sound, num_video_frames(len(sound)), keep=keep)
 
-    rows = _rows(config, speaker, frames, _base(args, clip), windows)
+    def live(sound: np.ndarray) -> np.ndarray:
+        return _streamed(extractor, builders.level(config), sound)
+
+    streams = live if extractor.lookahead <= MOST_LOOKAHEAD else None
+    rows = _rows(config, speaker, frames, _base(args, clip), windows, streams)
     title = "as it was trained" if change is None else f"retrained {change or 'as configured'}"
-    print(f"{title}\n{'':28}" + "".join(f"{column:>13}" for column in COLUMNS))
+    print(f"{title}\n{'':54}" + "".join(f"{column:>13}" for column in COLUMNS))
     for name, row in rows.items():
-        print(f"{name:28}" + "".join(f"{'' if row[c] is None else format(row[c], '.3f'):>13}" for c in COLUMNS))
+        print(f"{name:54}" + "".join(f"{'' if row[c] is None else format(row[c], '.3f'):>13}" for c in COLUMNS))
     print(flush=True)
     return {"of": title, "rows": rows}
 
@@ -200,6 +213,7 @@ def _rows(
     frames: ClipFrames,
     base: dict[str, Said],
     windows: Callable[[np.ndarray], np.ndarray],
+    live: Callable[[np.ndarray], np.ndarray] | None,
 ) -> dict[str, dict[str, float | None]]:
     clip, split = frames.clip, builders.clip_split(config, frames.clip)
     truth = _opening(clip)
@@ -213,6 +227,7 @@ def _rows(
     ) -> None:
         rows[name] = {
             "correlation": None if like is None else float(np.corrcoef(jaw, like)[0, 1]),
+            "error": None if like is None else float(np.sqrt(((jaw - like) ** 2).mean()) / like.std()),
             "movement": float(jaw.std() / alone.std()),
             "jitter": None if like is None else float(_jitter(jaw) / _jitter(like)),
             "open": float((np.quantile(jaw, 0.95) - closed) / (np.quantile(alone, 0.95) - closed)),
@@ -227,12 +242,44 @@ def _rows(
     for name, jaw in jaws.items():
         known = base[name].jaw
         add(name, jaw, known, truth[split.train] if known is None else known, base[name].sound)
+    if live:
+        for name, jaw in jaws.items():
+            sound = base[name].sound
+            for how, changed in (("", sound), (" 24 dB fainter", sounds.SPEECH["24 dB fainter"](sound))):
+                streamed = read(_lips(config, speaker, live(changed)))
+                add(f"{name}{how} as a stream", streamed, jaw, jaw)
+                if len(jaw) > 2.5 * FPS:
+                    late = slice(2 * FPS, None)
+                    add(f"{name}{how} as a stream after 2 s", streamed[late], jaw[late], jaw[late])
     want = said.jaw if said.jaw is not None else jaws[first]
     for name, worse in sounds.SPEECH.items():
         add(name, jaw_of(worse(said.sound)), want, jaws[first])
     for name, make in sounds.NO_SPEECH.items():
         add(name, jaw_of(make(len(said.sound))), None, jaws[first])
+    paused, inside = _paused(said.sound)
+    for name, beside in sounds.BESIDE.items():
+        add(f"a pause {name}", jaw_of(beside(paused))[inside], None, jaws[first])
     return rows
+
+
+def _streamed(extractor: Extractor, level: Level, sound: np.ndarray) -> np.ndarray:
+    """The windows of a sound whose level and background are found while it is heard, as app/streaming.py does it."""
+    loud, steps = LevelStream(level), steps_of(extractor)
+    features = [steps.feed(loud.feed(sound)), steps.feed(loud.finish()), steps.finish()]
+    features = np.concatenate(features)
+    if level.background:
+        told = BackgroundStream(extractor.rate, level.background)
+        features[np.concatenate([told.feed(sound), told.finish()])] = 0
+    return frame_windows(features, num_video_frames(len(sound)), rate=extractor.rate)
+
+
+def _paused(sound: np.ndarray) -> tuple[np.ndarray, slice]:
+    """Speech with a pause in its middle, and the frames that hear nothing but the pause."""
+    frame = SAMPLE_RATE // FPS
+    middle = len(sound) // 2 // frame
+    first, last = (round(time * FPS) + middle for time in (EDGE, PAUSE - EDGE))
+    pause = np.zeros(round(PAUSE * SAMPLE_RATE), np.float32)
+    return np.concatenate([sound[: middle * frame], pause, sound[middle * frame :]]), slice(first, last)
 
 
 def _opening(clip: Clip) -> np.ndarray:

@@ -37,6 +37,23 @@ def music(count: int, level_db: float = -20.0, *, seed: int = 0) -> Sound:
     return (out / out.std() * 10 ** (level_db / 20)).astype(np.float32)
 
 
+def fan(count: int, level_db: float, *, swells: float = 20.0, seconds: float = 4.0) -> Sound:
+    """Brown noise that swells by so many dB, and falls again, once in so many seconds."""
+    swell = swells / 2 * np.sin(2 * np.pi * np.arange(count) / (seconds * RATE))
+    return (noise(count, level_db, brown=True) * 10 ** (swell / 20)).astype(np.float32)
+
+
+def keys(count: int, peak_db: float, *, seed: int = 0) -> Sound:
+    """Somebody types: four clicks a second of up to ``peak_db``, each gone after 20 ms."""
+    rng, click = np.random.default_rng(seed), np.arange(RATE // 20)
+    out = np.zeros(count + len(click))
+    at = 0
+    while (at := at + int(RATE * rng.uniform(0.08, 0.4))) < count:
+        fading = rng.standard_normal(len(click)) * np.exp(-click / (0.005 * RATE))
+        out[at : at + len(click)] += rng.uniform(0.5, 1) * 10 ** (peak_db / 20) * fading / np.abs(fading).max()
+    return out[:count].astype(np.float32)
+
+
 def telephone(speech: Sound) -> Sound:
     """300–3400 Hz, sampled at 8 kHz and in 8 bits (µ-law)."""
     band = sosfilt(butter(4, (300, 3400), "bandpass", fs=RATE, output="sos"), speech)
@@ -72,6 +89,17 @@ NO_SPEECH: dict[str, Callable[[int], Sound]] = {
     "silence": lambda n: np.zeros(n, np.float32),
     "white noise at -45 dBFS": lambda n: noise(n, -45),
     "brown noise at -45 dBFS": lambda n: noise(n, -45, brown=True),
+    "fan that swells by 20 dB": lambda n: fan(n, -45),
+    "keys in a room": lambda n: keys(n, -25) + noise(n, -55),
     "music alone": music,
 }
 """A mouth should stay closed; music is allowed to move it, and it is said by how much."""
+
+BESIDE: dict[str, Callable[[Sound], Sound]] = {
+    "in white noise, 20 dB below": SPEECH["white noise, 20 dB below"],
+    "in brown noise, 20 dB below": lambda s: _beside(noise(len(s), -30, brown=True), s, 20),
+    "in white noise, 30 dB below": lambda s: _beside(noise(len(s), -30), s, 30),
+    "beside a fan that swells": lambda s: _beside(fan(len(s), -30), s, 20),
+    "beside keys in a room": lambda s: _beside(keys(len(s), -10) + noise(len(s), -40), s, 25),
+}
+"""What goes on in the pauses of speech, and under it; in a pause a mouth should rest."""

@@ -20,5 +20,6 @@ def get_config() -> ConfigDict:
     c.personalize.units = False
     c.personalize.encode = False
     c.train.sound.room = 0.0
+    c.data.level.background = 0.0
     c.personalize.tune_rate = 1e-3  # pivotal tuning of the generator, as in the paper
     return c

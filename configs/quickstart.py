@@ -28,7 +28,7 @@ def get_config() -> ConfigDict:
     c.data.features = "logmel"  # audio features: "logmel", or what needs weights: "whisper" (docs/audio.md)
     c.data.features_weights = placeholder(str)  # a folder of python -m converters whisper …
     # How loud speech is heard, and what counts as speech (audio/level.py has each number's reason): dB of full scale,
-    # but for span and steady, which are differences. Kept with the run, which hears all sound so.
+    # but for span, steady and background, which are differences. Kept with the run, which hears all sound so.
     c.data.level = ConfigDict()
     c.data.level.speech = -26.0
     c.data.level.span = 25.0
@@ -36,6 +36,7 @@ def get_config() -> ConfigDict:
     c.data.level.noise = -40.0
     c.data.level.steady = 6.0
     c.data.level.silent = -100.0
+    c.data.level.background = 3.0
 
     c.render = ConfigDict()
     c.render.implementation = placeholder(str)  # rasteriser; unset: the fastest for this machine

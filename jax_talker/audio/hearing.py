@@ -12,6 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Float32
 
+from jax_talker.audio.background import background_steps
 from jax_talker.audio.extractor import Extractor, digest_of
 from jax_talker.audio.level import Level, normalised
 from jax_talker.audio.windows import frame_windows
@@ -35,18 +36,26 @@ def hear(
     """The feature windows of every frame, of ``sound`` at the ``level`` at which a head hears speech.
 
     Each recording of a joined sound (``boundaries``: frames) is extracted by itself. With ``keep`` features are stored
-    in that folder under a name that says of what they are, and found again.
+    in that folder under a name that says of what they are, and found again. Where a recording is nothing but its
+    background, which ``level`` may have looked for, features are zeros.
     """
     leveled = normalised(sound, level)
     features = _kept(extractor, leveled, boundaries, keep) if keep else _extracted(extractor, leveled, boundaries)
+    if level.background:
+        parts = [background_steps(part, extractor.rate, level.background) for part in _recorded(sound, boundaries)]
+        features = np.where(np.concatenate(parts)[:, None], np.float32(0), features)
     return frame_windows(features, num_frames, boundaries, rate=extractor.rate)
 
 
-def _extracted(extractor: Extractor, sound: np.ndarray, boundaries: Sequence[int]) -> np.ndarray:
+def _recorded(sound: np.ndarray, boundaries: Sequence[int]) -> list[np.ndarray]:
+    """Each recording of a joined sound."""
     frames = -(-len(sound) * FPS // SAMPLE_RATE)
     per_frame = Fraction(SAMPLE_RATE, FPS)
-    edges = [(int(r.start * per_frame), int(r.stop * per_frame)) for r in recordings(frames, boundaries)]
-    return np.concatenate([extractor.extract(sound[first:end]) for first, end in edges])
+    return [sound[int(r.start * per_frame) : int(r.stop * per_frame)] for r in recordings(frames, boundaries)]
+
+
+def _extracted(extractor: Extractor, sound: np.ndarray, boundaries: Sequence[int]) -> np.ndarray:
+    return np.concatenate([extractor.extract(part) for part in _recorded(sound, boundaries)])
 
 
 def _kept(extractor: Extractor, sound: np.ndarray, boundaries: Sequence[int], folder: Path) -> np.ndarray:

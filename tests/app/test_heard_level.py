@@ -73,12 +73,16 @@ def test_no_run_goes_on_at_another_level(tmp_path, configured):
     folder, _ = begun(tmp_path / "run", configured.to_dict())
     stored = (folder.root / "config.json").read_bytes()
     configured.update(LOUDER)
-    with pytest.raises(UserError, match=r"noise -40.0, not -30.0, .*pass --config\.data\.level\.noise=-40\.0 "):
+    with pytest.raises(UserError, match=r"noise -40.0, not -30.0, .*pass .*--config\.data\.level\.noise=-40\.0 "):
         begun(tmp_path / "run", configured.to_dict(), resume=True)
     assert (folder.root / "config.json").read_bytes() == stored
     del configured.data["level"]
     (folder.root / "config.json").write_text(json.dumps(configured.to_dict()))
-    _, warnings = begun(tmp_path / "run", quickstart.get_config().to_dict(), resume=True)
+    today = quickstart.get_config()
+    with pytest.raises(UserError, match=r"background 0\.0, not 3\.0 dB.*pass --config\.data\.level\.background=0\.0,"):
+        begun(tmp_path / "run", today.to_dict(), resume=True)
+    today.data.level.background = 0.0
+    _, warnings = begun(tmp_path / "run", today.to_dict(), resume=True)
     assert not [line for line in warnings if "level" in line]
 
 
@@ -88,7 +92,7 @@ def test_what_hears_nothing_has_no_level(tmp_path):
 
 
 def test_numbers_that_another_version_knows_are_refused(configured):
-    assert builders.level(configured) == FIRST
+    assert builders.level(configured) == replace(FIRST, background=3.0)
     configured.data.level.hum = 50.0
     with pytest.raises(UserError, match=r"config\.data\.level: hum is what only"):
         builders.level(configured)

@@ -2,17 +2,20 @@
 
 import os
 import signal
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import av
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from benchmarks.sounds import noise, rms_db
 from jax_talker import geometry
 from jax_talker.app import streaming, talking
+from jax_talker.audio.deepspeech_live import DeepSpeechLive
 from jax_talker.audio.level import FIRST, block_power, gain_db
 from jax_talker.audio.logmel import LogMel
+from jax_talker.data.read.audio import load_sound
 from jax_talker.data.read.live import Tape
 from jax_talker.data.read.video import write_video
 from jax_talker.errors import UserError
@@ -27,8 +30,8 @@ def sound():
     return (0.2 * envelope * rng.standard_normal(40_000)).astype(np.float32)
 
 
-def whole(listener, sound, smoothing, script):
-    heard = {"features": "logmel", "features_weights": None, "level": asdict(FIRST)}
+def whole(listener, sound, smoothing, script, level=FIRST, features="logmel", weights=None):
+    heard = {"features": features, "features_weights": weights, "level": asdict(level)}
     config = ConfigDict({"data": heard, "render": {"smoothing": smoothing}})
     return list(talking.frames(config, listener, script, SIZE))
 
@@ -41,17 +44,64 @@ def test_a_stream_shows_what_the_whole_shows(listener, sound, smoothing, at_once
         listener, LogMel(), FIRST, script.label[0], SIZE, held=script.held[0], smoothing=smoothing,
         gain=gain_db(block_power(sound), FIRST), at_once=at_once, blink=script.blink,
     )  # fmt: skip
-    got, times = [], []
-    for first in range(0, len(sound), piece):
-        for frame in stream.feed(sound[first : first + piece]):
-            times.append(min(first + piece, len(sound)) / 16_000 - len(got) / 25)
-            got.append(frame)
-    got += list(stream.finish())
+    got, late = streamed(stream, sound, piece)
     assert len(got) == len(want) == 62
-    difference = np.abs(np.stack(got).astype(int) - np.stack(want))
+    difference = np.abs(got.astype(int) - np.stack(want))
     assert difference.max() <= 1  # float32 in other batches, then rounded to 8 bits
     assert np.abs(np.diff(np.stack(want).astype(int), axis=0)).max() > 1  # something moves
-    assert max(times) <= stream.latency + piece / 16_000 + 1e-6
+    assert max(late) <= stream.latency + piece / 16_000 + 1e-6
+
+
+def streamed(stream, sound, piece):
+    """Frames, and how much later than its time each one came, s."""
+    got, late = [], []
+    for first in range(0, len(sound), piece):
+        for frame in stream.feed(sound[first : first + piece]):
+            late.append(min(first + piece, len(sound)) / 16_000 - len(got) / 25)
+            got.append(frame)
+    return np.stack([*got, *stream.finish()]), late
+
+
+def test_a_pause_in_noise_is_silent_in_a_stream_as_well(listener, shared):
+    """Its own background is found while it is listened to; what it shows is what the whole shows, and no later than it
+    says. That it makes a difference at all is what the second level is for."""
+    said = load_sound(shared / "clips" / "Obama_5s.wav")[:32_000]
+    sound = np.concatenate([said, np.zeros(24_000, np.float32), said])
+    sound += noise(len(sound), rms_db(said) - 20)
+    script = talking.script_for(sound, "front", held=listener.usual, clip=None, seed=3)
+    shown = {}
+    for spread in (0.0, 3.0):
+        level = replace(FIRST, background=spread)
+        stream = streaming.Stream(
+            listener, LogMel(), level, script.label[0], SIZE, smoothing=0.4, gain=gain_db(block_power(sound), level),
+            at_once=2, blink=script.blink,
+        )  # fmt: skip
+        latency = stream.latency
+        got, late = streamed(stream, sound, 640)
+        shown[spread] = np.stack(whole(listener, sound, 0.4, script, level)).astype(int)
+        assert np.abs(got.astype(int) - shown[spread]).max() <= 1
+        assert max(late) <= latency + 640 / 16_000 + 1e-6
+    assert latency == pytest.approx(8 / 25 + 7 / 50 + 0.025 + 5 / 50)  # 5 steps for the background instead of the level
+    assert np.abs(shown[0.0] - shown[3.0])[60:75].max() > 1
+
+
+@pytest.mark.parametrize("piece", [640, 7001])
+@pytest.mark.parametrize("spread", [0.0, 3.0])
+def test_deepspeech_for_streams_shows_what_the_whole_shows(listener_of, tiny_deepspeech, sound, piece, spread):
+    """With random weights: sound in pieces, through features, adapter and smoothing, to the same pictures."""
+    listener, level = listener_of(29), replace(FIRST, background=spread)
+    script = talking.script_for(sound, "front", held=listener.usual, clip=None, seed=3)
+    want = whole(listener, sound, 0.4, script, level, "deepspeech_live", str(tiny_deepspeech))
+    stream = streaming.Stream(
+        listener, DeepSpeechLive(tiny_deepspeech), level, script.label[0], SIZE, smoothing=0.4,
+        gain=gain_db(block_power(sound), level), at_once=2, blink=script.blink,
+    )  # fmt: skip
+    got, late = streamed(stream, sound, piece)
+    assert stream.latency == pytest.approx(8 / 25 + 7 / 50 + DeepSpeechLive.lookahead / 1000)
+    assert len(got) == len(want) == 62
+    assert np.abs(got.astype(int) - np.stack(want)).max() <= 1
+    assert np.abs(np.diff(np.stack(want).astype(int), axis=0)).max() > 1
+    assert max(late) <= stream.latency + piece / 16_000 + 1e-6
 
 
 def test_memory_does_not_grow(listener, sound):

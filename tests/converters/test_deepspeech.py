@@ -13,7 +13,8 @@ from converters import budget
 from converters import checkpoint as checkpoints
 from converters import deepspeech as converter
 from converters.errors import CheckpointError
-from jax_talker.audio.deepspeech import DeepSpeech
+from jax_talker.audio.deepspeech import DeepSpeech, as_int16
+from jax_talker.data.read.audio import load_sound
 from jax_talker.networks.deepspeech import Sizes, shapes
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode knows no packages of tests
@@ -62,6 +63,85 @@ def test_program_converts_and_the_extractor_opens_it(tmp_path):
     listed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
     assert "a TensorFlow graph" in listed.stdout
     assert "bidirectional_rnn/fw/basic_lstm_cell/kernel" in listed.stdout
+
+
+class Original:
+    """AD-NeRF's features from the graph's own constants, by their names: python_speech_features, and in PyTorch what
+    DeepSpeech v0.1.0 builds (BiRNN, its BasicLSTMCells in TensorFlow's gate order i, j, f, o)."""
+
+    def __init__(self, constants):
+        import torch
+
+        self.torch = torch
+        self.constants = {name: torch.from_numpy(array) for name, array in constants.items()}
+
+    def features(self, sound):
+        """[T, 29] at 50 Hz, as the published program makes them of int16 sound."""
+        reference = pytest.importorskip("python_speech_features", reason="needs the test extra")
+        rows = reference.mfcc(sound, 16_000, numcep=26)[::2]
+        padded = np.concatenate([np.zeros((9, 26)), rows, np.zeros((9, 26))])
+        inputs = np.stack([padded[i : i + 19].ravel() for i in range(len(rows))])
+        inputs = (inputs - inputs.mean()) / inputs.std()
+        with self.torch.no_grad():
+            return self.logits(self.torch.from_numpy(inputs.astype(np.float32))).numpy()
+
+    def dense(self, number, x):
+        return x @ self.constants[f"h{number}"] + self.constants[f"b{number}"]
+
+    def lstm(self, direction, x):
+        cell = f"bidirectional_rnn/{direction}/basic_lstm_cell"
+        kernel, bias = (self.constants[f"{cell}/{part}"] for part in ("kernel", "bias"))
+        c = h = self.torch.zeros(kernel.shape[1] // 4)
+        found = []
+        for step in x:
+            i, j, f, o = (self.torch.cat([step, h]) @ kernel + bias).chunk(4)
+            c = c * (f + 1.0).sigmoid() + i.sigmoid() * j.tanh()
+            h = c.tanh() * o.sigmoid()
+            found.append(h)
+        return self.torch.stack(found)
+
+    def logits(self, x):
+        for number in (1, 2, 3):
+            x = self.dense(number, x).clamp(0, 20)
+        x = self.torch.cat([self.lstm("fw", x), self.lstm("bw", x.flip(0)).flip(0)], 1)
+        return self.dense(6, self.dense(5, x).clamp(0, 20))
+
+
+def original_shapes(first, third, cell, letters):
+    """The variables of DeepSpeech v0.1.0 by name; published: 2048, 4096, 2048 and 29."""
+    dense = {1: (494, first), 2: (first, first), 3: (first, third), 5: (2 * cell, first), 6: (first, letters)}
+    found = {f"h{number}": shape for number, shape in dense.items()}
+    found |= {f"b{number}": shape[1:] for number, shape in dense.items()}
+    for direction in ("fw", "bw"):
+        name = f"bidirectional_rnn/{direction}/basic_lstm_cell"
+        found |= {f"{name}/kernel": (third + cell, 4 * cell), f"{name}/bias": (4 * cell,)}
+    return found
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("sizes", "seconds"),
+    [((24, 40, 20, 29), 5), pytest.param((2048, 4096, 2048, 29), 2, marks=pytest.mark.slow)],  # the latter: 0.5 GB
+)
+def test_a_frozen_graph_gives_the_originals_features(shared, tmp_path, sizes, seconds):
+    """From a graph in the original's names and shapes, with random weights, and a real recording to AD-NeRF's logits:
+    coefficients, context, standardisation, converter and network beside what the original does with the same."""
+    pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    constants = {  # activations keep their size, and biases matter
+        name: (rng.standard_normal(shape) * (2 / np.sqrt(shape[0]) if len(shape) == 2 else 0.3)).astype(np.float32)
+        for name, shape in original_shapes(*sizes).items()
+    }
+    arrays = converter.convert(saved(tmp_path, constants))
+    converter.save(tmp_path / "weights", arrays)
+    sound = load_sound(shared / "clips" / "Obama_5s.wav")[: 16_000 * seconds]
+    got = DeepSpeech(tmp_path / "weights").extract(sound)
+    want = Original(constants).features(as_int16(sound))
+    assert got.shape == (50 * seconds, 29)
+    assert want.std(0).min() > 0.1
+    np.testing.assert_allclose(got[: len(want)], want, atol=1e-5 * max(1, np.abs(want).max()))
+    assert (got[len(want) :] == got[-1]).all()  # AD-NeRF stretches the steps that there are over the sound's length
+    assert len(got) - len(want) <= 1
 
 
 def test_the_published_file_is_known_by_its_sum(tmp_path, monkeypatch, caplog):
