@@ -11,11 +11,12 @@ everything that a stage may learn. A ring of D devices sends 2 (D − 1) / D tim
 import argparse
 import importlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from jax_talker import priors
 from jax_talker.app import builders
@@ -27,6 +28,8 @@ from jax_talker.types import FrameBatch
 
 ENOUGH = 0.9  # efficiency
 MOTION = 16  # numbers of seen motion, of each half of the face; what they lead to is small
+STILL = {"blink", "mapping"}  # no stage learns the path to the lids, nor what leads to latents, which are walked to
+BASES = {"raw_expression", "raw_lips"}  # nothing is drawn while the encoders learn to hear, so nobody walks
 
 
 class Link(NamedTuple):
@@ -45,25 +48,41 @@ LINKS = (
 )
 
 
-def learnt(config: Any, prior: Any, variables: Any) -> dict[str, int]:
-    """Numbers that each entry of a head's Params has."""
+def learnt(config: Any, prior: Any, variables: Any) -> dict[str, Any]:
+    """A head's Params while it is tuned, as shapes."""
     head = builders.talking_head(config, prior, prior.num_gaussians, 1.0)
-    array = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)  # noqa: E731
+    array = lambda *shape: np.zeros(shape, np.float32)  # noqa: E731
     frames = FrameBatch(
-        **dict.fromkeys(("image", "upper", "lower", "head", "valid"), array(2, 1, 1)),
+        image=array(2, 1, 1, 3),
+        **dict.fromkeys(("upper", "lower", "head", "valid"), array(2, 1, 1)),
         label=array(2, 25),
         audio=array(2, head.talker.reach, WINDOW, len(builders.extractor(config).bands)),
         blink=array(2),
         expression=array(2, MOTION),
         lips=array(2, MOTION),
-        index=jax.ShapeDtypeStruct((2,), jnp.int32),
+        index=np.zeros(2, np.int32),
     )
     anchor, layout = array(prior.num_ws, prior.w_dim), detail.as_they_are(prior.num_gaussians)
     params = jax.eval_shape(head.init, jax.random.key(0), anchor, layout, frames)
-    found = {name: sum(x.size for x in jax.tree.leaves(entry)) for name, entry in params.items()}
-    if config.personalize.tune_rate:
-        found["generator"] = sum(x.size for x in jax.tree.leaves(variables["params"]))
-    return found
+    tuned = {"generator": variables["params"]} if config.personalize.tune_rate else {}
+    return params | tuned
+
+
+def gradients(stage: str, params: Mapping[str, Any]) -> dict[str, int]:
+    """How many gradients of each entry of Params devices exchange in a step of a stage. Of what no loss leads to,
+    whatever the batch, the gradient is 0 for the compiler as well, and is not sent."""
+    still, entries = STILL, dict(params)
+    if stage == "hear":
+        still, entries = STILL | BASES, {"talker": params["talker"]}
+    elif stage != "tune":
+        entries.pop("generator", None)
+    elif "generator" not in params:  # it stands still, and frames are drawn before the step: nobody walks there either
+        entries.pop("talker", None)
+    counted = {name: jax.tree_util.tree_leaves_with_path(entry) for name, entry in entries.items()}
+    return {
+        name: sum(x.size for path, x in leaves if not still & {getattr(key, "key", None) for key in path})
+        for name, leaves in counted.items()
+    }
 
 
 def exchange(numbers: int, link: Link) -> float:
@@ -86,11 +105,12 @@ def main(argv: list[str]) -> int:
         template = templates.bake(templates.ellipsoid(), plane_resolution=256, uv_samples=512, register=False)
         prior = make_gghead(GGHeadConfig.for_template(template))
         variables = jax.eval_shape(lambda key: prior.init(key, template), jax.random.key(0))
-    entries = learnt(config, prior, variables)
-    stages = {"invert, tune": entries, "navigate": {n: x for n, x in entries.items() if n != "generator"}}
-    stages["hear"] = {"talker": entries["talker"]}
+    params = learnt(config, prior, variables)
+    stages = {"tune": gradients("tune", params), "invert, navigate": gradients("navigate", params)}
+    stages["hear"] = gradients("hear", params)
     found = {}
-    print(f"{args.config}: {prior.num_gaussians} Gaussians, {', '.join(f'{n} {x:,}' for n, x in entries.items())}\n")
+    entries = ", ".join(f"{name} {count:,}" for name, count in stages["tune"].items())
+    print(f"{args.config}: {prior.num_gaussians} Gaussians; gradients of {entries}\n")
     print("| stage | numbers | MB | " + " | ".join(f"{link.name}, ms" for link in LINKS) + " |")
     print("|---|---|---|" + "---|" * len(LINKS))
     for stage, of in stages.items():

@@ -31,6 +31,7 @@ def get_config() -> ConfigDict:
     c.prior.sh_degree = 0
     c.prior.max_scale = -3.0
     c.prior.scale_offset = -5.0
+    c.prior.compute = "float32"  # float32 | tf32 | bfloat16: the generator's heavy layers, while it is trained
 
     c.render = ConfigDict()
     c.render.implementation = placeholder(str)

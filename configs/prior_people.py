@@ -37,6 +37,9 @@ def get_config() -> ConfigDict:
     c.network.channel_base = 2048
     c.network.channel_max = 64
 
+    c.prior = ConfigDict()
+    c.prior.compute = "float32"  # float32 | tf32 | bfloat16: the network's heavy layers, while it is trained
+
     c.loss = ConfigDict()
     c.loss.position = 1.0
     c.loss.color = 1.0

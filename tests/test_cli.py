@@ -83,6 +83,35 @@ def test_blas_leaves_the_cores_to_xla():
     assert most == 1
 
 
+COMPILED = """
+import jax
+from jax_talker import cli
+cli.WORTH_KEEPING = 0.0  # or it had to be something that takes a second to compile
+events = []
+jax.monitoring.register_event_listener(lambda name, **_: events.append(name.rpartition("/")[2]))
+def main():
+    jax.jit(lambda x: jax.numpy.sin(x) @ x.T)(jax.numpy.ones((8, 8))).block_until_ready()
+    print(events.count("cache_hits"), events.count("cache_misses"))
+cli.run(main, ["program"])
+"""
+
+
+def test_what_one_run_compiled_the_next_one_finds(tmp_path):
+    """In the user's cache folder, where nothing else is said."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    environment |= {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path)}
+    found = []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", COMPILED], env=environment, capture_output=True, check=True)
+        found.append(tuple(map(int, done.stdout.split())))
+    (hits, misses), again = found
+    assert hits == 0
+    assert misses > 0
+    assert again == (misses, 0)
+    (kept,) = (tmp_path / "jax_talker").iterdir()
+    assert len(list(kept.glob("*-cache"))) == misses
+
+
 @pytest.mark.parametrize(
     ("number", "says"),
     [

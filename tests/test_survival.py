@@ -1,4 +1,8 @@
-"""Nothing is lost: a training that is killed at any moment, or asked to end, ends with the bits of one that was not."""
+"""Nothing is lost: a training that is killed at any moment, asked to end, or on a full disk, ends with the bits of one
+that was not.
+
+JAX_TALKER_KILLS=20 python -m pytest -m slow tests/test_survival.py -s       # more kills of the whole program
+"""
 
 import contextlib
 import os
@@ -16,7 +20,10 @@ import pytest
 import safetensors.numpy
 from programs.people import clip, made, prior
 from programs.running import CACHE
+from small_disk import MB, fill, small_disk
+from training import toy_training
 
+from jax_talker import cli
 from jax_talker.app import navigating, personalizing
 from jax_talker.app.person import FILE as PERSON
 from jax_talker.app.run_folder import RunFolder
@@ -25,7 +32,8 @@ from jax_talker.training.checkpoint import Checkpoints
 __all__ = ["clip", "made", "prior"]
 ROOT = Path(__file__).resolve().parents[1]
 KILLS = 20  # of a loop that saves often
-KILLS_OF_TRAIN = 6  # of the whole program, whose every start traces for seconds: one in each sixth of its time
+# Of the whole program, whose every start traces for seconds: one in each sixth of its time, or in so many parts.
+KILLS_OF_TRAIN = int(os.environ.get("JAX_TALKER_KILLS", "6"))
 STEPS = 6
 FLAGS = [
     *("--config", "configs/quickstart.py", "--resume"),
@@ -218,3 +226,50 @@ def test_asked_to_end_it_saves_says_how_to_go_on_and_ends_with_the_same_bits(sta
         assert "the same command with --resume goes on" in log_of(root).splitlines()[-1]
     assert starter.run(root)[0] == 0
     same(outcome(root), outcome(wanted))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax leaves a thread behind then
+def test_a_loop_on_a_full_disk_ends_in_one_line_and_goes_on_when_there_is_room(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(toy_training, "STEPS", 12)  # with checkpoints at 3, 6, 9 and 12
+    toy_training.main(str(tmp_path / "unbroken"))
+    with Checkpoints(tmp_path / "unbroken") as checkpoints:
+        wanted = flat(checkpoints.stored())
+    size = size_of(tmp_path / "unbroken") / len(list((tmp_path / "unbroken").glob("[0-9]*")))
+    with small_disk(tmp_path / "disk", 32 * MB) as disk:
+        train = lambda: cli.run(lambda: toy_training.main(str(disk / "run")), ["train"])  # noqa: E731
+        ballast = fill(disk, round(2.5 * size))  # two are kept, and the oldest goes when the third is there
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            train()
+        assert end.value.code == cli.EXIT_USER_ERROR
+        (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+        assert "cannot save a checkpoint (No space left on device); the last whole one is of step 6; put that" in said
+        ballast.unlink()
+        train()
+        with Checkpoints(disk / "run") as checkpoints:
+            same(flat(checkpoints.stored()), wanted)
+
+
+def size_of(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.slow
+def test_a_training_on_a_full_disk_ends_in_one_line_and_goes_on_when_there_is_room(starter, unbroken, place):
+    """In navigating: there is room for its first checkpoint, and not for its last one."""
+    wanted, _ = unbroken
+    with small_disk(place / "full", size_of(wanted) + 64 * MB) as root:
+        shutil.copytree(wanted, root, dirs_exist_ok=True)
+        kept = RunFolder(root).checkpoints(navigating.STAGE)
+        first = kept / str(STEPS // 2)
+        size = size_of(first)
+        shutil.rmtree(kept)
+        ballast = fill(root, round(1.6 * size))
+        assert starter.run(root)[0] == cli.EXIT_USER_ERROR, log_of(root)
+        said = [line for line in log_of(root).splitlines() if line.startswith("error: ")]
+        assert len(said) == 1
+        assert "no space left" in said[0].lower()
+        assert first.is_dir()
+        ballast.unlink()
+        assert starter.run(root)[0] == 0, log_of(root)
+        same(outcome(root), outcome(wanted))

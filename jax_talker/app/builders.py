@@ -18,6 +18,7 @@ from jax_talker.models.deformation import Blendshapes, DeformationField, Follows
 from jax_talker.models.talker import Talker
 from jax_talker.networks import lpips
 from jax_talker.priors.base import Prior
+from jax_talker.priors.layers import COMPUTE
 from jax_talker.rendering import Rasteriser
 from jax_talker.training import processes
 from jax_talker.training.devices import Devices
@@ -90,6 +91,13 @@ def image_loss(config: Any) -> tuple[ImageLoss, Any, str]:
     net, arrays = lpips.load(weights.lpips_weights)
     loss = ImageLoss(weights.l1, weights.ssim, weight, functools.partial(lpips.distance_map, net))
     return loss, arrays, f"{text} + {weight:g}·LPIPS ({net})"
+
+
+def compute(config: Any) -> str:
+    """How the generator's heavy products are computed."""
+    if config.prior.compute not in COMPUTE:
+        raise UserError(f"config.prior.compute: {config.prior.compute!r} is none of {', '.join(COMPUTE)}")
+    return config.prior.compute
 
 
 def talking_head(config: Any, prior: Prior, num_gaussians: int, gain: float) -> TalkingHead:

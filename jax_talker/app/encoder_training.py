@@ -49,7 +49,7 @@ class Pictures:
 
 def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str, float]:
     """Draw the pictures, train, write ``workdir/encoder.safetensors``; returns the scores on held-out pictures."""
-    prior, variables = priors.load(config.prior.path, compute=config.prior.compute)
+    prior, variables = priors.load(config.prior.path, compute=builders.compute(config))
     c, devices = config.train, builders.devices(config)
     if not 0 < config.corpus.held_out < config.corpus.pictures:
         raise UserError(

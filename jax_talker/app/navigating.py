@@ -62,7 +62,7 @@ def trained(config: Any, folder: RunFolder) -> bool:
 
 def open_speaker(config: Any, folder: RunFolder) -> Speaker:
     """The trained talking head of a run."""
-    prior, variables = priors.load(folder.personal, compute=config.prior.compute)
+    prior, variables = priors.load(folder.personal, compute=builders.compute(config))
     person = load_person(folder.personal)
     head = builders.talking_head(config, prior, len(person.layout.parent), person.gain)
     head = replace(head, rasteriser=builders.rasteriser(config, folder.capacity()))
@@ -73,7 +73,7 @@ def open_speaker(config: Any, folder: RunFolder) -> Speaker:
 
 
 def _reopened(config: Any, folder: RunFolder, log: Log) -> tuple[Person, HeadTrainer]:
-    prior, variables = priors.load(folder.personal, compute=config.prior.compute)
+    prior, variables = priors.load(folder.personal, compute=builders.compute(config))
     person, clip = load_person(folder.personal), builders.clip(config)
     split = builders.clip_split(config, clip)
     frames = builders.clip_frames(config, clip, clip, builders.reach(config), person.motion)

@@ -99,7 +99,8 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
                 devices=devices,
             )
     variables = kept(state)
-    scores = score(prior, variables, points, arrays, strangers)
+    exact = dataclasses.replace(prior, compute="float32")  # as it is loaded where nothing else is asked for
+    scores = score(exact, variables, points, arrays, strangers)
     card = CARD.format(
         gaussians=prior.num_gaussians,
         parameters=count,
@@ -149,7 +150,8 @@ def build(config: Any, points: Points, arrays: statistics.Arrays) -> tuple[Morph
             units=len(points.pack.units),
             **config.basis.to_dict(),
             **config.network.to_dict(),
-        )
+        ),
+        builders.compute(config),
     )
     fresh = prior.init(jax.random.key(config.seed))
     groups = {name: dict(fresh[name]) for name in ("params", "buffers")}

@@ -60,7 +60,7 @@ def personalize(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> tu
     c = config.personalize
     check_writable(priors.check_target(folder.personal, overwrite=True), folder.personal)  # before work is done
     clip = builders.clip(config)
-    prior, original = priors.load(config.prior.path, compute=config.prior.compute)
+    prior, original = priors.load(config.prior.path, compute=builders.compute(config))
     split = builders.clip_split(config, clip)
     spread = float(jax.jit(latent_spread, static_argnums=0)(prior, original, jax.random.key(config.seed)))
     motion = motion_space(clip.arrays, split.train)

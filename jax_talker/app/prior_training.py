@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import jax
@@ -99,7 +99,8 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
             devices=devices,
         )
     variables = stage.averaged(state.params)
-    scores = score_inversion(prior, variables, loss, strangers(), size=spec.size, log=log)
+    exact = replace(prior, compute="float32")  # as it is loaded where nothing else is asked for
+    scores = score_inversion(exact, variables, loss, strangers(), size=spec.size, log=log)
     card = CARD.format(
         parameters=count,
         gaussians=prior.num_gaussians,
@@ -127,6 +128,7 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
 def build(config: Any) -> tuple[Any, Variables]:
     """The generator of a configuration with fresh variables, around our own template."""
     chosen = config.prior.to_dict()
+    del chosen["compute"]  # is no part of the generator: whoever loads it chooses anew
     vertices, uv, faces = template()
     baked = templates.bake(
         templates.Mesh(vertices, uv, faces, faces),
@@ -135,7 +137,7 @@ def build(config: Any) -> tuple[Any, Variables]:
         register=False,
     )
     options = GGHeadConfig.for_template(baked, z_dim=Z_SIZE, c_dim=0, use_flame_to_bfm_registration=False, **chosen)
-    prior = make_gghead(options)
+    prior = make_gghead(options, compute=builders.compute(config))
     return prior, prior.init(jax.random.key(config.seed), baked)
 
 

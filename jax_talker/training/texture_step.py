@@ -53,7 +53,7 @@ def make_texture_step(
             rows, weight = batch.rows, batch.common
             w = jnp.repeat(rows["w"][:, None], prior.num_ws, 1)
             noise = weights.jitter * normal(keys_of(state.step_key(), batch.slot), 1, prior.w_dim)
-            latent = Latent(w + noise * free * (~bases)[None, :, None])
+            latent = Latent(w + noise * free[None, None] * (~bases)[None, :, None])
             position, color, _ = prior.points(joined(live, fixed), latent)
             apart = jnp.sum(jnp.square((position[:, :k] - rows["position"]) / weights.unit), -1)
             skin = jnp.abs(color[:, :k] - rows["color"]).mean(-1)

@@ -36,6 +36,14 @@ def test_without_weights_lpips_is_off_aloud_or_an_error():
         builders.image_loss(configured(lpips=0.2))
 
 
+def test_precisions_that_nobody_knows_are_refused():
+    config = quickstart.get_config()
+    assert builders.compute(config) == "float32"
+    config.prior.compute = "bf16"
+    with pytest.raises(UserError, match=r"config\.prior\.compute: 'bf16' is none of float32, tf32, bfloat16"):
+        builders.compute(config)
+
+
 def test_any_background_needs_a_prior_on_white():
     white, black = (Mock(spec=Prior, background=(shade,) * 3) for shade in (1.0, 0.0))
     config = quickstart.get_config()

@@ -34,6 +34,14 @@ CACHE = {
 }
 
 
+# XLA's flags for several simulated devices: on a busy machine a process may still compile when another one, or a device
+# of it, has waited for it for the half minute after which XLA would end them.
+PATIENT = " ".join(
+    f"--xla_cpu_collective_{name}_seconds=600"
+    for name in ("timeout", "call_warn_stuck_timeout", "call_terminate_timeout")
+)
+
+
 def program(name, *flags, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE):
     """Run ``python -m jax_talker.<name>``; returns the finished process with its output as text."""
     command = [sys.executable, "-m", f"jax_talker.{name}", *map(str, flags)]

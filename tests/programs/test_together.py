@@ -1,21 +1,29 @@
-"""``train`` in several processes, each with devices of its own: one run, with the numbers of one process."""
+"""``train`` on several devices, of one process and of two: one run, with the numbers of any other division, and whole
+after it was asked to end."""
 
 import json
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 import jax
 import numpy as np
 import pytest
 import safetensors.numpy
 from ml_collections import ConfigDict
-from programs.running import CACHE, ROOT
+from programs.running import CACHE, PATIENT, ROOT
 
 from jax_talker.app import navigating
 from jax_talker.app.person import FILE as PERSON
+from jax_talker.app.person import load_person
 from jax_talker.app.run_folder import RunFolder
+from jax_talker.training.checkpoint import Checkpoints
+from jax_talker.training.log import SCALARS
+from jax_talker.training.state import create, direction
 
 STEPS = 3
 FLAGS = [
@@ -25,19 +33,25 @@ FLAGS = [
     *("--config.train.batch=8", "--config.train.swap=0"),  # a couple for each of four devices
     "--config.log.scalars=1",
 ]
+WAYS = {"jit": [], "pmap": ["--config.devices.mode=pmap"], "two": []}  # two processes of two devices, or one of four
 
 
-def start(flags, workdir, devices, *more):
-    """``train`` on so many simulated devices."""
-    simulated = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
-    return subprocess.Popen(
-        [sys.executable, "-m", "jax_talker.train", *FLAGS, *flags, *more, "--workdir", workdir],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": simulated} | CACHE,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def start(way, flags, workdir):
+    """The processes of a ``train`` in one of WAYS, on four simulated devices."""
+    count, address = (2, f"localhost:{free_port()}") if way == "two" else (1, None)
+    simulated = f"--xla_force_host_platform_device_count={4 // count} --xla_backend_optimization_level=0 {PATIENT}"
+    together = [["--processes=2", f"--coordinator={address}", f"--process={k}"] for k in range(2)] if address else [[]]
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "jax_talker.train", *FLAGS, *flags, *WAYS[way], *own, "--workdir", workdir],
+            env=os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": simulated} | CACHE,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for own in together
+    ]
 
 
 def free_port():
@@ -46,7 +60,70 @@ def free_port():
         return some.getsockname()[1]
 
 
+def ended(started):
+    """What each process has said, all having ended well."""
+    said = [process.communicate(timeout=900)[0] for process in started]
+    assert [process.returncode for process in started] == [0] * len(said), "\n".join(text[-2000:] for text in said)
+    return said
+
+
+@pytest.fixture(scope="module")
+def flags(clip, prior):
+    return [f"--config.data.clip={clip}", f"--config.prior.path={prior}"]
+
+
+@pytest.fixture(scope="module")
+def unbroken(flags, tmp_path_factory):
+    """(folder, what its processes said) of a run that nobody interrupted, in each way."""
+    place = tmp_path_factory.mktemp("unbroken")
+    started = {way: start(way, flags, place / way) for way in WAYS}
+    return {way: (place / way, ended(processes)) for way, processes in started.items()}
+
+
+@pytest.fixture(scope="module")
+def resumed(unbroken, flags, tmp_path_factory):
+    """A run of two processes that SIGTERM met while they learnt to hear and of one under pmap that ended before it
+    navigated, both gone on with: the folders, and what was said when the former was asked to end.
+
+    They begin as the unbroken ones, personalised: what comes before is interrupted in tests/test_survival.py.
+    """
+    place, going_on = tmp_path_factory.mktemp("resumed"), [*flags, "--resume"]
+    for way, left in (("two", navigating.STAGES), ("pmap", [navigating.STAGE])):
+        shutil.copytree(unbroken[way][0], place / way)
+        for stage in left:
+            shutil.rmtree(RunFolder(place / way).checkpoints(stage))
+        kept = [record for record in records_of(place / way) if record["stage"] not in left]
+        (place / way / SCALARS).write_text("".join(json.dumps(record) + "\n" for record in kept))
+    before, deadline = len(records_of(place / "two")), time.monotonic() + 600
+    started = start("two", going_on, place / "two")
+    while len(records_of(place / "two")) == before:
+        assert time.monotonic() < deadline, "nothing was learnt"
+        time.sleep(0.05)
+    for process in started:
+        process.send_signal(signal.SIGTERM)
+    said = ended(started)
+    for processes in [start(way, going_on, place / way) for way in ("two", "pmap")]:
+        ended(processes)
+    return {way: place / way for way in ("two", "pmap")}, said
+
+
+def records_of(root):
+    """Whole lines of the log; of a run that goes on while it is read as well."""
+    return [json.loads(line) for line in (root / SCALARS).read_text().split("\n")[:-1]]
+
+
 def numbers_of(root):
+    """Every number of a run's last state and of the person, as a program finds them that opens it on one device."""
+    folder = RunFolder(root)
+    like = create(load_person(folder.personal).params, direction(), 0)
+    with Checkpoints(folder.checkpoints(navigating.STAGE)) as checkpoints:
+        state, _ = checkpoints.restore(like)
+    numbers = (state.step, state.params, state.opt_state, jax.random.key_data(state.key))
+    found = {jax.tree_util.keystr(path): np.asarray(x) for path, x in jax.tree_util.tree_leaves_with_path(numbers)}
+    return found | safetensors.numpy.load_file(folder.personal / PERSON)
+
+
+def learnt_by(root):
     """What was learnt, as a program finds it that opens the run on one device: of the person, and of the last step."""
     folder = RunFolder(root)
     params = navigating.open_speaker(ConfigDict(folder.config()), folder).params
@@ -54,35 +131,47 @@ def numbers_of(root):
     return learnt | safetensors.numpy.load_file(folder.personal / PERSON)
 
 
-def records_of(root):
-    return [json.loads(line) for line in (root / "scalars.jsonl").read_text().splitlines()]
+def measured(record):
+    return {name: value for name, value in record.items() if name != "input_wait"}
 
 
 @pytest.mark.slow
-def test_two_processes_of_two_devices_train_what_one_of_four_does(clip, prior, tmp_path):
-    flags = [f"--config.data.clip={clip}", f"--config.prior.path={prior}"]
-    address = f"--coordinator=localhost:{free_port()}"
-    started = [start(flags, tmp_path / "two", 2, address, "--processes=2", f"--process={k}") for k in range(2)]
-    started.append(start(flags, tmp_path / "one", 4))
-    said = [process.communicate(timeout=600)[0] for process in started]
-    assert [process.returncode for process in started] == [0, 0, 0], "\n".join(text[-2000:] for text in said)
-    for text in (said[0], said[2]):
+@pytest.mark.parametrize("way", ["pmap", "two"])
+def test_a_run_has_the_numbers_of_one_process_of_four_devices(unbroken, way):
+    said, one = unbroken[way][1], unbroken["jit"][1]
+    for text in (said[0], one[0]):
         assert all(line in text for line in ("computing on 4 × cpu", "step/s", "trained; next:"))
-    assert not any(line in said[1] for line in ("computing on", "step/s", "trained;")), "only the first one speaks"
+    for text in said[1:]:
+        assert not any(line in text for line in ("computing on", "step/s", "trained;")), "only the first one speaks"
 
-    got, wanted = (records_of(tmp_path / run) for run in ("two", "one"))
+    got, wanted = (records_of(unbroken[which][0]) for which in (way, "jit"))
     assert [(record["stage"], record["step"]) for record in got] == [
         (stage, step) for stage in ("invert", "tune", "hear", "navigate") for step in range(1, STEPS + 1)
-    ], "one log of both"
-    for record, other in zip(got, wanted, strict=True):
-        measured = [name for name in other if name not in ("stage", "input_wait")]
-        np.testing.assert_allclose(
-            [record[name] for name in measured], [other[name] for name in measured], rtol=1e-5, atol=1e-5
-        )
-    got, wanted = (numbers_of(tmp_path / run) for run in ("two", "one"))
+    ], "one log of all"
+    for record, other in zip(map(measured, got), map(measured, wanted), strict=True):
+        assert record.pop("stage") == other.pop("stage")
+        assert record.keys() == other.keys()
+        np.testing.assert_allclose(list(record.values()), list(other.values()), rtol=1e-5, atol=1e-5)
+    got, wanted = (learnt_by(unbroken[which][0]) for which in (way, "jit"))
     assert got.keys() == wanted.keys()
     for name, value in wanted.items():
         off = np.abs(got[name] - value)
         # Adam makes whole steps of gradients that are but rounding: of two Gaussians, a millionth of the others'.
         assert (off > 1e-5 + 1e-5 * np.abs(value)).mean() < 0.01, name
         assert off.max() < 2 * STEPS * 1e-3, name
+
+
+@pytest.mark.slow
+def test_two_processes_that_are_asked_to_end_save(resumed):
+    assert all("; it is saved; the same command with --resume goes on" in text for text in resumed[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["pmap", "two"])
+def test_a_run_that_is_gone_on_with_ends_with_the_bits_of_an_unbroken_one(unbroken, resumed, way):
+    root, again = unbroken[way][0], resumed[0][way]
+    assert [measured(record) for record in records_of(again)] == [measured(record) for record in records_of(root)]
+    got, wanted = numbers_of(again), numbers_of(root)
+    assert got.keys() == wanted.keys()
+    differing = [name for name in wanted if got[name].tobytes() != wanted[name].tobytes()]
+    assert not differing, f"{len(differing)} of {len(wanted)} arrays differ: {differing[:5]}"

@@ -4,6 +4,7 @@ python tests/training/on_devices.py OUT '{"name": {"mode": "jit", "accumulate": 
 """
 
 import json
+import re
 import sys
 import tempfile
 from dataclasses import replace
@@ -18,6 +19,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from training import tiny  # noqa: E402
 
+from benchmarks import scaling  # noqa: E402
 from jax_talker.rendering import FASTEST, Rasteriser  # noqa: E402
 from jax_talker.training import head_step, prior_step, processes  # noqa: E402
 from jax_talker.training.checkpoint import Checkpoints  # noqa: E402
@@ -48,12 +50,15 @@ def bytes_of(frames):
     return replace(host, **pixels, valid=valid)
 
 
-def head_stage(devices, *, drawn, rasteriser=FASTEST):
-    """(state, step, batch) of navigating; with ``drawn``, of a stage in front of which the generator stands still."""
+def head_stage(devices, *, drawn=False, tuned=False, rasteriser=FASTEST):
+    """(state, step, batch) of navigating; with ``drawn``, of a stage in front of which the generator stands still, and
+    with ``tuned`` of one that learns the generator as well."""
     prior, variables = tiny.prior()
     head, fixed = replace(tiny.head(prior), rasteriser=rasteriser), tiny.fixed(prior, variables)
     reach, cross = head.talker.reach, 0 if drawn else CROSS
     params = head.init(jax.random.key(1), prior.mean_latent(variables), fixed.layout, tiny.frames([4, 5], reach))
+    if tuned:
+        params["generator"] = variables["params"]
     state = create(params, direction(), 0)
     weights = HeadWeights(sound=ROOMS, any_background=True)
     loss = ImageLoss(1.0, 0.2)
@@ -73,6 +78,21 @@ def head_stage(devices, *, drawn, rasteriser=FASTEST):
         return batch_of((one, other, draw(one)), (whole, control), order)
 
     return state, step, batch
+
+
+def hearing_stage(devices):
+    """(state, step, batch) of the encoders' regression, in which nothing is rendered."""
+    prior, variables = tiny.prior()
+    head, optimiser = tiny.head(prior), direction()
+    some, layout = tiny.frames([4, 5], head.talker.reach), tiny.fixed(prior, variables).layout
+    talker = head.init(jax.random.key(1), prior.mean_latent(variables), layout, some)["talker"]
+    order = devices.deal(FRAMES)
+
+    def batch(number):
+        frames = bytes_of(tiny.frames((number + order) % 64, head.talker.reach))
+        return batch_of(frames, np.float32(1e-3), order)
+
+    return create(talker, optimiser, 0), head_step.make_hearing_step(head, optimiser, ROOMS, devices.shares), batch
 
 
 def prior_stage(devices):
@@ -121,16 +141,28 @@ def toy_stage(devices):
 
 STAGES = {
     "toy": toy_stage,
-    "head": lambda devices: head_stage(devices, drawn=False),
+    "head": head_stage,
     "drawn": lambda devices: head_stage(devices, drawn=True),
+    "tuned": lambda devices: head_stage(devices, tuned=True),
+    "hear": hearing_stage,
     "prior": prior_stage,
+}
+
+
+# What ``benchmarks.scaling`` is asked of a stage and what it learns; the others have no entries that stand still.
+LOOKED_AT = {
+    "toy": lambda params: ("tune", params),
+    "head": lambda params: ("navigate", params),
+    "tuned": lambda params: ("tune", params),
+    "drawn": lambda params: ("tune", params),
+    "hear": lambda talker: ("hear", {"talker": talker}),
 }
 
 
 def lowered(platform, implementation):
     """Names of the calls in a head's step over all devices, as a program for a platform that need not be here."""
     devices = choose("jit")
-    state, step, batch = head_stage(devices, drawn=False, rasteriser=Rasteriser(implementation, 4096))
+    state, step, batch = head_stage(devices, rasteriser=Rasteriser(implementation, 4096))
     # JAX does not promise to load these in years to come, and says so unless told that we know.
     known = ("__gpu$xla.gpu.triton", "CustomSPMDPartitioning")
     checks = [jax.export.DisabledSafetyCheck.custom_call(name) for name in known]
@@ -140,7 +172,7 @@ def lowered(platform, implementation):
 
 
 def trained(mode="auto", accumulate=1, count=None, stage="head", look=False, folder=None, until_stopped=False):
-    """Losses of every step and numbers that stand for what was learnt; ``look``: the program's collectives instead.
+    """Losses of every step and numbers that stand for what was learnt; ``look``: what the program exchanges instead.
 
     With a ``folder``, which processes share, the run is broken off half-way and gone on with from its checkpoint; or it
     goes on ``until_stopped`` by a signal, and what it said then is returned.
@@ -155,8 +187,12 @@ def trained(mode="auto", accumulate=1, count=None, stage="head", look=False, fol
             except Stopped as stopped:
                 return str(stopped)
     if look:
-        given = devices.spread(state), devices.put(batch(0))
-        return {"collectives": collectives(devices.compile(step).lower(*given).compile().as_text())}
+        lowered_step = devices.compile(step).lower(devices.spread(state), devices.put(batch(0)))
+        return {
+            "collectives": collectives(lowered_step.compile().as_text()),
+            "gradients": scaling.gradients(*LOOKED_AT[stage](state.params)),
+            "measured": len(lowered_step.out_info[1]),
+        }
     every = {"every": Every(1, 0, 0), "devices": devices}
     with tempfile.TemporaryDirectory() as own:
         place = Path(folder or own)
@@ -176,10 +212,14 @@ def trained(mode="auto", accumulate=1, count=None, stage="head", look=False, fol
 
 
 def collectives(text):
-    """The lines of a compiled program in which devices exchange something: [name, shapes]."""
+    """What devices exchange in a compiled program: [collective, [[type, shape], …]] of each operation."""
     lines = (line.strip() for line in text.splitlines())
     found = [(name, line) for line in lines for name in COLLECTIVES if f" {name}(" in line or f" {name}-start(" in line]
-    return [[name, line.split("=", 1)[1].split(name)[0].strip()] for name, line in found]
+    shapes = [re.findall(r"(\w+)\[([\d,]*)\]", line.split("=", 1)[1].split(f" {name}")[0]) for name, line in found]
+    return [
+        [name, [[dtype, [int(x) for x in shape.split(",") if x]] for dtype, shape in of]]
+        for (name, _), of in zip(found, shapes, strict=True)
+    ]
 
 
 DOES = {"train": trained, "lower": lowered}

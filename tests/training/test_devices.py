@@ -1,6 +1,7 @@
 """One device, eight under jit, eight under pmap, in parts: the same losses, and only gradients are exchanged."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -8,21 +9,27 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from programs.running import PATIENT
+from training.toy_problem import OPTIMISER, fresh
 
+from benchmarks import scaling
 from jax_talker.errors import UserError
 from jax_talker.training.devices import choose
-from jax_talker.training.shares import dealt, even
+from jax_talker.training.shares import batch_of, dealt, even
+from jax_talker.training.state import descend
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(__file__).with_name("on_devices.py")
 
 
 def simulated(count):
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count} {PATIENT}"
     return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
 
 
@@ -55,9 +62,22 @@ WAYS = {
 }
 
 
+def numbers_exchanged(look):
+    """How many float32 devices sum in a compiled step; and that they exchange nothing else."""
+    assert look["collectives"]
+    assert {name for name, _ in look["collectives"]} == {"all-reduce"}, "no picture and no Gaussian is gathered"
+    exchanged = [of for _, shapes in look["collectives"] for of in shapes]
+    assert {dtype for dtype, _ in exchanged} == {"f32"}
+    return sum(math.prod(shape) for _, shape in exchanged)
+
+
 def test_a_toy_learns_the_same_however_it_is_divided(tmp_path):
     asked = {name: how | {"stage": "toy"} for name, how in WAYS.items()}
+    asked |= {f"look at {mode}": {"mode": mode, "stage": "toy", "look": True} for mode in ("jit", "pmap")}
     got = on_eight(tmp_path, one={"mode": "single", "stage": "toy"}, **asked)
+    for mode in ("jit", "pmap"):
+        look = got[f"look at {mode}"]
+        assert numbers_exchanged(look) == look["gradients"]["w"] + 2 == 5, "loss and bytes, which are measured"
     assert got["one"]["scalars"]["loss"][-1] < 0.5 * got["one"]["scalars"]["loss"][0]
     assert [got[name]["count"] for name in WAYS] == [8, 8, 4, 1]
     for name in WAYS:
@@ -67,7 +87,8 @@ def test_a_toy_learns_the_same_however_it_is_divided(tmp_path):
 @pytest.fixture(scope="module")
 def head(tmp_path_factory):
     asked = {name: how for name, how in WAYS.items() if name != "one in four parts"}
-    looks = {f"look at {stage}": {"mode": "jit", "stage": stage, "look": True} for stage in ("head", "drawn")}
+    looks = {stage: {"mode": "jit", "stage": stage, "look": True} for stage in ("head", "drawn", "tuned", "hear")}
+    looks = {f"look at {stage}": how for stage, how in looks.items()}
     return on_eight(tmp_path_factory.mktemp("head"), one={"mode": "single"}, **asked, **looks)
 
 
@@ -81,19 +102,47 @@ def test_a_head_learns_the_same_however_it_is_divided(head, way):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["head", "drawn"])
-def test_devices_exchange_gradients_and_nothing_else(head, stage):
-    """No image and no Gaussian travels: of collectives there are sums alone, none of which is as large as a picture."""
-    found = head[f"look at {stage}"]["collectives"]
-    assert found
-    assert {name for name, _ in found} == {"all-reduce"}
-    assert not any("24,24" in shape or "u8[" in shape for _, shape in found)
+@pytest.mark.parametrize("stage", ["head", "tuned", "drawn", "hear"])
+def test_devices_exchange_as_many_bytes_as_benchmarks_scaling_says(head, stage):
+    """Of everything learnt one float32, and the step's measurements, of which there are fewer than a picture's pixels
+    (576), an attribute of all Gaussians (144) or a layer of the smallest network."""
+    look = head[f"look at {stage}"]
+    assert 0 <= numbers_exchanged(look) - sum(look["gradients"].values()) <= look["measured"] + 1
+
+
+def test_what_devices_exchange_is_as_the_page_says(capsys):
+    scaling.main([])
+    page = (ROOT / "docs" / "scaling.md").read_text()
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert len(rows) == 5
+    assert "\n".join(rows) in page
 
 
 @pytest.mark.slow
 def test_a_prior_learns_the_same_on_eight_devices(tmp_path):
     got = on_eight(tmp_path, **{mode: {"mode": mode, "stage": "prior"} for mode in ("single", "jit")})
     assert_equal(got["jit"], got["single"])
+
+
+@pytest.mark.parametrize("mode", ["single", "jit", "pmap"])
+def test_a_step_takes_its_state_over_and_lets_nothing_in_that_is_not_on_its_devices(mode):
+    devices = choose(mode)
+
+    def step(state, batch):
+        loss = lambda params, batch: (((params["x"][None] - batch.rows) ** 2).mean(), {})  # noqa: E731
+        return descend(state, OPTIMISER, loss, batch, shares=devices.shares)
+
+    compiled, shown = devices.compile(step), batch_of(np.ones((1, 3), np.float32))
+    state, put = devices.spread(fresh()), devices.put(shown)
+    for _ in range(2):  # of a program that was just compiled, and of one that was there
+        before = jax.tree.leaves(state)
+        with jax.transfer_guard_host_to_device("disallow"):
+            state, _ = compiled(state, put)
+        jax.block_until_ready(state)
+        assert all(x.is_deleted() for x in before if x.nbytes), "a second state lay beside it"
+    refused = pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed host-to-device")
+    with refused, jax.transfer_guard_host_to_device("disallow"):
+        compiled(state, replace(put, rows=np.asarray(put.rows)))
 
 
 def test_couples_stay_together_and_each_piece_gets_its_share_of_the_crossed_ones():

@@ -1,4 +1,4 @@
-"""Where a run's records go besides its own lines: TensorBoard's videos, and Weights & Biases."""
+"""Where a run's records go besides its own lines: TensorBoard's files, and Weights & Biases."""
 
 import io
 import os
@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from tensorboardX.proto import event_pb2
+from training.toy_problem import fresh, step, targets
 
 from jax_talker.errors import UserError
-from jax_talker.training.log import Log
+from jax_talker.training.log import Log, read_scalars
+from jax_talker.training.loop import Every, run
 
 
 def events(folder):
@@ -23,6 +25,37 @@ def events(folder):
         found.append(event_pb2.Event.FromString(content[12 : 12 + size]))
         content = content[16 + size :]
     return found
+
+
+def test_what_a_run_measures_and_shows_is_in_tensorboards_file(tmp_path):
+    truth = np.random.default_rng(0).random((5, 7, 3))
+    with Log(tmp_path) as log:
+        run("toy", fresh(), 6, step, targets(), log=log, every=Every(2, 3, 0), sample=lambda _: {"truth": truth})
+    scalars, pictures = {}, {}
+    for event in events(tmp_path / "log"):
+        for value in event.summary.value:
+            if value.HasField("image"):
+                pictures[value.tag, event.step] = np.asarray(Image.open(io.BytesIO(value.image.encoded_image_string)))
+            else:
+                scalars[value.tag, event.step] = value.simple_value
+    wanted = {
+        (f"toy/{name}", number): value
+        for name, (steps, values) in read_scalars(tmp_path)["toy"].items()
+        for number, value in zip(steps, values, strict=True)
+    }
+    assert {number for _, number in wanted} == {2, 4, 6}
+    assert {"toy/loss", "toy/grad_norm", "toy/input_wait"} <= {tag for tag, _ in wanted}
+    assert scalars == pytest.approx(wanted, rel=1e-6)  # they are float32 there
+    assert list(pictures) == [("toy/truth", 3), ("toy/truth", 6)]
+    for picture in pictures.values():
+        np.testing.assert_allclose(picture / 255, truth, atol=0.5 / 255 + 1e-6)
+
+
+def test_what_could_not_be_measured_is_not_drawn(tmp_path):
+    with Log(tmp_path) as log:
+        log.scalars("tune", 20, {"loss": 0.5, "psnr": np.nan})
+    values = [value for event in events(tmp_path / "log") for value in event.summary.value]
+    assert [(value.tag, value.simple_value) for value in values] == [("tune/loss", 0.5)]
 
 
 def test_successive_pictures_are_a_video(tmp_path):

@@ -1,6 +1,6 @@
 """State and loop on a toy problem: resuming repeats an unbroken run, also one that got more room on its way."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from training.toy_problem import OPTIMISER, fresh, step, targets
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.rendering import Rasteriser
 from jax_talker.training.checkpoint import Checkpoints
+from jax_talker.training.devices import Devices
 from jax_talker.training.growing import GrowingStep
 from jax_talker.training.log import Log, read_scalars
 from jax_talker.training.loop import Every, run
@@ -55,6 +56,39 @@ def test_state_does_not_delete_the_callers_arrays(tmp_path):
     with Log(tmp_path) as log:
         run("toy", create(params, OPTIMISER, 0), 2, step, targets(), log=log)
     np.testing.assert_array_equal(params["x"], 0)
+
+
+@dataclass(frozen=True)
+class Forgetful(Devices):
+    """Leaves batches on the host."""
+
+    def put(self, batch):
+        return batch
+
+
+def test_a_batch_that_is_not_on_its_device_is_not_sent_inside_a_step(tmp_path):
+    """Each step would wait for it, and nobody would see why."""
+    with Log(tmp_path) as log, pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed host-to-device transfer"):
+        run("toy", fresh(), 2, step, targets(), log=log, devices=Forgetful())
+    state, _ = jax.jit(step)(fresh(), targets()(0))
+    assert int(state.step) == 1, "outside of the loop it would have been"
+
+
+def test_of_a_run_there_is_one_state(tmp_path):
+    """The one before is deleted by the step that it was given to: its memory is the next one's."""
+    states = []
+    with Log(tmp_path) as log:
+        last = run("toy", fresh(), 4, step, targets(), log=log, every=Every(0, 1, 0), sample=keep_in(states))
+    *earlier, kept = states
+    assert len(earlier) == 3
+    assert all(x.is_deleted() for state in earlier for x in jax.tree.leaves(state))
+    assert kept is last
+    assert not any(x.is_deleted() for x in jax.tree.leaves(last))
+
+
+def keep_in(states):
+    """A sampler without pictures that keeps the states it is shown."""
+    return lambda state: states.append(state) or {}
 
 
 def test_learning_rate_warms_up_and_decays():

@@ -252,7 +252,7 @@ import json, sys
 from pathlib import Path
 from app.sweeping.test_sweeping import sweep
 root, told, flags, how = json.loads(sys.argv[1])
-print("SAID " + json.dumps(sweep(Path(root), told, *flags, launcher="ray", early=False, **how)[1]))
+print("SAID " + json.dumps(sweep(Path(root), told, *flags, launcher="ray", **{"early": False, **how})[1]))
 """
 
 
@@ -282,6 +282,48 @@ def test_a_sweep_on_ray_with_trials_that_are_killed(tmp_path):
         assert "begins at step 10" in (folder / "train.log").read_text()
     again, _ = on_ray(root, told, "--config.slow=0.1", count=3, resume=True)
     assert again == trials, "a finished sweep has nothing left to do"
+
+
+def test_asha_stops_whoever_is_not_of_the_better_half(tmp_path):
+    """Ray's own scheduler, told what trials would report; and only of whom it stops is noted that they were."""
+    pytest.importorskip("ray")
+    _, tune = with_ray._imported()
+    plan = plan_in(tmp_path)
+    scheduler = with_ray._scheduler(tune, plan)
+    trials = {name: SimpleNamespace(trial_id=name, evaluated_params={}) for name in ("good", "better", "bad")}
+    for name, trial in trials.items():
+        (plan.root / "trials" / name).mkdir(parents=True)
+        scheduler.on_trial_add(None, trial)
+
+    def goes_on(name, progress, seen):
+        return scheduler.on_trial_result(None, trials[name], {"progress": progress, "seen": seen}) == scheduler.CONTINUE
+
+    assert goes_on("bad", 10.0, 5.0), "before a quarter of the training nobody is judged"
+    assert goes_on("good", 25.0, 20.0)
+    assert goes_on("better", 30.0, 25.0)
+    assert not goes_on("bad", 25.0, 19.0)
+    assert goes_on("better", 55.0, 26.0)
+    assert not goes_on("good", 55.0, 25.5), "half of the training is compared with half of the training"
+    noted = {path.parent.name for path in (plan.root / "trials").glob("*/stopped_early")}
+    assert noted == {"bad", "good"}
+
+
+@pytest.mark.slow
+def test_a_sweep_on_ray_stops_early_what_trains_worse(tmp_path):
+    """Optuna's first four draws of this seed: 20, 30, 30, 20."""
+    root, told = tmp_path / "s", {"quality": {"choice": (10.0, 20.0, 30.0)}}
+    trials, _ = on_ray(root, told, "--config.slow=0.1", count=4, early=True)
+    stopped = [trial for trial in trials if trial["status"] == "stopped early"]
+    assert stopped, trials
+    for trial in stopped:
+        assert trial["values"]["quality"] == 20.0
+        assert 25 <= trial["progress"] < 100
+        assert "psnr" not in trial, "what is stopped is not scored"
+        log = (root / "trials" / trial["name"] / "train.log").read_text()
+        assert "stopped at" in log, "it was asked to end, and saved"
+    finished = [trial["psnr"] for trial in trials if trial["status"] == "finished"]
+    assert len(finished) + len(stopped) == 4
+    assert finished[:2] == [30.0, 30.0], "nobody as good as the best"
 
 
 @pytest.mark.slow
