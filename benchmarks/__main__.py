@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-KINDS = ("splats", "priors", "convolutions", "features", "hearing", "scaling", "strangers")
+KINDS = ("splats", "priors", "convolutions", "features", "hearing", "lips", "scaling", "strangers")
 
 
 def main(argv: list[str]) -> int:

@@ -67,7 +67,6 @@ from jax_talker.training.state import cosine, create, direction
 SECONDS = 12.0  # of speech that is made up
 STRANGERS = (speech.Voice(95.0, 0.9), speech.Voice(215.0, 1.12), speech.Voice(160.0, 1.0))
 COLUMNS = ("correlation", "error", "movement", "jitter", "open", "loudness")
-QUIET = 40.0  # dB below the loudest: silence
 PAUSE, EDGE = 3.0, 0.5  # s without speech; at its ends frames hear the speech beside it
 
 
@@ -231,7 +230,7 @@ def _rows(
             "movement": float(jaw.std() / alone.std()),
             "jitter": None if like is None else float(_jitter(jaw) / _jitter(like)),
             "open": float((np.quantile(jaw, 0.95) - closed) / (np.quantile(alone, 0.95) - closed)),
-            "loudness": None if sound is None else float(np.corrcoef(jaw, _loudness(sound, len(jaw)))[0, 1]),
+            "loudness": None if sound is None else float(np.corrcoef(jaw, sounds.loudness(sound, len(jaw)))[0, 1]),
         }
 
     jaw_of = lambda sound: read(_lips(config, speaker, windows(sound)))  # noqa: E731
@@ -290,14 +289,6 @@ def _opening(clip: Clip) -> np.ndarray:
         return np.asarray(clip.arrays["motion"][:, units_of(clip).index("jawOpen")], np.float64)
     points = np.asarray(clip.arrays["landmarks"], np.float64)
     return mouth_and_jaw(points, scheme_of(points.shape[1]))[0]
-
-
-def _loudness(sound: np.ndarray, frames: int) -> np.ndarray:
-    """[T] dB of the 80 ms around each frame's time."""
-    half = SAMPLE_RATE // FPS
-    power = np.pad(np.asarray(sound, np.float64), (half, max(0, half * (frames + 1) - len(sound)))) ** 2
-    level = 10 * np.log10(np.array([power[i * half : (i + 2) * half].mean() for i in range(frames)]) + 1e-12)
-    return np.maximum(level, level.max() - QUIET)
 
 
 @functools.cache

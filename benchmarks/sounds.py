@@ -6,12 +6,21 @@ import numpy as np
 from scipy.signal import butter, resample_poly, sosfilt
 
 RATE = 16_000
+QUIET = 40.0  # dB below the loudest: silence
 Sound = np.ndarray
 
 
 def rms_db(sound: Sound) -> float:
     """Of full scale."""
     return 10 * float(np.log10(np.mean(sound.astype(np.float64) ** 2) + 1e-20))
+
+
+def loudness(sound: Sound, frames: int) -> np.ndarray:
+    """[T] dB of the 80 ms around each frame's time, at 25 frames a second."""
+    half = RATE // 25
+    power = np.pad(np.asarray(sound, np.float64), (half, max(0, half * (frames + 1) - len(sound)))) ** 2
+    level = 10 * np.log10(np.array([power[i * half : (i + 2) * half].mean() for i in range(frames)]) + 1e-12)
+    return np.maximum(level, level.max() - QUIET)
 
 
 def noise(count: int, level_db: float, *, brown: bool = False, seed: int = 0) -> Sound:
