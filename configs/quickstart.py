@@ -65,7 +65,7 @@ def get_config() -> ConfigDict:
     c.personalize.detail_rate = 3e-2
     c.personalize.deformation_rate = 3e-3
     c.personalize.detail = 0.01  # how strongly the person's own detail is drawn to nothing
-    c.personalize.rough = 3e-2  # how strongly neighbours are kept together in depth by detail and field
+    c.personalize.rough = 1e-2  # how strongly neighbours are kept together in depth by detail and field
     c.personalize.tune_rate = 0.0  # of the generator's weights; above 0 each step costs about twice as much
     c.personalize.locality = 0.03  # how strongly a tuned generator stays itself away from the person
 
