@@ -5,7 +5,7 @@ python -m benchmarks scaling                                            # config
 python -m benchmarks scaling --config quickstart --prior small          # a bundled prior, or a prior's folder
 
 Of data parallelism with the whole state on each device there is one exchange: the sum of gradients (float32), of
-everything that a stage may learn. A ring of D devices sends 2 (D − 1) / D times their bytes over each link.
+everything that a loss leads to in that stage. A ring of D devices sends 2 (D − 1) / D times their bytes over each link.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def learnt(config: Any, prior: Any, variables: Any) -> dict[str, Any]:
         image=array(2, 1, 1, 3),
         **dict.fromkeys(("upper", "lower", "head", "valid"), array(2, 1, 1)),
         label=array(2, 25),
-        audio=array(2, head.talker.reach, WINDOW, len(builders.extractor(config).bands)),
+        audio=array(2, head.talker.reach, WINDOW, builders.extractor(config).num_features),
         blink=array(2),
         expression=array(2, MOTION),
         lips=array(2, MOTION),

@@ -94,10 +94,11 @@ def image_loss(config: Any) -> tuple[ImageLoss, Any, str]:
 
 
 def compute(config: Any) -> str:
-    """How the generator's heavy products are computed."""
-    if config.prior.compute not in COMPUTE:
-        raise UserError(f"config.prior.compute: {config.prior.compute!r} is none of {', '.join(COMPUTE)}")
-    return config.prior.compute
+    """How the generator's heavy products are computed: float32 where a configuration is older than the choice."""
+    chosen = config.get("prior", {}).get("compute", "float32")
+    if chosen not in COMPUTE:
+        raise UserError(f"config.prior.compute: {chosen!r} is none of {', '.join(COMPUTE)}")
+    return chosen
 
 
 def talking_head(config: Any, prior: Prior, num_gaussians: int, gain: float) -> TalkingHead:

@@ -68,6 +68,7 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
     spec = CorpusSpec(config.corpus.people, config.corpus.moments, config.corpus.size, config.corpus.shell)
     other = dataclasses.replace(spec, people=config.corpus.strangers, moments=2, first=STRANGERS)
     devices = builders.devices(config)
+    builders.compute(config)  # refused before a corpus is made
     with processes.writer_first("corpus"):
         corpus = load_or_make(folder.root / "corpus", pack, spec)
         strangers = load_or_make(folder.root / "strangers", pack, other)
@@ -78,7 +79,8 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
     prior, variables = build(config, points, arrays)
     count = sum(x.size for x in jax.tree.leaves(variables["params"]))
     log.say(f"prior: {count:,} parameters, {prior.num_gaussians} Gaussians, on {describe(devices)}")
-    log.say(f"the bases alone: {score(prior, variables, points, arrays, strangers)}")
+    exact = dataclasses.replace(prior, compute="float32")  # as it is loaded where nothing else is asked for
+    log.say(f"the bases alone: {score(exact, variables, points, arrays, strangers)}")
     c = config.train
     weights = texture_step.TextureWeights(**config.loss.to_dict())
     optimiser = optax.chain(adam(c.rate, c.steps, warmup=0.02, floor=0.02), texture_step.slower())
@@ -99,7 +101,6 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
                 devices=devices,
             )
     variables = kept(state)
-    exact = dataclasses.replace(prior, compute="float32")  # as it is loaded where nothing else is asked for
     scores = score(exact, variables, points, arrays, strangers)
     card = CARD.format(
         gaussians=prior.num_gaussians,

@@ -62,6 +62,7 @@ video of a real person it is a starting point that personalisation has to carry 
 def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str, float]:
     """Film the corpus, train, write ``workdir/prior`` with its card; returns the inversion scores."""
     devices = builders.devices(config)
+    builders.compute(config)  # refused before a corpus is made
     spec = CorpusSpec(**config.corpus.to_dict(), seed=config.seed)
     with processes.writer_first("corpus"):
         corpus = load_or_make(folder.root / "corpus", spec)
@@ -128,7 +129,7 @@ def train(config: Any, folder: RunFolder, log: Log, *, resume: bool) -> dict[str
 def build(config: Any) -> tuple[Any, Variables]:
     """The generator of a configuration with fresh variables, around our own template."""
     chosen = config.prior.to_dict()
-    del chosen["compute"]  # is no part of the generator: whoever loads it chooses anew
+    chosen.pop("compute", None)  # is no part of the generator: whoever loads it chooses anew
     vertices, uv, faces = template()
     baked = templates.bake(
         templates.Mesh(vertices, uv, faces, faces),

@@ -61,8 +61,8 @@ def background_steps(wave: Float32[np.ndarray, " samples"], rate: int, spread: f
     """Which steps at ``rate`` Hz (extractor.py) of a sound are its background alone.
 
     ``spread`` (dB) is how far their bands deviate, about their mean, from the background's spectrum at most. Silent
-    steps (SILENT) are not told: they hold nothing that could be heard. The beginning is measured by what is the
-    background as soon as one is known.
+    steps (SILENT) are not told: they hold nothing that could be heard. As soon as a
+    background is known, REMEMBERED seconds before are measured by it as well: a room in front of the first word.
     """
     stream = StepStream(_BandPower(rate))
     parts = [stream.feed(wave[first : first + FED]) for first in range(0, len(wave), FED)]
@@ -125,8 +125,7 @@ def _told(power: Float32[np.ndarray, "T F"], rate: int, spread: float, *, whole:
     other = ~heard | (above.std(1) > spread) | (above.mean(1) > SWELLS)  # beside silence a short sound may be speech
     other = np.pad(binary_opening(other, np.ones(shortest)), (behind, before))
     told = ~np.asarray(sliding_window_view(other, behind + 1 + before).any(1))
-    unbroken = np.logical_and.accumulate(told[: first + 1][::-1])[::-1]  # until the background is known
-    enough[:first] = unbroken[:first]
+    enough[max(0, first - remembered) : first] = enough[first]
     return told & enough
 
 

@@ -42,6 +42,8 @@ def test_precisions_that_nobody_knows_are_refused():
     config.prior.compute = "bf16"
     with pytest.raises(UserError, match=r"config\.prior\.compute: 'bf16' is none of float32, tf32, bfloat16"):
         builders.compute(config)
+    del config.prior  # a file from before there was a choice
+    assert builders.compute(config) == "float32"
 
 
 def test_any_background_needs_a_prior_on_white():

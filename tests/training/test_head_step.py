@@ -175,6 +175,17 @@ def test_a_frame_is_drawn_alike_in_every_batch_and_beyond_the_memory(head, fixed
         np.testing.assert_array_equal(x[0], y[1])
         np.testing.assert_array_equal(np.stack([x[0], x[1], y[0]]), np.stack([z[2], z[1], z[0]]))
     assert any(not np.array_equal(x[0], x[1]) for x in jax.tree.leaves(a))
+    assert (kept.full, none_kept.full) == (False, True)
+
+
+def test_frames_are_kept_while_there_is_room(head, fixed, started, make_frames):
+    """What did not fit ends it, though smaller ones might: whoever draws ahead may stop then."""
+    one = sum(x.nbytes for x in jax.tree.leaves(DrawnFrames(head, started, fixed)(make_frames([4], head.talker.reach))))
+    drawn = DrawnFrames(head, started, fixed, limit=2 * one)
+    for count, index in enumerate((4, 5, 9, 30)):
+        assert drawn.full == (count > 2)
+        drawn(make_frames([index], head.talker.reach))
+    assert sorted(drawn._kept) == [4, 5]
 
 
 def test_frames_drawn_before_cannot_be_crossed(head, fixed, started, make_frames):
