@@ -26,6 +26,7 @@ from jax_talker.training.state import TrainState, cosine, create, direction
 from jax_talker.training.talking_head import Fixed, Params, TalkingHead
 from jax_talker.types import FrameBatch
 
+DRAWING = "drawing frames"  # what a bar says while the generator does
 WALK = 0.15  # a typical walk from the anchor, as a share of the distance between a random latent and the centre
 
 
@@ -149,7 +150,7 @@ class HeadTrainer:
             draw = DrawnFrames(self.head, state.params, fixed)
             shown = [self.frames.chosen(*pick(step))[0] for step in range(int(state.step), stage.steps)]
             if shown:  # nothing is left of a stage that is done
-                self._draw_ahead(stage, draw, np.unique(shown))
+                self._draw_ahead(draw, np.unique(shown))
         fixed = self.devices.spread(fixed)
 
         def made(step: int) -> Batch:
@@ -159,9 +160,9 @@ class HeadTrainer:
 
         return made
 
-    def _draw_ahead(self, stage: Stage, draw: DrawnFrames, shown: np.ndarray) -> None:
+    def _draw_ahead(self, draw: DrawnFrames, shown: np.ndarray) -> None:
         """Draw what the stage will show, as much of it as is kept: no step then waits for the generator."""
-        with self.log.bar(f"{stage.name}: what the generator draws", 0, len(shown), "frame") as bar:
+        with self.log.bar(DRAWING, 0, len(shown), "frame") as bar:
             for at in range(len(shown)):
                 if draw.full:
                     break

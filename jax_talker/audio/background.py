@@ -25,7 +25,7 @@ REMEMBERED = 3.0  # s that the background is the least of: nobody speaks so long
 KNOWN = 2.0  # s without silence before there is a background: beside digital silence a note that is sung has no other
 SWELLS = 22.0  # dB by which it may swell; what is louder is something else, whatever its shape
 SHORTEST = 0.1  # s; a syllable lasts as long, a key's click (and the 50 ms of a window that hear it) does not
-BEFORE, BEHIND = 0.02, 0.24  # s about speech that count as speech: soft consonants; closures and fading vowels
+BEFORE, BEHIND = 0.02, 0.5  # s about speech that count as speech: soft consonants; closures, and gaps in a sentence
 LOUD = 1e3  # power that no sound has
 FED = 60 * SAMPLE_RATE  # samples of a whole sound whose spectra are made at once: a copy of an hour would be 230 MB
 

@@ -112,7 +112,7 @@ def test_loudness_makes_no_difference(shared, name):
     for gain in (0.06, 0.3, 2.0):
         assert (told(np.float32(gain) * sound) != told(sound)).mean() < 0.02
     if name.startswith("grid"):  # a room behind a sentence, in MPEG audio
-        assert told(sound).mean() > 0.15
+        assert told(sound).mean() > 0.1
 
 
 @pytest.mark.parametrize("seconds", [0.1, 0.4, 1.0, 1.8, 2.5])

@@ -154,6 +154,6 @@ class QuietLog(Log):
         with self.path.open("a", encoding="utf-8") as file:
             file.write(f"{text}\n")
 
-    def bar(self, stage: str, first: int, steps: int) -> Bar:
+    def bar(self, stage: str, first: int, steps: int, unit: str = "step") -> Bar:
         self._display.begin(stage, steps, first)
         return _StageBar(self._display)

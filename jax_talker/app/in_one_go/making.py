@@ -1,11 +1,12 @@
 """The order of it: prepare, personalise, train, render; each only as far as it has not been done."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from jax_talker.app import compositing, learning, navigating, showing, talking
+from jax_talker.app.head_trainer import DRAWING
 from jax_talker.app.in_one_go import person_folder
 from jax_talker.app.in_one_go.display import Display, QuietLog, Watch
 from jax_talker.app.in_one_go.times import Part, Times, in_words
@@ -13,7 +14,7 @@ from jax_talker.app.in_one_go.verdict import hopeless, verdict
 from jax_talker.app.publishing import ON, Provenance, publish
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.app.scripting import Opened
-from jax_talker.data.clip.clip import FPS
+from jax_talker.data.clip.clip import FPS, open_clip
 from jax_talker.data.clip.findings import Finding, Severity
 from jax_talker.data.preparation.options import Options
 from jax_talker.data.preparation.preparation import check_clip, prepare_clip
@@ -23,7 +24,7 @@ from jax_talker.data.read.sound import open_sound
 from jax_talker.errors import UserError
 
 PREPARING = ("finding the face", "refining poses", "learning colours", "cutting it out")
-LEARNING = ("invert", "tune", "hear", "navigate")
+LEARNING = ("invert", DRAWING, "tune", "hear", "navigate")
 SPEAKING = "render"
 LEARNT_FROM = 32  # pictures of "learning colours" and more
 
@@ -120,11 +121,12 @@ def _parts(config: Any, folder: RunFolder, footage: VideoFootage | None, learnt:
         parts += [Part(name, footage.expected_frames or LEARNT_FROM, size) for name in PREPARING]
     if not learnt:
         p, t = config.personalize, config.train
-        steps: Mapping[str, int] = dict(
-            zip(LEARNING, (p.invert_steps, p.tune_steps, t.hear_steps, t.steps), strict=True)
-        )
+        stages = {"invert": p.invert_steps, "tune": p.tune_steps, "hear": t.hear_steps, "navigate": t.steps}
+        left = {name: int(steps) - folder.steps_done(name) for name, steps in stages.items()}
+        filmed = open_clip(folder.root / "clip").frames if footage is None else footage.expected_frames or LEARNT_FROM
+        left[DRAWING] = 0 if p.tune_rate else min(filmed, t.batch * left["tune"])
         how = Path(config.prior.path).name, config.loss.lpips_weights is not None
-        parts += [Part(name, int(steps[name]) - folder.steps_done(name), size, *how) for name in LEARNING]
+        parts += [Part(name, left[name], size, *how) for name in LEARNING]
     return [*parts, Part(SPEAKING, spoken, size)]
 
 
