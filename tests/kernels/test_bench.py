@@ -84,7 +84,7 @@ def test_convolutions(tmp_path, capsys):
 
 def test_an_unknown_bench_is_told(capsys):
     assert program.main(["rockets"]) == 2
-    assert "{splats,priors,convolutions,features,hearing,scaling,strangers}" in capsys.readouterr().err
+    assert "{splats,priors,convolutions,features,hearing,lips,scaling,strangers}" in capsys.readouterr().err
 
 
 def test_scenes_that_are_none(tmp_path, capsys):
