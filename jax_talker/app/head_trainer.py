@@ -144,17 +144,17 @@ class HeadTrainer:
         weights = self._weights if stage.hear else self._seen_weights
         rows = self.devices.deal(batch, together=2, apart=self._cross(stage))
         hear, crossed, focus = (_number(x) for x in (stage.hear, stage.cross > 0, stage.focus))
-        pick = lambda step: (self.split.train, batch, stage.cross, self.config.seed, step, weights, rows)  # noqa: E731
+        couples = self.frames.couples(self.split.train, batch, stage.cross, self.config.seed, weights, rows)
         draw: Callable[[FrameBatch], Any] = lambda _: None  # noqa: E731
         if stage.draws_once:
             draw = DrawnFrames(self.head, state.params, fixed)
-            shown = [self.frames.chosen(*pick(step))[0] for step in range(int(state.step), stage.steps)]
+            shown = [couples.of(step)[0] for step in range(int(state.step), stage.steps)]
             if shown:  # nothing is left of a stage that is done
                 self._draw_ahead(draw, np.unique(shown))
         fixed = self.devices.spread(fixed)
 
         def made(step: int) -> Batch:
-            i, j = self.frames.pairs(*pick(step))
+            i, j = self.frames.pairs(couples, step)
             control = Control(self._rates(stage, step, names), hear, crossed, focus)
             return batch_of((i, j, draw(i)), (fixed, control), rows)
 

@@ -23,7 +23,7 @@ GUESS = {
     "learning colours": (0.1, 0.011, 0.0),
     "cutting it out": (0.1, 0.042, 0.01),
     "invert": (75.0, 0.41, 0.2),
-    "drawing frames": (4.0, 0.07, 0.0),
+    "drawing frames": (2.0, 0.025, 0.0),
     "tune": (38.0, 0.18, 0.1),
     "hear": (30.0, 0.013, 0.0),
     "navigate": (1.0, 0.41, 0.2),

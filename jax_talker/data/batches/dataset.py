@@ -136,51 +136,52 @@ class ClipFrames:
             "index": indices.astype(np.int32),
         }
 
-    def pairs(
+    def couples(
         self,
         indices: np.ndarray,
         batch: int,
         cross: int,
         seed: int,
-        step: int,
         weights: np.ndarray | None = None,
         rows: np.ndarray | None = None,
-    ) -> tuple[FrameBatch, FrameBatch]:
-        """The training batch (i, j) of a step, on the host: frames whose upper face and whose lower face is shown.
-
-        Both hold successive frames side by side (0 and 1, 2 and 3, …), so that smoothness in time can be measured; the
-        last ``cross`` couples get unrelated j ≠ i, the others j = i (method.md 5). ``weights`` [T] say how often a
-        frame of the clip is drawn (None: all alike). ``rows`` are those of the batch's rows that are made, in their
-        order (None: all).
-        """
-        i, j = self.chosen(indices, batch, cross, seed, step, weights, rows)
-        shown = self.stored(i)
-        return shown, self.stored(j) if cross else shown
-
-    def chosen(
-        self,
-        indices: np.ndarray,
-        batch: int,
-        cross: int,
-        seed: int,
-        step: int,
-        weights: np.ndarray | None = None,
-        rows: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The numbers of the frames that ``pairs`` shows."""
+    ) -> "Couples":
+        """Which of the frames ``indices`` each training batch shows; ``weights`` [T] say how often a frame of the clip
+        is drawn (None: all alike), ``rows`` are those of a batch's rows that are made, in their order (None: all)."""
         if batch % 2 or batch < 2 * cross:
             raise UserError(
                 f"a batch holds couples of successive frames, {cross} of them crossed; it cannot be {batch}"
             )
         starts = indices[:-1][~np.isin(indices[1:], self.clip.boundaries)]  # a boundary's two frames are not successive
         share = np.ones(len(starts)) if weights is None else weights[starts] * weights[starts + 1]
-        share = share / share.sum()
-        rng = np.random.default_rng((seed, step))
-        first = rng.choice(starts, size=batch // 2, p=share)
+        return Couples(starts, share / share.sum(), batch // 2, cross, seed, slice(None) if rows is None else rows)
+
+    def pairs(self, couples: "Couples", step: int) -> tuple[FrameBatch, FrameBatch]:
+        """The training batch (i, j) of a step, on the host: frames whose upper face and whose lower face is shown."""
+        i, j = couples.of(step)
+        shown = self.stored(i)
+        return shown, self.stored(j) if couples.cross else shown
+
+
+@dataclass(frozen=True)
+class Couples:
+    """The frames of training batches: successive ones side by side (0 and 1, 2 and 3, …), so that smoothness in time
+    can be measured; in the last ``cross`` couples the lower face is an unrelated frame's, j ≠ i (method.md 5)."""
+
+    starts: np.ndarray  # first frames of all couples that there are
+    share: np.ndarray  # how often each is drawn
+    count: int  # in a batch
+    cross: int
+    seed: int
+    rows: np.ndarray | slice  # of a batch's rows, those that are made
+
+    def of(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """The numbers (i, j) of the frames that a step shows, a function of (seed, step)."""
+        rng = np.random.default_rng((self.seed, step))
+        first = rng.choice(self.starts, size=self.count, p=self.share)
         other = first.copy()
-        if cross:
-            other[-cross:] = rng.choice(starts, size=cross, p=share)
-        i, j = (np.stack([s, s + 1], 1).ravel()[slice(None) if rows is None else rows] for s in (first, other))
+        if self.cross:
+            other[-self.cross :] = rng.choice(self.starts, size=self.cross, p=self.share)
+        i, j = (np.stack([s, s + 1], 1).ravel()[self.rows] for s in (first, other))
         return i, j
 
 

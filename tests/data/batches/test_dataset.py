@@ -96,9 +96,9 @@ def test_training_gets_the_bytes_that_are_stored_a_quarter_of_the_floats(frames)
 
 def test_each_process_makes_its_own_rows_of_the_same_batch(frames):
     train = np.arange(16)
-    whole = frames.pairs(train, 8, 1, seed=1, step=5)
+    whole = frames.pairs(frames.couples(train, 8, 1, seed=1), 5)
     for rows in (np.array([0, 1, 6, 7]), np.array([2, 3, 4, 5])):
-        part = frames.pairs(train, 8, 1, seed=1, step=5, rows=rows)
+        part = frames.pairs(frames.couples(train, 8, 1, seed=1, rows=rows), 5)
         for one, other in zip(part, whole, strict=True):
             np.testing.assert_array_equal(one.index, other.index[rows])
             np.testing.assert_array_equal(one.image, other.image[rows])
@@ -122,7 +122,7 @@ def test_frames_without_pictures_are_the_same_frames(frames):
 
 def test_pairs_are_couples_and_the_last_are_crossed(frames):
     train = np.arange(15)
-    taken = [frames.pairs(train, 6, 1, seed=1, step=k) for k in range(40)]
+    taken = [frames.pairs(frames.couples(train, 6, 1, seed=1), k) for k in range(40)]
     i = np.stack([np.asarray(a.index).reshape(3, 2) for a, _ in taken])
     j = np.stack([np.asarray(b.index).reshape(3, 2) for _, b in taken])
     np.testing.assert_array_equal(i[..., 1], i[..., 0] + 1)
@@ -132,7 +132,7 @@ def test_pairs_are_couples_and_the_last_are_crossed(frames):
     assert (i[:, 2] != j[:, 2]).any(1).mean() > 0.8  # but for j that happen to equal i
     for batch, cross in ((5, 1), (4, 3)):
         with pytest.raises(UserError, match="couples"):
-            frames.pairs(train, batch, cross, seed=1, step=0)
+            frames.couples(train, batch, cross, seed=1)
 
 
 def test_pairs_are_drawn_by_weight(frames):
@@ -141,7 +141,7 @@ def test_pairs_are_drawn_by_weight(frames):
     weights[9:11] = 5
     first = np.concatenate(
         [
-            np.asarray(frames.pairs(np.arange(15), 8, 1, seed=1, step=k, weights=weights)[0].index)[::2]
+            np.asarray(frames.pairs(frames.couples(np.arange(15), 8, 1, seed=1, weights=weights), k)[0].index)[::2]
             for k in range(60)
         ]
     )
@@ -151,7 +151,10 @@ def test_pairs_are_drawn_by_weight(frames):
 
 def test_pairs_are_a_function_of_seed_and_step(frames):
     train = np.arange(15)
-    drawn = lambda seed, step: [x.index.tolist() for x in frames.pairs(train, 4, 1, seed=seed, step=step)]  # noqa: E731
+
+    def drawn(seed, step):
+        return [x.index.tolist() for x in frames.pairs(frames.couples(train, 4, 1, seed=seed), step)]
+
     assert drawn(2, 2) == drawn(2, 2)
     assert drawn(2, 2) != drawn(3, 2)
     assert drawn(2, 2) != drawn(2, 1)
@@ -200,7 +203,7 @@ def test_pairs_and_sound_do_not_cross_a_join(clip):
     windows = np.ones((FRAMES, WINDOW, 1), np.float32)
     heard = ClipFrames(joined, windows, REACH, MOTION).frames(np.array([4, 5])).audio[..., 0, 0]
     np.testing.assert_array_equal(heard, [[1, 1, 1, 0], [0, 0, 1, 1]])  # no sound of another recording
-    pairs = [frames.pairs(np.arange(15), 8, 2, seed=1, step=k) for k in range(40)]
+    pairs = [frames.pairs(frames.couples(np.arange(15), 8, 2, seed=1), k) for k in range(40)]
     for side in (0, 1):
         first = np.concatenate([np.asarray(pair[side].index)[::2] for pair in pairs])
         assert not set(first.tolist()) & {4, 8}
