@@ -41,12 +41,11 @@ from jax_talker.app.person import load_person
 from jax_talker.app.run_folder import RunFolder
 from jax_talker.app.speaking import Speaker
 from jax_talker.app.talking import spoken
-from jax_talker.audio.background import BackgroundStream
 from jax_talker.audio.choice import choose
 from jax_talker.audio.extractor import Extractor
-from jax_talker.audio.hearing import hear
+from jax_talker.audio.hearing import HearingStream, hear
 from jax_talker.audio.level import Level
-from jax_talker.audio.streaming import MOST_LOOKAHEAD, LevelStream, steps_of
+from jax_talker.audio.streaming import MOST_LOOKAHEAD
 from jax_talker.audio.windows import frame_windows
 from jax_talker.data.batches.dataset import ClipFrames
 from jax_talker.data.batches.motion_features import resting_frames
@@ -262,13 +261,9 @@ def _rows(
 
 
 def _streamed(extractor: Extractor, level: Level, sound: np.ndarray) -> np.ndarray:
-    """The windows of a sound whose level and background are found while it is heard, as app/streaming.py does it."""
-    loud, steps = LevelStream(level), steps_of(extractor)
-    features = [steps.feed(loud.feed(sound)), steps.feed(loud.finish()), steps.finish()]
-    features = np.concatenate(features)
-    if level.background:
-        told = BackgroundStream(extractor.rate, level.background)
-        features[np.concatenate([told.feed(sound), told.finish()])] = 0
+    """The windows of a sound whose level and background are found while it is heard."""
+    stream = HearingStream(extractor, level)
+    features = np.concatenate([stream.feed(sound), stream.finish()])
     return frame_windows(features, num_video_frames(len(sound)), rate=extractor.rate)
 
 

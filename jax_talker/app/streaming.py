@@ -14,10 +14,9 @@ from jaxtyping import Float32, UInt8
 
 from jax_talker.app.speaking import Speaker, smoothed
 from jax_talker.app.talking import batches_of
-from jax_talker.audio.background import BackgroundStream
 from jax_talker.audio.extractor import Extractor
+from jax_talker.audio.hearing import HearingStream
 from jax_talker.audio.level import Level
-from jax_talker.audio.streaming import LevelStream, steps_of
 from jax_talker.audio.windows import WINDOW
 from jax_talker.blinking import blinks
 from jax_talker.data.clip.clip import FPS, SAMPLE_RATE
@@ -125,10 +124,7 @@ class Stream:
         seed: int = 0,
     ):
         self._speaker, self._size, self._at_once, self._smoothing = speaker, size, at_once, smoothing
-        self._level, self._stream = LevelStream(level, gain), steps_of(extractor)
-        self._background = BackgroundStream(extractor.rate, level.background) if level.background else None
-        self._unsure = np.zeros((0, extractor.num_features), np.float32)  # steps that may be background, or not
-        self._told = np.zeros(0, bool)  # of the same and later ones, which are
+        self._hearing = HearingStream(extractor, level, gain)
         self._label, self._held = (
             jnp.asarray(np.tile(one, (at_once, 1))) for one in (label, label if held is None else held)
         )
@@ -141,20 +137,18 @@ class Stream:
         self._first_step = 0
         self._found: list[np.ndarray] = []  # coefficients of frames from ``first_found`` on, both kinds side by side
         self._first_found = self._shown = 0
-        self._lookahead = extractor.lookahead / 1000
 
     @property
     def latency(self) -> float:
         """s: how much later than its time a frame is known, the time of computing it not counted."""
         ahead = self._speaker.reach - self._speaker.reach // 2 - 1 + self._radius + self._at_once - 1
         window = (self._half - 1) / (self._stride * FPS)
-        background = self._background.lookahead / 1000 if self._background else 0.0
-        return ahead / FPS + window + max(self._lookahead + self._level.delay / 1000, background)
+        return ahead / FPS + window + self._hearing.delay / 1000
 
     def feed(self, sound: Float32[np.ndarray, " n"]) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
         """The frames [size, size, 3] that are complete with these samples (16 kHz mono in [−1, 1])."""
         self._samples += len(sound)
-        self._hear(self._stream.feed(self._level.feed(sound)), self._background and self._background.feed(sound))
+        self._steps = np.concatenate([self._steps, self._hearing.feed(sound)])
         heard = self._first_step + len(self._steps)
         complete = max(0, (heard - self._half) // self._stride + 1)  # frames whose whole windows were heard
         reach = self._speaker.reach
@@ -164,20 +158,10 @@ class Stream:
 
     def finish(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
         """The last frames; all together are one for each 1/25 s."""
-        steps = [self._stream.feed(self._level.finish()), self._stream.finish()]
-        self._hear(np.concatenate(steps), self._background and self._background.finish())
+        self._steps = np.concatenate([self._steps, self._hearing.finish()])
         total = num_video_frames(self._samples)
         self._find(total, total)
         yield from self._show(total, total)
-
-    def _hear(self, steps: np.ndarray, background: np.ndarray | None) -> None:
-        """The next steps; where it is known which are ``background``, those are silent, as hearing.hear has them."""
-        if background is not None:
-            self._unsure, self._told = np.concatenate([self._unsure, steps]), np.concatenate([self._told, background])
-            sure = min(len(self._unsure), len(self._told))
-            steps = np.where(self._told[:sure, None], np.float32(0), self._unsure[:sure])
-            self._unsure, self._told = self._unsure[sure:], self._told[sure:]
-        self._steps = np.concatenate([self._steps, steps])
 
     def _find(self, until: int, frames: int) -> None:
         """Coefficients of the frames before ``until``; from ``frames`` on there are none, and nothing is heard."""

@@ -12,9 +12,10 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Float32
 
-from jax_talker.audio.background import background_steps
+from jax_talker.audio.background import BackgroundStream, background_steps
 from jax_talker.audio.extractor import Extractor, digest_of
 from jax_talker.audio.level import Level, normalised
+from jax_talker.audio.streaming import LevelStream, steps_of
 from jax_talker.audio.windows import frame_windows
 from jax_talker.data.clip.clip import FPS, SAMPLE_RATE
 from jax_talker.data.read.boundaries import recordings
@@ -45,6 +46,43 @@ def hear(
         parts = [background_steps(part, extractor.rate, level.background) for part in _recorded(sound, boundaries)]
         features = np.where(np.concatenate(parts)[:, None], np.float32(0), features)
     return frame_windows(features, num_frames, boundaries, rate=extractor.rate)
+
+
+class HearingStream:
+    """The steps that ``hear`` makes windows of, of sound that comes in pieces: its level (but for a given ``gain``, dB)
+    and its background are found while it is heard."""
+
+    def __init__(self, extractor: Extractor, level: Level, gain: float | None = None):
+        self._level, self._steps = LevelStream(level, gain), steps_of(extractor)
+        self._background = BackgroundStream(extractor.rate, level.background) if level.background else None
+        self._lookahead = extractor.lookahead
+        self._unsure = np.zeros((0, extractor.num_features), np.float32)  # steps that may be background, or not
+        self._told = np.zeros(0, bool)  # of the same and later ones, which are
+
+    @property
+    def delay(self) -> float:
+        """ms: how much later than its own time a step is known."""
+        return max(self._lookahead + self._level.delay, self._background.lookahead if self._background else 0.0)
+
+    def feed(self, sound: Float32[np.ndarray, " n"]) -> Float32[np.ndarray, "m F"]:
+        """The steps that are complete with these samples."""
+        return self._sure(
+            self._steps.feed(self._level.feed(sound)), self._background.feed(sound) if self._background else None
+        )
+
+    def finish(self) -> Float32[np.ndarray, "m F"]:
+        """The last steps."""
+        steps = np.concatenate([self._steps.feed(self._level.finish()), self._steps.finish()])
+        return self._sure(steps, self._background.finish() if self._background else None)
+
+    def _sure(self, steps: np.ndarray, told: np.ndarray | None) -> np.ndarray:
+        if told is None:
+            return steps
+        self._unsure, self._told = np.concatenate([self._unsure, steps]), np.concatenate([self._told, told])
+        sure = min(len(self._unsure), len(self._told))
+        steps = np.where(self._told[:sure, None], np.float32(0), self._unsure[:sure])
+        self._unsure, self._told = self._unsure[sure:], self._told[sure:]
+        return steps
 
 
 def _recorded(sound: np.ndarray, boundaries: Sequence[int]) -> list[np.ndarray]:
