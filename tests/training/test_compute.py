@@ -8,10 +8,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from training import tiny
 
 from configs import prior as prior_config
 from configs import prior_people
@@ -48,15 +48,9 @@ def assert_rounded(got, wanted):
     assert 1e-4 < np.linalg.norm(flat[0] - flat[1]) / np.linalg.norm(flat[1]) < OF_ALL, "rounded, and no more"
 
 
-def test_of_a_gghead_seen_in_pictures(small_prior, make_frames):
+def test_of_a_gghead_seen_in_pictures(small_prior):
     prior, variables = small_prior
-    frames = make_frames([0, 3, 7, 9])
-    rows = {
-        "z": jax.random.normal(jax.random.key(0), (2, prior.z_dim)),
-        "label": frames.label.reshape(2, 2, 25),
-        "image": frames.image.reshape(2, 2, 24, 24, 3),
-        "alpha": jnp.ones((2, 2, 24, 24)),
-    }
+    rows = tiny.people(prior)
 
     def found(compute):
         how = (DESCENT, ImageLoss(1.0, 0.2), prior_step.PriorWeights())

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from training import tiny
 
 from jax_talker.training import prior_step
 from jax_talker.training.objective import ImageLoss
@@ -12,17 +13,11 @@ from jax_talker.training.state import adam
 LOSS = ImageLoss(1.0, 0.2)
 
 
-def test_prior_step_learns_and_averages(small_prior, make_frames):
+def test_prior_step_learns_and_averages(small_prior):
     prior, variables = small_prior
     optimiser = adam(1e-2, 60, warmup=0.0)
     step = jax.jit(prior_step.make_prior_step(prior, optimiser, LOSS, prior_step.PriorWeights(), size=24))
-    frames = make_frames([0, 3, 7, 9])
-    batch = {
-        "z": jax.random.normal(jax.random.key(0), (2, prior.z_dim)),
-        "label": frames.label.reshape(2, 2, 25),
-        "image": frames.image.reshape(2, 2, 24, 24, 3),
-        "alpha": jnp.ones((2, 2, 24, 24)),
-    }
+    batch = tiny.people(prior)
     state, losses = prior_step.initial_state(variables, optimiser, 0), []
     for _ in range(30):
         state, measured = step(state, batch_of(batch))

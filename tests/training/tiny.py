@@ -55,6 +55,17 @@ def frames(indices, reach=1, seed=0):
     )
 
 
+def people(prior):
+    """Rows of a prior's step: two people, each seen by two cameras."""
+    seen = frames([0, 3, 7, 9])
+    return {
+        "z": jax.random.normal(jax.random.key(0), (2, prior.z_dim)),
+        "label": seen.label.reshape(2, 2, 25),
+        "image": seen.image.reshape(2, 2, SIZE, SIZE, 3),
+        "alpha": jnp.ones((2, 2, SIZE, SIZE)),
+    }
+
+
 def head(prior):
     """A talker with blendshapes on top of the prior."""
     talker = Talker(prior.num_ws, prior.w_dim, expressions=3, lips=4, audio_features=6, hidden=(8,))
