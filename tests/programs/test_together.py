@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 import jax
 import numpy as np
@@ -62,8 +63,14 @@ def free_port():
 
 
 def ended(started):
-    """What each process has said, all having ended well."""
-    said = [process.communicate(timeout=900)[0] for process in started]
+    """What each process has said, all having ended well. One that waits for a failed one is killed in a minute."""
+    with ThreadPoolExecutor(len(started)) as listening:
+        heard = [listening.submit(process.communicate) for process in started]
+        wait(heard, timeout=900, return_when=FIRST_COMPLETED)
+        wait(heard, timeout=60)
+        for process in started:
+            process.kill()
+    said = [one.result()[0] for one in heard]
     assert [process.returncode for process in started] == [0] * len(said), "\n".join(text[-2000:] for text in said)
     return said
 
