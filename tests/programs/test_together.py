@@ -1,6 +1,7 @@
 """``train`` on several devices, of one process and of two: one run, with the numbers of any other division, and whole
 after it was asked to end."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -38,22 +39,46 @@ FLAGS = [
 WAYS = {"jit": [], "pmap": ["--config.devices.mode=pmap"], "two": []}  # two processes of two devices, or one of four
 
 
-def start(way, flags, workdir):
-    """The processes of a ``train`` in one of WAYS, on four simulated devices."""
-    count, address = (2, f"localhost:{free_port()}") if way == "two" else (1, None)
+def start(way, flags, workdir, *, slurm=False):
+    """The processes of a ``train`` in one of WAYS, on four simulated devices; two find each other by flags, or as tasks
+    of one job."""
+    count = 2 if way == "two" else 1
     simulated = f"--xla_force_host_platform_device_count={4 // count} --xla_backend_optimization_level=0 {PATIENT}"
-    together = [["--processes=2", f"--coordinator={address}", f"--process={k}"] for k in range(2)] if address else [[]]
+    env = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": simulated} | CACHE
+    if count == 1:
+        each = [([], {})]
+    elif slurm:
+        job = str(slurm_job())
+        each = [(["--cluster"], slurm_task(job, count, k)) for k in range(count)]
+    else:
+        address = f"localhost:{free_port()}"
+        each = [([f"--processes={count}", f"--coordinator={address}", f"--process={k}"], {}) for k in range(count)]
     return [
         subprocess.Popen(
             [sys.executable, "-m", "jax_talker.train", *FLAGS, *flags, *WAYS[way], *own, "--workdir", workdir],
-            env=os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": simulated} | CACHE,
+            env=env | told,
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        for own in together
+        for own, told in each
     ]
+
+
+def slurm_task(job, count, number):
+    """What Slurm's srun tells task ``number`` of ``count``, all on this machine."""
+    told = {"JOB_ID": job, "STEP_NODELIST": "localhost", "STEP_NUM_NODES": 1, "NTASKS": count}
+    return {f"SLURM_{key}": str(x) for key, x in (told | {"PROCID": number, "LOCALID": number}).items()}
+
+
+def slurm_job():
+    """A job's number, by which JAX chooses one of the last 4096 ports: one that is free."""
+    for job in range(4096):
+        with socket.socket() as some, contextlib.suppress(OSError):
+            some.bind(("localhost", 65536 - 4096 + job))
+            return job
+    raise AssertionError("no free port")
 
 
 def free_port():
@@ -91,7 +116,7 @@ def unbroken(flags, tmp_path_factory):
 @pytest.fixture(scope="module")
 def resumed(unbroken, flags, tmp_path_factory):
     """A run of two processes that SIGTERM met while they learnt to hear and of one under pmap that ended before it
-    navigated, both gone on with: the folders, and what was said when the former was asked to end.
+    navigated, both gone on with, the former as tasks of Slurm's: the folders, and what it said when asked to end.
 
     They begin as the unbroken ones, personalised: what comes before is interrupted in tests/test_survival.py.
     """
@@ -103,14 +128,14 @@ def resumed(unbroken, flags, tmp_path_factory):
         kept = [record for record in records_of(place / way) if record["stage"] not in left]
         (place / way / SCALARS).write_text("".join(json.dumps(record) + "\n" for record in kept))
     before, deadline = len(records_of(place / "two")), time.monotonic() + 600
-    started = start("two", going_on, place / "two")
+    started = start("two", going_on, place / "two", slurm=True)
     while len(records_of(place / "two")) == before and not any(process.poll() for process in started):
         assert time.monotonic() < deadline, "nothing was learnt"
         time.sleep(0.05)
     for process in started:
         process.send_signal(signal.SIGTERM)
     said = ended(started)
-    for processes in [start(way, going_on, place / way) for way in ("two", "pmap")]:
+    for processes in [start(way, going_on, place / way, slurm=way == "two") for way in ("two", "pmap")]:
         ended(processes)
     return {way: place / way for way in ("two", "pmap")}, said
 
