@@ -2,13 +2,16 @@
 
 python -m jax_talker.benchmark --out runs/benchmark --landmark-model face_landmarker.task
 python -m jax_talker.benchmark --out runs/reduced --reduced        # what 2 cores can do in an hour or two
+python -m jax_talker.benchmark --out runs/human --pack heads       # people with human faces, from a pack of heads
 """
 
 from ml_collections import ConfigDict
 
 from configs import quickstart
 
-PEOPLE = (101, 102, 103)  # seeds
+# Of each kind of people the seeds, none of which the prior has seen, and the prior that knows such heads.
+PEOPLE = {"procedural": (101, 102, 103), "human": (210001, 210002, 210003)}
+PRIORS = {"procedural": "small", "human": "human"}
 SECONDS = (60.0, 6.0, 6.0)  # filmed for training; what is said next, held out; another voice's words
 SIZE = 128
 
@@ -36,7 +39,7 @@ METHODS: dict[str, dict[str, object]] = {
 def get_config() -> ConfigDict:
     """Of a run at the full size."""
     c = quickstart.get_config()
-    c.prior.path = "small"  # knows procedural people, and these are such
+    c.prior.path = PRIORS["procedural"]
     c.personalize.detail = 0.001  # labels and masks are exact here: no errors that detail could learn
     c.train.sound.room = 0.0  # nobody speaks in a room here
     c.train.lower = 2.0

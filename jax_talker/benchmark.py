@@ -2,14 +2,14 @@
 
     python -m jax_talker.benchmark --out runs/benchmark --landmark-model face_landmarker.task
     python -m jax_talker.benchmark --out runs/reduced --reduced --at-most 3
+    python -m jax_talker.benchmark --out runs/human --pack heads --landmark-model face_landmarker.task
 
 Stopped, or with --at-most, the same command goes on with the next person or method; it ends with the table of what is
 done (docs/benchmark.md).
 """
 
 import functools
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,24 @@ from tqdm import tqdm
 
 from configs import benchmark as settings
 from jax_talker import cli
-from jax_talker.app import benchmarking
+from jax_talker.app import benchmarking, casting
 from jax_talker.app.judging import angles, tables
 from jax_talker.app.judging.figures import file_name
 from jax_talker.app.judging.weights import FOLDER, Weights
-from jax_talker.data.clip.clip import FPS, SAMPLE_RATE, Clip, open_clip
+from jax_talker.data.clip.clip import FPS
 from jax_talker.errors import UserError, check_writable
-from jax_talker.procedural import filming
+from jax_talker.people.pack import Pack
 from jax_talker.training.log import progress
 
 READERS: dict[type, Callable[[str], Any]] = {bool: {"True": True, "False": False}.__getitem__, int: int, float: float}
 BOUNDS = "bounds"  # among the names of methods' scores
-VOICES = 1_000_000  # between a person's seed and that of the other voice
 
 OUT = flags.DEFINE_string("out", "runs/benchmark", "Where clips, runs and tables go.")
 REDUCED = flags.DEFINE_bool("reduced", False, "Shorter films, smaller pictures, fewer steps: for 2 cores.")
-PEOPLE = flags.DEFINE_list("people", [str(seed) for seed in settings.PEOPLE], "Seeds of the people.")
+PACK = flags.DEFINE_string(
+    "pack", None, "Film people with human faces, from this folder of heads, not procedural ones."
+)
+PEOPLE = flags.DEFINE_list("people", None, "Seeds of the people (default: those of configs/benchmark.py).")
 METHODS = flags.DEFINE_list(
     "methods", list(settings.METHODS), "Which methods, the one that others are held against first."
 )
@@ -50,7 +52,8 @@ AT_MOST = flags.DEFINE_integer("at_most", None, "Train at most so many heads in 
 
 
 def main() -> None:
-    out, seeds, methods = Path(OUT.value), [_seed(text) for text in PEOPLE.value], METHODS.value
+    out, methods = Path(OUT.value), METHODS.value
+    seeds = [_seed(text) for text in PEOPLE.value or map(str, settings.PEOPLE[_kind()])]
     if unknown := [name for name in methods if name not in settings.METHODS]:
         raise UserError(f"--methods: there is no {unknown[0]!r}; choose from {', '.join(settings.METHODS)}")
     check_writable(out, out)
@@ -76,6 +79,7 @@ def learn(out: Path, method: str, seed: int) -> None:
     """Film a person, unless that was done, train a method's head and score it."""
     person = film(out / "people" / str(seed), seed)
     config: Any = settings.get_config()
+    config.prior.path = settings.PRIORS[_kind()]
     config.data.clip = str(person.train.root)
     config.data.test_fraction = 1e-6  # one frame: what is held out is another clip
     config.update_from_flattened_dict((settings.REDUCED if REDUCED.value else {}) | settings.METHODS[method])
@@ -92,42 +96,21 @@ def learn(out: Path, method: str, seed: int) -> None:
 
 def film(root: Path, seed: int) -> benchmarking.Person:
     """The person of a seed: a film for training, what they say next from all cameras, and another voice's words."""
-    seconds, tail, other = _seconds()
     size = SIZE.value or (settings.REDUCED_SIZE if REDUCED.value else settings.SIZE)
-    scene = filming.make_scene(seed, seconds + tail)
-    voice = filming.make_scene(seed + VOICES, other, person=scene.person)
-    border = round(seconds * FPS)
-    takes = {
-        "train": (_cut(scene, 0, border), {}),
-        "test": (_cut(scene, border, len(scene.motions)), settings.CAMERAS),
-        "other": (voice, {}),
+    pack = Pack(PACK.value) if PACK.value else None
+    takes = casting.takes(pack, seed, *_seconds())
+    views = {"test": settings.CAMERAS}
+    bar = functools.partial(tqdm, unit="frame", dynamic_ncols=True)
+    clips = {
+        name: take.filmed(
+            root / name,
+            size=size,
+            views=views.get(name, {}),
+            progress=functools.partial(bar, desc=f"film {root.name}, {name}"),
+        )
+        for name, take in takes.items()
     }
-    clips = {name: _filmed(root / name, take, size, views, seed) for name, (take, views) in takes.items()}
     return benchmarking.Person(str(seed), **clips)
-
-
-def _cut(scene: filming.Scene, first: int, last: int) -> filming.Scene:
-    """Frames ``first`` to ``last`` of a scene; of its speech only the sound is cut, which is what is filmed of it."""
-    a, b = (round(i * SAMPLE_RATE / FPS) for i in (first, last))
-    return replace(
-        scene,
-        speech=replace(scene.speech, sound=scene.speech.sound[a:b]),
-        motions=scene.motions[first:last],
-        angles=scene.angles[first:last],
-    )
-
-
-def _filmed(root: Path, scene: filming.Scene, size: int, views: Mapping[str, tuple[float, float]], seed: int) -> Clip:
-    """The clip of a scene, filmed unless it is there."""
-    source = {"benchmark": {"seed": seed, "take": root.name, "frames": len(scene.motions)}}
-    if (root / "clip.json").is_file():
-        clip = open_clip(root)
-        if clip.source != source or clip.size != size or clip.view_names != tuple(views):
-            raise UserError(f"{root}: was filmed for a benchmark of other sizes; take another --out")
-        return clip
-    bar = functools.partial(tqdm, desc=f"film {root.parent.name}, {root.name}", unit="frame", dynamic_ncols=True)
-    filming.write_clip(root, scene, size=size, source=source, views=views, overwrite=True, progress=bar)
-    return open_clip(root)
 
 
 def tell(out: Path, done: list[tables.Table], methods: list[str]) -> None:
@@ -163,6 +146,10 @@ def _seconds() -> tuple[float, float, float]:
     if min(seconds, tail, other) * FPS < 2:
         raise UserError(f"--seconds: each film needs two frames at least, {2 / FPS} s")
     return seconds, tail, other
+
+
+def _kind() -> str:
+    return "human" if PACK.value else "procedural"
 
 
 def _seed(text: str) -> int:

@@ -35,5 +35,5 @@ def test_benchmark_goes_on_where_it_stopped(prior, tmp_path):
     before = [path.stat().st_mtime_ns for path in scores]
     succeeds("benchmark", *flags, "--at-most=0")
     assert [path.stat().st_mtime_ns for path in scores] == before
-    refuses("of other sizes", "benchmark", *flags, "--size=48", "--methods=without personal detail")
+    refuses("of other people or sizes", "benchmark", *flags, "--size=48", "--methods=without personal detail")
     refuses("train.stepz", "benchmark", *flags, "--set=train.stepz=4", "--methods=without personal detail")
