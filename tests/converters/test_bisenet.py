@@ -78,14 +78,14 @@ def test_program_converts_and_the_network_opens_it(tmp_path, zipped):
     state = fake()
     torch.save(state, tmp_path / "79999_iter.pth", _use_new_zipfile_serialization=zipped)
     command = [sys.executable, "-m", "converters", "bisenet", "79999_iter.pth", "out"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "--parsing out" in done.stdout
     weights = bisenet.load(tmp_path / "out")
     np.testing.assert_array_equal(
         weights["classes"]["kernel"][0, 0], state["conv_out.conv_out.weight"][:, :, 0, 0].T.numpy()
     )
-    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
     assert again.returncode == 2
     assert "exists already" in again.stderr
 

@@ -50,7 +50,7 @@ def test_program_converts_and_the_extractor_opens_it(tmp_path):
     constants = fake()
     saved(tmp_path, constants)
     command = [sys.executable, "-m", "converters", "deepspeech", "deepspeech-0_1_0-b90017e8.pb", "out"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
     assert done.returncode == 0, done.stderr
     assert converter.SHA1 in done.stderr  # not the published file: said, with both values
     assert "--config.data.features=deepspeech --config.data.features_weights=out" in done.stdout
@@ -60,7 +60,7 @@ def test_program_converts_and_the_extractor_opens_it(tmp_path):
         layer, part = path.split("/")
         np.testing.assert_array_equal(own._weights[layer][part], constants[name])
     command = [sys.executable, "-m", "converters", "inspect", "deepspeech-0_1_0-b90017e8.pb"]
-    listed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+    listed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
     assert "a TensorFlow graph" in listed.stdout
     assert "bidirectional_rnn/fw/basic_lstm_cell/kernel" in listed.stdout
 

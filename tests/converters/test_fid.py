@@ -89,10 +89,10 @@ def folder(state, tmp_path_factory):
     root = tmp_path_factory.mktemp("fid")
     torch.save(state, root / NAME)
     command = [sys.executable, "-m", "converters", "fid", NAME, "weights"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, env=ENVIRONMENT, timeout=200)
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "--weights weights" in done.stdout
-    again = subprocess.run(command, cwd=root, capture_output=True, text=True, env=ENVIRONMENT, timeout=200)
+    again = subprocess.run(command, cwd=root, capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
     assert again.returncode == 2
     assert "exists already" in again.stderr
     return root / "weights"

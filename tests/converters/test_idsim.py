@@ -89,7 +89,7 @@ def test_equals_torch(tmp_path, net):
     state = fake(net)
     torch.save(state, tmp_path / "weights.pth")
     command = [sys.executable, "-m", "converters", "idsim", net, "weights.pth", "out"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
     assert done.returncode == 0, done.stderr
     params = weights_file.load(tmp_path / "out" / iresnet.FILES[net], iresnet.shapes(net), net)
     faces = np.random.default_rng(1).random((2, 112, 112, 3), np.float32) * 2 - 1

@@ -40,7 +40,7 @@ def test_program_converts_and_the_network_opens_it(tmp_path, zipped):
     for name, tensors in (("backbone.pth", backbone), ("linear.pth", linear)):
         torch.save(tensors, tmp_path / name, _use_new_zipfile_serialization=zipped)
     command = [sys.executable, "-m", "converters", "lpips", "alex", "backbone.pth", "linear.pth", "out"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
     assert done.returncode == 0, done.stderr
     net, arrays = lpips.load(tmp_path / "out")
     assert net == "alex"

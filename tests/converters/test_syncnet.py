@@ -52,7 +52,7 @@ def params(state, tmp_path_factory):
     root = tmp_path_factory.mktemp("syncnet")
     torch.save(state, root / "syncnet_v2.model", _use_new_zipfile_serialization=False)
     command = [sys.executable, "-m", "converters", "syncnet", "syncnet_v2.model", "weights"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, env=ENVIRONMENT, timeout=200)
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
     assert done.returncode == 0, done.stderr
     return weights_file.load(root / "weights" / syncnet.FILE, syncnet.shapes(), "SyncNet")
 

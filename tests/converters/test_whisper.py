@@ -50,7 +50,7 @@ def saved(tmp_path, state):
 def test_program_converts_and_the_extractor_opens_it(tmp_path):
     saved(tmp_path, state := fake())
     command = [sys.executable, "-m", "converters", "whisper", "model.safetensors", "out"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "--config.data.features=whisper --config.data.features_weights=out" in done.stdout
     own = Whisper(tmp_path / "out")
@@ -58,7 +58,7 @@ def test_program_converts_and_the_extractor_opens_it(tmp_path):
     assert own.extract(np.zeros(16_000, np.float32)).shape == (50, WIDTH)
     up = own._weights["layer1"]["up"]["kernel"]
     np.testing.assert_array_equal(up, state["model.encoder.layers.1.fc1.weight"].T)
-    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
     assert again.returncode == 2
     assert "exists already" in again.stderr
 

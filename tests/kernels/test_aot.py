@@ -28,7 +28,7 @@ def python_3_12() -> str | None:
     if shutil.which("uv") is None:
         return None
     for command in (["install", "3.12"], ["find", "3.12"]):
-        done = subprocess.run(["uv", "python", *command], capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(["uv", "python", *command], capture_output=True, text=True, timeout=600, check=False)
     return done.stdout.strip() or None
 
 
@@ -49,7 +49,7 @@ def environment() -> dict[str, str]:
                 [str(venv / "bin/pip"), "install", "-q", f"jax=={JAX}", "numba", "jaxtyping", "pytest"],
                 [str(venv / "bin/pip"), "install", "-q", "--no-deps", "--target", str(plug), *plugins],
             ):
-                subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+                subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             pytest.skip(f"JAX {JAX} with its CUDA plugin cannot be installed here: {error}")
         (HOME / f"jax-{JAX}").touch()

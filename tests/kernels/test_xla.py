@@ -99,6 +99,6 @@ def test_shard_map_on_two_devices():
     root = Path(__file__).resolve().parents[2]
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(root)}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=os.environ | flags, cwd=root, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", PROGRAM], env=os.environ | flags, cwd=root, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr[-2000:]

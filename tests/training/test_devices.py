@@ -231,7 +231,7 @@ def test_one_process_that_is_asked_to_end_ends_all_after_the_same_step(tmp_path)
         assert [process.poll() for process in running] == [None, None]
         time.sleep(0.1)
     running[1].send_signal(signal.SIGTERM)
-    said = [process.communicate(timeout=120)[1] for process in running]
+    said = [process.communicate(timeout=600)[1] for process in running]
     assert [process.returncode for process in running] == [0, 0], said[0][-2000:] + said[1][-2000:]
     first, second = (json.loads((tmp_path / f"{k}.json").read_text())["two"] for k in range(2))
     assert first == second

@@ -116,7 +116,7 @@ def test_nobody_who_is_logged_in_is_said_before_any_work(tmp_path):
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=120,
+        timeout=600,
     )
     assert "UserError: config.log.wandb: No API key configured." in done.stderr
     assert "begun" not in done.stdout

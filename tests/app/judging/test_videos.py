@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 def evaluate(*flags, cwd=ROOT):
     command = [sys.executable, "-m", "jax_talker.evaluate", *map(str, flags)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=500, check=False)
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -235,7 +235,7 @@ def test_a_picture_of_trials_without_scores(tmp_path):
 
 def test_the_program_wants_to_know_what_is_tried(tmp_path):
     command = [sys.executable, "-m", "jax_talker.sweep", "--config", "configs/quickstart.py", "--out", tmp_path / "s"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 2
     assert "error: say what is to be tried: --space FILE, or --clips A,B,C, or both" in done.stderr
     assert not (tmp_path / "s").exists()
@@ -266,7 +266,7 @@ def begun_on_ray(root, told, *flags, **how):
 
 def on_ray(root, told, *flags, **how):
     process = begun_on_ray(root, told, *flags, **how)
-    out, _ = process.communicate(timeout=400)
+    out, _ = process.communicate(timeout=1200)
     assert process.returncode == 0
     (said,) = [line.removeprefix("SAID ") for line in out.splitlines() if line.startswith("SAID ")]
     return json.loads((root / "results.json").read_text())["trials"], json.loads(said)
@@ -337,7 +337,7 @@ def test_a_sweep_on_ray_that_is_asked_to_end_lets_its_trials_save_and_goes_on(tm
         assert process.poll() is None
         time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=120)
+    process.communicate(timeout=600)
     stopped = [read_record(folder) for folder in (root / "trials").iterdir()]
     assert all(record["status"] == "interrupted" for record in stopped)
     assert "interrupted" in (root / "report.md").read_text()
