@@ -12,6 +12,7 @@ evaluate      scores of a trained head, or of a video
 detect        was a video made by this program
 demo          all of it on a made-up person
 sweep         train with many configurations or for many people, and one report
+benchmark     synthetic people whose every side is known: every method learns them, one table
 convert       checkpoints of others → priors and weights (python -m converters)
 """
 
@@ -23,7 +24,7 @@ PROGRAMS = {
         name: f"jax_talker.{name}"
         for name in (
             *("talk", "prepare", "personalize", "train", "render", "view", "studio"),
-            *("export", "evaluate", "detect", "demo", "sweep"),
+            *("export", "evaluate", "detect", "demo", "sweep", "benchmark"),
         )
     },
     "convert": "converters",

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from configs import quickstart
 from jax_talker import cli
-from jax_talker.app import evaluating, navigating
+from jax_talker.app import evaluating, navigating, publishing
 from jax_talker.app.judging import angles, catalogue, ceilings, comparison, controls, figures, protocols, tables, videos
 from jax_talker.app.judging.head import TRUTH_VIDEO, Film, Head, video_name
 from jax_talker.app.judging.pictures import Pictures, of_video
@@ -141,7 +141,8 @@ def evaluate_protocol(roots: list[Path], protocol: str) -> None:
     if OPENFACE.value:
         drawn += _for_openface({name: video for head in heads for name, video in head.videos.items()})
     if VIDEOS.value:
-        drawn += [_written(film, stem, name) for head in heads for name, film in head.films.items()]
+        for head, root in zip(heads, roots, strict=True):
+            drawn += [_written(film, stem, name, RunFolder(root)) for name, film in head.films.items()]
     print("wrote " + ", ".join(map(str, drawn)))
 
 
@@ -154,13 +155,14 @@ def draw_controls(root: Path) -> None:
     print("wrote " + ", ".join(map(str, controls.write(found, stem))))
 
 
-def _written(film: Film, stem: Path, name: str) -> Path:
+def _written(film: Film, stem: Path, name: str, folder: RunFolder) -> Path:
     shown = progress(film.frames(), total=film.count, desc=name)
-    return write_video(stem.with_name(f"{stem.name}_{figures.file_name(name)}.mp4"), shown, sound=film.sound)
+    path = stem.with_name(f"{stem.name}_{figures.file_name(name)}.mp4")
+    return publishing.publish(path, shown, sound=film.sound, folder=folder, provenance=publishing.ON)
 
 
 def _for_openface(videos: Mapping[str, Pictures]) -> list[Path]:
-    """Write the videos that OpenFace has not measured."""
+    """Write the videos that OpenFace has not measured; without a mark, which would be measured as well."""
     folder = Path(OPENFACE.value or "")
     waiting = {name: video for name, video in videos.items() if not (folder / f"{name}.csv").is_file()}
     return [

@@ -3,7 +3,7 @@
 python -m jax_talker.export --run runs/may --audio speech.wav --frame 40 --out head.ply
 python -m jax_talker.export --run runs/may --audio speech.wav --sequence --out frames/head.ply    # head_0000.ply …
 
-SuperSplat and every viewer of 3DGS's .ply files open them; docs/export.md says how to make them small.
+SuperSplat and every viewer of 3DGS's .ply files open them; docs/render.md says how to make them small.
 """
 
 from pathlib import Path
@@ -36,6 +36,9 @@ WEIGHTS = flags.DEFINE_string("features_weights", None, "Where the run's audio f
 Y_DOWN = flags.DEFINE_bool(
     "y_down", True, "The way up that viewers of 3DGS expect; --noy-down: the head's own world, y up."
 )
+PIXEL = flags.DEFINE_bool(
+    "pixel", True, "With the pixel that each Gaussian is wider by when it is learnt; without, gaps are seen close up."
+)
 SEED = flags.DEFINE_integer("seed", 0, "Of the blinks that new speech gets.")
 
 
@@ -59,7 +62,7 @@ def main() -> None:
     if FRAME.value >= count:
         raise UserError(f"--frame {FRAME.value}: there are {count} frames, 0 to {count - 1}")
     wanted = np.arange(FRAME.value, count if SEQUENCE.value else FRAME.value + 1)
-    heads = exporting.heads(opened, wanted)
+    heads = exporting.heads(opened, wanted, pixel=PIXEL.value)
     if SEQUENCE.value:
         heads = progress(heads, total=len(wanted), desc="export")
     written = exporting.write(out, heads, wanted, numbered=SEQUENCE.value, y_down=Y_DOWN.value)

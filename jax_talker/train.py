@@ -8,6 +8,7 @@ On several machines start the same command on each, --workdir on a disk that the
 pods …) or with --coordinator=FIRST_HOST:PORT --processes=N --process=K (docs/scaling.md).
 """
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ml_collections import config_flags
 from jax_talker import cli
 from jax_talker.app import encoder_training, learning, people_training, prior_training, run_inputs
 from jax_talker.app.run_folder import RunFolder
+from jax_talker.app.viewing.beside import viewed
 from jax_talker.errors import UserError
 from jax_talker.training import processes
 from jax_talker.training.log import Log
@@ -27,6 +29,9 @@ WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=Tru
 RESUME = flags.DEFINE_bool("resume", False, "Go on where an interrupted run in --workdir stopped.")
 PROFILE = flags.DEFINE_bool(
     "profile", False, "Say where the time of each stage's steps goes; keep it in the run's profile/."
+)
+VIEW = flags.DEFINE_bool(
+    "view", False, "Show the head in a browser as it is learnt (view --follow, beside the training)."
 )
 ALLOW_CHANGES = flags.DEFINE_bool(
     "allow_changes", False, "Resume with another configuration than the run was made with."
@@ -57,6 +62,8 @@ def train(config: Any, folder: RunFolder) -> None:
     how: dict[str, Any] = {"resume": RESUME.value, "allow_changes": ALLOW_CHANGES.value}
     shown: dict[str, Any] = {"profile": PROFILE.value, "wandb": config.log.get("wandb")}
     if config.task in PRIORS:
+        if VIEW.value:
+            raise UserError(f"--view shows a talking head, and config.task is {config.task!r}")
         training = PRIORS[config.task]
         path = config.get("prior", {}).get("path")  # of those that begin with a prior
         made_of = [run_inputs.prior_input(path, beside=False)] if path else []
@@ -70,7 +77,8 @@ def train(config: Any, folder: RunFolder) -> None:
             training.train(config, folder, log, resume=RESUME.value)
         return
     inputs = learning.checked(config)
-    with folder.alone(), Log(folder.root, **shown) as log:
+    beside = viewed(folder) if VIEW.value else nullcontext()
+    with folder.alone(), Log(folder.root, **shown) as log, beside:
         learning.learn(config, folder, log, inputs, **how)
         log.say(f"trained; next: python -m jax_talker.render --run {folder.root} --audio speech.wav --out out.mp4")
 

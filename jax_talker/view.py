@@ -36,10 +36,10 @@ SEED = flags.DEFINE_integer("seed", 0, "Of the blinks that --audio gets.")
 
 def main() -> None:
     folder = RunFolder(Path(RUN.value))
-    config: Any = ConfigDict(folder.config(quickstart.get_config().to_dict()))
-    config.data.features_weights = folder.find_features(WEIGHTS.value)
     if FOLLOW.value:
         following.wait_for_a_head(folder, lambda line: print(line, flush=True))
+    config: Any = ConfigDict(folder.config(quickstart.get_config().to_dict()))
+    config.data.features_weights = folder.find_features(WEIGHTS.value)
     shown, missing = opening.open_head(config, folder, clip=CLIP.value, size=SIZE.value)
     given = None
     if AUDIO.value:

@@ -181,3 +181,5 @@ def test_the_command_knows_the_programs():
 def test_every_program_is_told_of():
     for name in command.PROGRAMS:
         assert f"\n{name} " in command.__doc__, name
+    programs = {path.stem for path in (ROOT / "jax_talker").glob("*.py") if "\n    cli.run(" in path.read_text("utf-8")}
+    assert programs == {*command.PROGRAMS} - {"convert"}

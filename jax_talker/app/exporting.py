@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax_talker import geometry
 from jax_talker.app import talking
 from jax_talker.app.scripting import Opened
 from jax_talker.errors import UserError, check_writable
-from jax_talker.rendering import save_splats
+from jax_talker.rendering import save_splats, with_pixel
 from jax_talker.types import Gaussians
 
 SUFFIX = ".ply"
@@ -25,13 +26,19 @@ def check_splat_path(path: str) -> Path:
     return found
 
 
-def heads(opened: Opened, wanted: np.ndarray) -> Iterator[Gaussians]:
-    """The Gaussians [N, ·] of the frames ``wanted`` of the script."""
+def heads(opened: Opened, wanted: np.ndarray, *, pixel: bool) -> Iterator[Gaussians]:
+    """The Gaussians [N, ·] of the frames ``wanted`` of the script, with the pixel that they were learnt with, if that
+    is wanted, as it is seen from the front."""
     script, speaker = opened.script, opened.speaker
+    if pixel and not speaker.learnt:
+        raise UserError(f"{opened.folder.root}: an earlier version's, which kept no size of pictures; pass --nopixel")
     coefficients = talking.moving(opened.config, speaker, script)
+    front = jnp.tile(jnp.asarray(geometry.make_label(geometry.orbit(0, 0))), (speaker.batch, 1))
     for indices, own in talking.batches_of(wanted, speaker.batch):
         part = jax.tree.map(lambda x, i=indices: jnp.asarray(x[i]), coefficients)
         formed = speaker.gaussians(part, jnp.asarray(script.held[indices]))
+        if pixel:
+            formed = with_pixel(formed, speaker.head.prior.camera(front, speaker.learnt))
         for number in range(own):
             yield jax.tree.map(lambda x, n=number: np.asarray(x[n]), formed)
 

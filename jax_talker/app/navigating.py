@@ -52,7 +52,7 @@ def train(
     rates = {"talker": c.rate, "deformation": c.deformation_rate}
     stage = Stage(STAGE, c.steps, rates, hear=True, cross=builders.crossed(config))
     params = trainer.run(stage, params, fixed, resume=resume, sample=_sampler(trainer, fixed, person.motion))
-    return Speaker(trainer.drawing_head, fixed, params, person.motion)
+    return Speaker(trainer.drawing_head, fixed, params, person.motion, folder.clip_size)
 
 
 def trained(config: Any, folder: RunFolder) -> bool:
@@ -69,7 +69,7 @@ def open_speaker(config: Any, folder: RunFolder) -> Speaker:
     like = create(person.params, direction(), config.seed)
     with Checkpoints(folder.checkpoints(STAGE)) as checkpoints:
         state, _ = checkpoints.restore(like)
-    return Speaker(head, person.fixed(prior, variables), state.params, person.motion)
+    return Speaker(head, person.fixed(prior, variables), state.params, person.motion, folder.clip_size)
 
 
 def _reopened(config: Any, folder: RunFolder, log: Log) -> tuple[Person, HeadTrainer]:

@@ -48,13 +48,16 @@ def _formed(head: TalkingHead, params: Params, fixed: Fixed, coefficients: Coeff
 class Speaker:
     """Its programs take batches of ``batch`` frames, so that each is compiled once for everything that shows a head.
 
-    The rasteriser gets more room when a picture needs it; nothing is ever left out of one in silence.
+    The rasteriser gets more room when a picture needs it; nothing is ever left out of one in silence. In pictures
+    larger than those that the head was learnt from Gaussians stay as wide as they were there, with the pixel that the
+    rasteriser adds to each: a smaller one leaves gaps between them.
     """
 
     head: TalkingHead
     fixed: Fixed
     params: Params
     motion: MotionSpace  # what ``seen`` counts in
+    learnt: int = 0  # pixels on a side of the pictures that it was learnt from; 0: not known
 
     batch: ClassVar[int] = 8
 
@@ -109,8 +112,10 @@ class Speaker:
         self, coefficients: Coefficients, held: Float[Array, "B 25"], label: Float[Array, "B 25"], size: int
     ) -> RenderOutput:
         """``pictures`` with all that was rendered: how much each pixel is covered, depth, …"""
+        pixel = max(1.0, size / self.learnt) if self.learnt else 1.0
         for _ in range(GROWTHS):
-            shown = _shown(self.head, self.params, self.fixed, coefficients, held, label, size)
+            head = replace(self.head, rasteriser=replace(self.head.rasteriser, pixel=pixel))
+            shown = _shown(head, self.params, self.fixed, coefficients, held, label, size)
             if bad := int(shown.skipped.max()):
                 raise UserError(
                     f"{bad} of the head's Gaussians are not finite and would be left out of the picture: its training "

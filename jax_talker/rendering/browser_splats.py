@@ -1,5 +1,6 @@
 """A head as browsers' splat viewers take it: centres, covariances, plain colours, opacities."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -21,21 +22,27 @@ class Splats(NamedTuple):
     opacity: Float[Array, "N 1"]  # [0, 1]
 
 
+def with_pixel(gaussians: Gaussians, camera: Camera) -> Gaussians:
+    """Gaussians [B, N] as wide as ``camera`` [B] draws them: with the rasteriser's low-pass filter, a pixel wide.
+
+    Files and browsers are looked at in pictures of any size, whose own pixels may be so small that gaps are seen.
+    """
+    center = camera_center(camera.cam_from_world)
+    away = jnp.linalg.norm(gaussians.mean - center[:, None], axis=-1)
+    pixel = away / camera.intrinsics[:, :1, 0]  # how large a pixel is where the Gaussian is
+    return replace(gaussians, scale=jnp.sqrt(gaussians.scale**2 + (EPS2D * pixel**2)[..., None]))
+
+
 @jax.jit
 def as_splats(gaussians: Gaussians, camera: Camera) -> Splats:
     """Splats of one head [1, N], coloured as ``camera`` [1] sees them: browsers know no spherical harmonics.
 
-    ``camera`` is one of a picture of the size that the head was trained at. Its low-pass filter, so many pixels wide,
-    is made part of the covariances: without it a larger picture shows gaps between the Gaussians.
+    ``camera`` is one of a picture of the size that the head was trained at, whose pixel is part of the covariances.
     """
     rotation = rotation_from_quat(gaussians.quat[0])
-    axes = rotation * gaussians.scale[0][:, None, :]
+    axes = rotation * with_pixel(gaussians, camera).scale[0][:, None, :]
     # A sum, not a product of matrices, which some devices do in less than full precision.
     covariances = (axes[:, :, None, :] * axes[:, None, :, :]).sum(-1)
-    center = camera_center(camera.cam_from_world)[0]
-    away = jnp.linalg.norm(gaussians.mean[0] - center[None], axis=-1)
-    pixel = away / camera.intrinsics[0, 0, 0]  # how large a pixel is where the Gaussian is
-    covariances += (EPS2D * pixel**2)[:, None, None] * jnp.eye(3)[None]
     rgb = gaussians.rgb
     if gaussians.sh is not None:
         rgb = view_colors(gaussians.sh, gaussians.mean, camera.cam_from_world[:, None])[:, 0]

@@ -11,11 +11,13 @@ class Rasteriser:
     """Static options of ``kernels.rasterize``.
 
     ``implementation=None`` is the fastest for the platform. ``capacity`` bounds the (tile, Gaussian) pairs of an image
-    where the implementation needs a static bound; None guesses from the sizes.
+    where the implementation needs a static bound; None guesses from the sizes. ``pixel`` is how many pixels wide the
+    low-pass filter is that every Gaussian gets.
     """
 
     implementation: kernels.Implementation | Sequence[kernels.Implementation] | None = None
     capacity: int | None = None
+    pixel: float = 1.0
 
     def grown(self, num_gaussians: int, size: int, lost: float) -> "Rasteriser":
         """With room for ``lost`` pairs more than there was, in powers of two."""

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 import kernels
 from jax_talker.rendering.rasteriser import FASTEST, Rasteriser
 from jax_talker.types import Camera, Gaussians, RenderOutput
+from kernels.constants import EPS2D
 
 Background = Sequence[float] | Float[Array, "..."]
 
@@ -50,6 +51,7 @@ def render_views(
         absgrad=absgrad,
         implementation=rasteriser.implementation,
         capacity=rasteriser.capacity,
+        eps2d=EPS2D * rasteriser.pixel**2,
     )
     counts = rendered.overflow, rendered.skipped, rendered.radii
     return RenderOutput(rendered.image, rendered.alpha, rendered.depth, *counts, rendered.extra)

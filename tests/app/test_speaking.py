@@ -56,6 +56,20 @@ def test_a_picture_gets_the_room_it_needs(speaker):
     assert np.abs(np.clip(cut_short.image, 0, 1) - shown[1]).max() > 0.01
 
 
+def test_gaussians_are_as_wide_in_a_larger_picture_as_in_those_they_were_learnt_from(speaker):
+    """Another's pictures of that size are those of a filter of one pixel."""
+    learnt = replace(speaker, learnt=SIZE)
+    shown = [np.asarray(s.pictures(s.rest, LABEL, LABEL, 3 * SIZE)) for s in (learnt, speaker)]
+    head = replace(speaker.head, rasteriser=Rasteriser(pixel=3.0))
+    wide = speaking._shown(head, speaker.params, speaker.fixed, speaker.rest, LABEL, LABEL, 3 * SIZE)
+    np.testing.assert_array_equal(shown[0], np.clip(wide.image, 0, 1))
+    assert np.abs(shown[0] - shown[1]).max() > 0.01
+    for size in (SIZE, SIZE // 2):  # nothing may be narrower than a pixel
+        np.testing.assert_array_equal(
+            learnt.pictures(speaker.rest, LABEL, LABEL, size), speaker.pictures(speaker.rest, LABEL, LABEL, size)
+        )
+
+
 def test_room_has_an_end(speaker, monkeypatch):
     monkeypatch.setattr(speaking, "GROWTHS", 1)
     small = with_room(speaker, 64)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from programs.running import SIZE, decoded, refuses, succeeds
 
-from jax_talker.app import evaluating
+from jax_talker.app import detecting, evaluating
 from jax_talker.data.clip.clip import open_clip
 from jax_talker.data.read.video import read_frames
 
@@ -16,7 +16,8 @@ def test_protocols(run, tmp_path):
     """Tables of one run and of two, on the real program; PSNR is that of ``evaluate --run`` but for 8 bits."""
     scores = [succeeds("evaluate", "--run", run), json.loads((run / "metrics.json").read_text())][1]
     metrics = ["--weights", tmp_path / "none", "--metrics", "psnr,ssim_skimage,fid,lmd"]
-    done = succeeds("evaluate", "--run", run, "--protocol", "self", *metrics)
+    done = succeeds("evaluate", "--run", run, "--protocol", "self", "--videos", *metrics)
+    assert detecting.look(run / "evaluation" / "self_run_beside.mp4").ours  # by its credentials, so small a picture
     table = json.loads((run / "evaluation" / "self.json").read_text())
     rows = {row["name"]: {r["name"]: r for r in row["results"][""]} for row in table["rows"]}
     fitted = "run, fitted to every 5th test frame (60 steps)"

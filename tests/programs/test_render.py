@@ -51,6 +51,9 @@ def test_motion_and_cameras_go_out_and_come_back(run, tmp_path):
     heads = [read_ply(path) for path in sorted(tmp_path.glob("h_*.ply"))]
     assert [p.name for p in sorted(tmp_path.glob("*.ply"))] == ["h_0013.ply", "h_0014.ply"]
     assert np.abs(heads[0].means - heads[1].means).max() > 0
+    flags = ["--run", run, "--coefficients", motion, "--frame", 13, "--nopixel"]
+    succeeds("export", *flags, "--out", tmp_path / "narrow.ply")
+    assert (heads[0].scales > read_ply(tmp_path / "narrow.ply").scales).all()
     refuses("there are 15 frames", "export", "--run", run, "--coefficients", motion, "--frame", 15, "--out", "h.ply")
 
 

@@ -38,3 +38,9 @@ def test_a_run_that_cannot_be_written_is_refused_before_any_work(clip):
     flags = ["--config", "configs/quickstart.py", f"--config.data.clip={clip}", "--workdir", "/proc/self/run"]
     done = refuses("/proc/self/run: cannot write there", "train", *flags, *SMALL)
     assert "computing on" not in done.stdout + done.stderr
+
+
+def test_a_prior_that_is_trained_has_no_head_to_view(tmp_path):
+    flags = ["--config", "configs/prior.py", "--workdir", tmp_path / "prior", "--view"]
+    refuses("--view shows a talking head, and config.task is 'prior'", "train", *flags)
+    assert not (tmp_path / "prior").exists()

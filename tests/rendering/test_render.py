@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_talker import geometry
-from jax_talker.rendering import render, render_views
+from jax_talker.rendering import Rasteriser, render, render_views, with_pixel
 from jax_talker.types import Camera, Gaussians
 
 SIZE = 32
@@ -50,6 +50,34 @@ def test_background_shows_where_nothing_is():
     np.testing.assert_allclose(seen.image, jnp.broadcast_to(jnp.array([0.2, 0.4, 0.6]), seen.image.shape), atol=1e-6)
     np.testing.assert_array_equal(seen.alpha, 0)
     np.testing.assert_array_equal(seen.overflow, 0)
+
+
+def test_a_larger_picture_shows_no_gaps_between_gaussians_that_were_learnt_in_a_smaller_one():
+    """Points that are seen as one surface in SIZE² for the pixel that the rasteriser adds, one at every pixel."""
+    camera, times = cameras((0, 0)), 4
+    step = geometry.RADIUS / (geometry.FOCAL * SIZE)
+    y, x = step * (np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2)
+    mean = jnp.asarray(np.stack([x, y, 0 * x], -1).reshape(1, -1, 3), jnp.float32)
+    count = mean.shape[1]
+    surface = Gaussians(
+        mean=mean,
+        quat=jnp.tile(jnp.array([1.0, 0, 0, 0]), (1, count, 1)),
+        scale=jnp.full((1, count, 3), 0.05 * step),
+        opacity=jnp.full((1, count), 0.99),
+        rgb=jnp.ones((1, count, 3)),
+    )
+
+    def covered(gaussians, pixel=1.0, size=times * SIZE):
+        larger = Camera(camera.cam_from_world, geometry.camera_from_label(label, size).intrinsics)
+        how = {"size": size, "background": WHITE, "rasteriser": Rasteriser(pixel=pixel)}
+        alpha = np.asarray(render(gaussians, larger, **how).alpha[0])
+        return float(alpha[size // 4 : -size // 4, size // 4 : -size // 4].min())
+
+    label = jnp.asarray(geometry.make_label(np.stack([geometry.orbit(0, 0, pivot=geometry.EG3D_PIVOT)])))
+    assert covered(surface, size=SIZE) > 0.9
+    assert covered(surface) < 0.1  # the test's own premise
+    assert covered(surface, pixel=times) > 0.5
+    assert covered(with_pixel(surface, camera)) > 0.5  # files, whose viewers choose the size
 
 
 def test_a_gaussian_lands_where_the_label_says():

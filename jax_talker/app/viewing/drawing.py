@@ -20,7 +20,8 @@ PRESETS = {
     "front": (0.0, 0.0),
     **{f"yaw {yaw:+d}": (float(yaw), 0.0) for yaw in (-30, -20, 20, 30)},
     **{f"pitch {pitch:+d}": (0.0, float(pitch)) for pitch in (-20, 20)},
-}  # degrees; the paper's novel views
+    **{f"both {both:+d}": (float(both), float(both)) for both in (-30, -20, 20, 30)},  # the paper's novel views
+}  # yaw and pitch, degrees
 
 
 def best_way(gaussians: int) -> Way:

@@ -5,19 +5,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from jax_talker.app import navigating
-from jax_talker.app.run_folder import RunFolder
+from jax_talker.app.run_folder import CONFIG, RunFolder
 from jax_talker.app.viewing import opening
 from jax_talker.app.viewing.drawing import Drawer
 from jax_talker.app.viewing.page import Page
 from jax_talker.app.viewing.shown import Shown
 from jax_talker.training.log import read_scalars
 
-WAIT = 2.0  # s between two looks for the first checkpoint
+WAIT = 2.0  # s between two looks for a run, and for its first checkpoint
 SAID = ("loss", "psnr", "psnr_lower")  # of what training measures
 
 
 def wait_for_a_head(folder: RunFolder, tell: Callable[[str], None]) -> None:
-    """Return as soon as there is a checkpoint of a head that speaks. UserError where the folder is no run."""
+    """Return as soon as there is a checkpoint of a head that speaks. UserError where there is no such folder, or what
+    lies there is no run's."""
+    if folder.root.is_dir() and not (folder.root / CONFIG).is_file():
+        tell(f"waiting for a training to begin in {folder.root}")
+        while not (folder.root / CONFIG).is_file():
+            time.sleep(WAIT)
     folder.config()
     if not folder.steps_done(navigating.STAGE):
         tell(f"waiting for the first checkpoint of {navigating.STAGE!r} in {folder.root}")

@@ -131,7 +131,7 @@ class Page:
     def _build(self, way: Way) -> None:
         gui, shown = self._server.gui, self._shown
         with gui.add_folder("Camera"):
-            presets = gui.add_button_group("from", [*PRESETS, SPIRAL])
+            presets = gui.add_button_group("from", [*PRESETS, SPIRAL], hint="degrees; both: yaw and pitch")
             presets.on_click(self._preset_chosen)
             self._way = gui.add_dropdown(
                 "as", WAYS, initial_value=way, hint="splats: drawn by your browser; pictures: rendered here"

@@ -34,8 +34,6 @@ class Sender:
 
     def send_pictures(self, drawer: Drawer, coefficients: Coefficients, size: int) -> None:
         """What each one's camera sees, ``size`` pixels on a side."""
-        if self.splats is not None:
-            self.splats.visible = False
         for client in self._server.get_clients().values():
             camera = client.camera
             label = drawing.label_of(camera.wxyz, camera.position, camera.fov)
@@ -43,3 +41,5 @@ class Sender:
             window = camera.image_width / max(camera.image_height, 1)
             client.scene.set_background_image(drawing.fitted(picture, window), "jpeg", jpeg_quality=QUALITY)
             self._pictured.add(client.client_id)
+        if self.splats is not None:  # not before: the first picture is compiled, and nothing would be seen meanwhile
+            self.splats.visible = False

@@ -6,6 +6,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from jax_talker import geometry
+from jax_talker.app.judging import protocols
 from jax_talker.app.viewing import drawing
 from jax_talker.rendering import as_splats
 from jax_talker.types import Gaussians
@@ -27,6 +28,8 @@ def test_presets_are_where_the_labels_cameras_are(speaker):
     np.testing.assert_allclose(view.position, geometry.orbit(30, 0)[:3, 3], atol=1e-5)
     assert np.degrees(view.field) == pytest.approx(13.37, abs=0.01)
     assert {"front", "yaw -30", "yaw -20", "yaw +20", "yaw +30"} <= set(drawing.PRESETS)
+    pairs = {camera for camera in protocols.VIEWS.values() if camera != "spiral"}  # of the paper's Table 1
+    assert pairs <= {f"yaw={yaw:g},pitch={pitch:g}" for yaw, pitch in drawing.PRESETS.values()}
 
 
 def test_covariances_are_the_gaussians_and_the_pixels_they_were_learnt_with(speaker):

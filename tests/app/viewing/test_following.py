@@ -70,13 +70,17 @@ def test_what_was_measured_is_of_that_stage_and_not_later(folder):
 def test_it_waits_for_the_first_head_and_refuses_what_is_no_run(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("jax_talker.app.viewing.following.WAIT", 0.01)
     told = []
+    config = (tmp_path / "config.json").rename(tmp_path / "later.json")  # what a training writes when it begins
     thread = threading.Thread(target=wait_for_a_head, args=(folder, told.append), daemon=True)
     thread.start()
+    thread.join(0.1)
+    assert told == [f"waiting for a training to begin in {tmp_path}"]
+    config.rename(tmp_path / "config.json")
     thread.join(0.1)
     assert thread.is_alive()
     checkpoint(folder.root, 1)
     thread.join(5)
     assert not thread.is_alive()
-    assert told == [f"waiting for the first checkpoint of 'navigate' in {tmp_path}"]
+    assert told[1:] == [f"waiting for the first checkpoint of 'navigate' in {tmp_path}"]
     with pytest.raises(UserError, match="not a run folder"):
         wait_for_a_head(RunFolder(tmp_path / "nothing"), told.append)

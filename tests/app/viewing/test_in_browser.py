@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 PAINTED = 60.0  # s in which a busy machine must have painted something
 SEEN = 0.0003  # of the pixels; a lip of the tiny head moves a thousandth of them, and nothing else moves any
-IN_STEP = 0.15  # s, in the median, though one core may do all of it
+IN_STEP = 0.25  # s, in the median, of what is drawn here; such a browser paints it 0.1 to 0.2 s later (docs/view.md)
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,16 @@ def painted(tab, differs_from):
     return pytest.fail("nothing else was painted")
 
 
+def show_as(served, way):
+    """Splats or pictures, as soon as the others are gone: they stay until there is a first picture."""
+    served._way.value = way
+    served._something_new()
+    ends = time.monotonic() + PAINTED
+    while served.sender.splats is None or served.sender.splats.visible != (way == "splats"):
+        assert time.monotonic() < ends, f"no {way} came"
+        time.sleep(0.1)
+
+
 @pytest.fixture(scope="module")
 def tab(served):
     with opened(served.address) as (tab, hosts):
@@ -74,8 +84,7 @@ def tab(served):
 
 @pytest.mark.parametrize("way", ["splats", "pictures"])
 def test_a_slider_that_is_moved_in_the_browser_changes_pixels(served, tab, way):
-    served._way.value = way
-    served._something_new()
+    show_as(served, way)
     white = np.full((500, 600, 3), 255)
     still = painted(tab, white)
     lip = tab.get_by_role("slider").nth(2)  # after the sound's time and the blink
@@ -96,8 +105,7 @@ def test_nothing_of_the_pictures_is_left_behind_the_splats(served, tab):
     white = np.full((500, 600, 3), 255)
 
     def turned(way, preset):
-        served._way.value = way
-        served._something_new()
+        show_as(served, way)
         tab.get_by_role("button", name=preset).click()
         time.sleep(3)
         return painted(tab, white)

@@ -64,6 +64,19 @@ def test_a_slider_moves_what_the_browser_is_sent(page):
     np.testing.assert_array_equal(page.sender.splats.buffer, still)
 
 
+def test_splats_are_seen_until_the_first_picture_is_there(page, monkeypatch):
+    page.draw()
+    seen = []
+    where = {"wxyz": np.array([1.0, 0, 0, 0]), "position": np.array([0, 0, 2.7])}
+    camera = SimpleNamespace(**where, fov=0.2, image_width=60, image_height=40)
+    scene = SimpleNamespace(set_background_image=lambda *_, **__: seen.append(page.sender.splats.visible))
+    client = SimpleNamespace(client_id=3, camera=camera, scene=scene)
+    monkeypatch.setattr(page.sender._server, "get_clients", lambda: {3: client})
+    page._way.value = "pictures"
+    page.draw()
+    assert (seen, page.sender.splats.visible) == ([True], False)
+
+
 def test_a_sound_moves_it_too_and_the_browser_is_told_when(page):
     visitor = Visitor()
     page.speech.play_or_stop(visitor)
