@@ -5,6 +5,7 @@ from jaxtyping import Float
 
 SAMPLES = 2000
 BLOCK = 25  # frames: successive ones are alike, so whole seconds are drawn (Künsch 1989, doi:10.1214/aos/1176347265)
+LEAST = 2 * BLOCK  # frames; of fewer there is no interval
 LEVEL = 0.95
 
 
@@ -13,12 +14,12 @@ def paired_interval(
 ) -> tuple[float, float, float]:
     """(mean, low, high) of a − b over frames that both know: moving-block bootstrap, percentiles.
 
-    NaN where fewer than two blocks of frames are known, or where a difference is infinite.
+    NaN where fewer than ``LEAST`` frames are known, or where a difference is infinite.
     """
     with np.errstate(invalid="ignore"):
         difference = a - b
     difference = difference[~np.isnan(difference)]
-    if len(difference) < 2 * BLOCK or not np.isfinite(difference).all():
+    if len(difference) < LEAST or not np.isfinite(difference).all():
         return np.nan, np.nan, np.nan
     count = -(-len(difference) // BLOCK)
     starts = np.random.default_rng(seed).integers(0, len(difference) - BLOCK + 1, (samples, count))

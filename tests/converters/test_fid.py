@@ -15,6 +15,8 @@ from networks.random_state import RandomState  # noqa: E402
 
 from converters import fid as converter  # noqa: E402
 from converters.errors import CheckpointError  # noqa: E402
+from jax_talker.app.judging import fid_meter  # noqa: E402
+from jax_talker.app.judging.meters import BATCH, Pair  # noqa: E402
 from jax_talker.networks import inception, weights_file  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -112,6 +114,28 @@ def test_equals_torch(state, folder):
         assert want.std() > 0.05
         # float32 sums over up to 3456 products, 48 layers deep, taken in another order
         np.testing.assert_allclose(np.asarray(got), want, atol=1e-4 * np.abs(want).max())
+
+
+def test_distance_of_two_sets_equals_torchs(state, folder):
+    """From 8-bit pictures to the number in the table. The trace of the root of Σ_a Σ_b is the sum of singular values of
+    A Bᵀ / (n − 1), of features A and B less their means: exact, however few pictures there are.
+    """
+    from converters.torch_reference import inception as reference
+
+    rng = np.random.default_rng(3)
+    sets = rng.integers(0, 256, (2, 10, 64, 64, 3)).astype(np.uint8)
+    sets[1] = sets[1] // 4 + np.linspace(0, 190, 64).astype(np.uint8)[None, :, None]
+    meter = fid_meter.FidMeter("fid", weights_file.load(folder / inception.FILE, inception.shapes(), "FID's Inception"))
+    for first in (0, BATCH):
+        part = [np.concatenate([x[first : first + BATCH], x[-1:].repeat(max(0, first + BATCH - 10), 0)]) for x in sets]
+        meter.add(Pair(*part, min(BATCH, 10 - first)))
+    with torch.no_grad():
+        pictures = (torch.from_numpy(x).permute(0, 3, 1, 2) / 255 for x in sets)
+        a, b = (reference.features(state, x).double().numpy() for x in pictures)
+    step, a, b = a.mean(0) - b.mean(0), a - a.mean(0), b - b.mean(0)
+    roots = np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    want = step @ step + ((a**2).sum() + (b**2).sum() - 2 * roots) / 9
+    assert meter.scores()[0].value == pytest.approx(want, rel=1e-3)
 
 
 def test_clean_resize_equals_pillow():

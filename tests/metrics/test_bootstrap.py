@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jax_talker.metrics.bootstrap import BLOCK, paired_interval
+from jax_talker.metrics.bootstrap import LEAST, paired_interval
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
@@ -28,5 +28,5 @@ def test_unknown_frames_are_left_out_in_pairs():
     a, b = np.arange(100.0), np.arange(100.0)
     a[3], b[90] = np.nan, np.nan
     np.testing.assert_allclose(paired_interval(a, b - 1), 1)
-    assert np.isnan(paired_interval(a[: 2 * BLOCK], b[: 2 * BLOCK])).all()  # one known frame too few
+    assert np.isnan(paired_interval(a[:LEAST], b[:LEAST])).all()  # one known frame too few
     assert np.isnan(paired_interval(np.full(100, np.inf), b)).all()

@@ -14,13 +14,15 @@ from matplotlib.lines import Line2D
 
 from jax_talker.app.judging.score import Score
 from jax_talker.app.judging.tables import Row, Table
+from jax_talker.app.judging.yardstick_rows import MEAN, NEAREST
 from jax_talker.data.clip.clip import Clip
 from jax_talker.errors import UserError
 
 SAME = 1e-4  # of a label's numbers, which are stored as float32
-ROUNDED = 0.5  # of 255: two films of the same on machines that round differently
+ALIKE = 5.0  # of 255: compressed films (make demo's is one) are 1 or 2 off the same filmed anew, another face is 45
 LINES: tuple[Any, ...] = ("-", "--", ":")  # after ten colours
 SHOWN = ("psnr", "psnr_lower", "ssim", "lpips_alex", "lpips_vgg")
+TOGETHER = 2  # degrees between neighbours that share a point of the line: (20, 20) and (−20, −20) are 30 and 29 away
 
 
 def further(clip: Clip, filmed: Clip | None) -> dict[str, Clip]:
@@ -32,7 +34,7 @@ def further(clip: Clip, filmed: Clip | None) -> dict[str, Clip]:
     same = filmed.frames == clip.frames and filmed.size == clip.size
     same = same and np.array_equal(filmed.audio(), clip.audio())
     last = clip.frames - 1
-    if not same or np.abs(filmed.image(last).astype(float) - clip.image(last)).mean() > ROUNDED:
+    if not same or np.abs(filmed.image(last).astype(float) - clip.image(last)).mean() > ALIKE:
         raise UserError(
             f"--filmed {filmed.root}: is another recording than {clip.root}, or of another size; film the same person "
             "for the same seconds, with more --camera"
@@ -62,9 +64,10 @@ def in_order(cameras: Mapping[str, Clip]) -> dict[str, Clip]:
 
 
 def curves(rows: Sequence[Row]) -> dict[str, dict[str, dict[int, list[float]]]]:
-    """Metric's heading → row → degrees → what each camera at so many degrees got; ∞ and NaN are left out."""
+    """Metric's heading → row → degrees → what each camera at so many degrees got; ∞ and NaN are left out, and so are
+    the mean frame and the nearest pose, which are so far off that no other row could be told from the next."""
     out: dict[str, dict[str, dict[int, list[float]]]] = {}
-    for row in rows:
+    for row in (row for row in rows if row.name not in (MEAN, NEAREST)):
         for group, results in row.results.items():
             degrees = group.rpartition(", ")[2].removesuffix("°")
             if not degrees.isdigit():
@@ -74,6 +77,19 @@ def curves(rows: Sequence[Row]) -> dict[str, dict[str, dict[int, list[float]]]]:
                     of_row = out.setdefault(result.heading, {}).setdefault(row.name, {})
                     of_row.setdefault(int(degrees), []).append(result.value)
     return out
+
+
+def line(at: Mapping[int, Sequence[float]]) -> tuple[list[float], list[float]]:
+    """Degrees and values of a row's line: means over the cameras that are about as far away."""
+    groups: list[list[int]] = []
+    for degrees in sorted(at):
+        if groups and degrees - groups[-1][-1] <= TOGETHER:
+            groups[-1].append(degrees)
+        else:
+            groups.append([degrees])
+    dots = [[(d, value) for d in group for value in at[d]] for group in groups]
+    means = np.array([np.mean(some, 0) for some in dots]).reshape(-1, 2)
+    return means[:, 0].tolist(), means[:, 1].tolist()
 
 
 def write_plot(table: Table, stem: Path) -> list[Path]:
@@ -91,16 +107,15 @@ def write_plot(table: Table, stem: Path) -> list[Path]:
     below = 0.1 + 0.22 * -(-len(names) // 2)  # inches of legend
     figure.set_size_inches(3.6 * len(found), 3 + below)
     for axis, (heading, rows) in zip(axes, found.items(), strict=True):
-        for name, (color, line) in styles.items():
+        for name, (color, style) in styles.items():
             at = rows.get(name, {})
-            degrees = sorted(at)
-            axis.plot(degrees, [np.mean(at[d]) for d in degrees], linestyle=line, linewidth=1, color=color)
-            dots = [(d, value) for d in degrees for value in at[d]]
+            axis.plot(*line(at), linestyle=style, linewidth=1, color=color)
+            dots = [(d, value) for d in at for value in at[d]]
             axis.plot([d for d, _ in dots], [value for _, value in dots], ".", markersize=4, color=color)
         axis.set_xlabel("camera's angle to the trained one, degrees", fontsize=8)
         axis.set_title(heading, fontsize=9)
         axis.tick_params(labelsize=7)
-    handles = [Line2D([], [], color=color, linestyle=line, label=name) for name, (color, line) in styles.items()]
+    handles = [Line2D([], [], color=color, linestyle=style, label=name) for name, (color, style) in styles.items()]
     figure.legend(handles=handles, fontsize=7, loc="lower center", ncols=2)
     figure.tight_layout(rect=(0, below / (3 + below), 1, 1))
     path = stem.with_name(f"{stem.name}_angles.png")

@@ -1,7 +1,8 @@
 """What each coefficient does: the controllability sheet.
 
 One coefficient at a time is walked to −2σ and to +2σ, where σ is its deviation over the training frames as sound leads;
-everything else rests. Seen from the camera of a training frame whose face is at rest, whose masks say where it moves.
+everything else rests. Seen from the camera of a training frame whose face is at rest (of several that in which the head
+is held most as usual), whose masks say where it moves.
 """
 
 import csv
@@ -18,6 +19,7 @@ from jaxtyping import UInt8
 
 from jax_talker.app import builders, talking
 from jax_talker.app.speaking import Speaker
+from jax_talker.app.yardsticks import nearest_pose
 from jax_talker.data.batches.motion_features import resting_frames
 from jax_talker.data.clip.clip import Clip
 from jax_talker.models.navigator import Coefficients
@@ -47,7 +49,8 @@ def controls(config: Any, speaker: Speaker, clip: Clip) -> list[Control]:
     heard = talking.spoken(config, speaker, frames.windows, clip.arrays["blink"], clip.boundaries)
     train = builders.clip_split(config, clip).train
     sigmas = Coefficients(*(np.asarray(c)[train].std(0) for c in heard))
-    at = int(resting_frames(clip.arrays, speaker.motion, train)[0])
+    still = resting_frames(clip.arrays, speaker.motion, train)
+    at = int(still[nearest_pose(speaker.usual[None], clip.arrays["label"][still])[0]])
     masks = clip.masks(at)[..., :2].astype(np.float64) / 255
     order: list[tuple[Kind, int]] = [("lips", int(k)) for k in np.argsort(-sigmas.lips)]
     order.extend(("expression", int(k)) for k in np.argsort(-sigmas.expression))

@@ -18,33 +18,37 @@ COLUMNS, MOST = 10, 40  # pictures of a row; of a figure
 
 
 class Sampler:
-    """A meter that measures nothing: it keeps every tenth frame of both, the first ``MOST``."""
+    """A meter that measures nothing: it keeps every tenth frame of both, the first ``MOST``; of a render that is held
+    against itself, because nobody filmed it, the render alone."""
 
     needs_faces = False
 
     def __init__(self) -> None:
         self._frames = 0
-        self.kept: list[tuple[np.ndarray, np.ndarray]] = []
+        self.kept: list[tuple[np.ndarray, ...]] = []  # (truth, render), or (render,)
 
     def add(self, pair: Pair) -> None:
         for i in range(pair.count):
             if (self._frames + i) % EVERY == 0 and len(self.kept) < MOST:
-                self.kept.append((pair.truth[i].copy(), pair.pred[i].copy()))
+                shown = (pair.pred,) if pair.pred is pair.truth else (pair.truth, pair.pred)
+                self.kept.append(tuple(pictures[i].copy() for pictures in shown))
         self._frames += pair.count
 
     def scores(self) -> list[Result]:
         return []
 
 
-def alternating(kept: Sequence[tuple[np.ndarray, np.ndarray]]) -> UInt8[np.ndarray, "H W 3"]:
-    """Truth in odd rows, the render of the same frames in the even ones below; white where there are no more."""
+def alternating(kept: Sequence[tuple[np.ndarray, ...]]) -> UInt8[np.ndarray, "H W 3"]:
+    """Truth in odd rows, the render of the same frames in the even ones below (without a truth it has all of them);
+    white where there are no more."""
     height, width = kept[0][0].shape[:2]
+    lines = len(kept[0])
     rows = -(-len(kept) // COLUMNS)
-    sheet = np.full((2 * rows * height, min(COLUMNS, len(kept)) * width, 3), 255, np.uint8)
+    sheet = np.full((lines * rows * height, min(COLUMNS, len(kept)) * width, 3), 255, np.uint8)
     for k, pair in enumerate(kept):
         row, column = divmod(k, COLUMNS)
         for below, picture in enumerate(pair):
-            top, left = (2 * row + below) * height, column * width
+            top, left = (lines * row + below) * height, column * width
             sheet[top : top + height, left : left + width] = picture
     return sheet
 

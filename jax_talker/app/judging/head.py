@@ -128,7 +128,8 @@ class Head:
     ) -> list[Result]:
         """Metrics ``names``; where PSNR is among them, also of the parts of the face, by ``camera``'s masks of the
         frames ``indices`` (the held-out tail unless given). What ``camera`` does not know (Clip.valid) counts for
-        nothing."""
+        nothing. Without ``camera`` the truth was seen from elsewhere, and how far landmarks are off in the picture is
+        not told."""
         setting = self.setting(pred, truth)
         if "aue" in names and setting.openface is not None:
             self.videos.update({pictures.video: pictures for pictures in (pred, truth)})
@@ -136,4 +137,6 @@ class Head:
         parts = [RegionMeter(camera, seen)] if camera is not None and "psnr" in names else []
         known = None if camera is None else lambda: (camera.valid(int(index)) > 0 for index in seen)
         found = judge(setting, names, bar, also=[*parts, *also], known=known)
+        if camera is None:
+            found = [result for result in found if result.name != "jitter_error"]
         return found + [result for meter in parts for result in meter.scores()]

@@ -76,12 +76,13 @@ def _with_faces(pair: Pair, finder: FaceFinder, same: bool) -> Pair:
 
 
 def _pairs(pred: Pictures, truth: Pictures, known: Known | None) -> Iterator[Pair]:
-    """Batches of both; of one and the same sequence the pictures are read once."""
-    together = ((frame, frame) for frame in truth.frames()) if pred is truth else _side_by_side(pred, truth)
+    """Batches of both; of one and the same sequence they are read once, and the same arrays."""
+    together = ((frame,) for frame in truth.frames()) if pred is truth else _side_by_side(pred, truth)
     masks = None if known is None or pred is truth else known()
     while waiting := list(islice(together, BATCH)):
         count = len(waiting)
-        made, filmed = (_batch(part) for part in zip(*waiting, strict=True))
+        parts = [_batch(part) for part in zip(*waiting, strict=True)]
+        made, filmed = parts[0], parts[-1]
         if masks is None:
             yield Pair(made, filmed, count)
             continue

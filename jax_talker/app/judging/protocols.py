@@ -45,7 +45,8 @@ OF_PICTURES = (
     "sync",
     "aue",
 )
-OF_SETS = ("fid", "fid_clean", "idsim", "sync", "jaw", "jitter")
+OF_SETS = ("fid", "fid_clean", "idsim", "identity_dlib", "sync", "jaw", "jitter")
+OF_PLACES = ("psnr", "ssim", "ssim_skimage", "lpips_alex", "lpips_vgg", "lmd")  # what is where in the picture
 METRICS: Mapping[str, tuple[str, ...]] = {
     "self": OF_PICTURES,
     "novel_view": OF_SETS,
@@ -113,6 +114,11 @@ def _self(heads: Sequence[Head], names: Sequence[str], bar: Bar) -> list[Row]:
 
 def _novel_view(heads: Sequence[Head], names: Sequence[str], bar: Bar) -> list[Row]:
     """Truth is what was filmed from the own camera: there is no other, so pixels are not compared."""
+    if wrong := [name for name in names if name in OF_PLACES]:
+        raise UserError(
+            f"--metrics: {wrong[0]} needs what the same camera filmed, and nobody filmed these views; leave out "
+            f"{', '.join(wrong)}, or take --protocol angles, whose cameras are the clip's"
+        )
     first = heads[0]
     truth = first.filmed("truth", first.clip)
     own = first.judged(truth, truth, names, bar)

@@ -9,6 +9,7 @@ from jax_talker.app.judging.meters import BATCH, Pair
 from jax_talker.app.judging.score import Score
 from jax_talker.app.judging.tables import Row, Table
 from jax_talker.data.clip.clip import open_clip
+from jax_talker.data.read import packed_clip
 from jax_talker.errors import UserError
 from jax_talker.procedural import filming
 
@@ -53,14 +54,28 @@ def test_the_same_recording_from_more_sides(film, scene):
         angles.further(clip, double)  # another face says the same words
 
 
+def test_a_compressed_film_is_the_same_recording(film, tmp_path):
+    """That of make demo comes along as videos (data/read/packed_clip.py)."""
+    packed_clip.pack(film("original", {"left": (-20, 0)}), tmp_path / "packed")
+    clip = packed_clip.unpack(tmp_path / "packed", tmp_path / "clip")
+    assert list(angles.further(clip, film("more", {"left": (-20, 0), "far": (45, 0)}))) == ["left", "far"]
+
+
 def test_curves_have_each_camera_at_its_angle(tmp_path):
     score = lambda value: [Score("psnr", "PSNR", value, "dB", "higher")]  # noqa: E731
     row = Row("may", {"front, 0°": score(34.0), "a, 20°": score(30.0), "b, 20°": score(28.0), "mean": score(29.0)})
     perfect = Row("Ground truth", {"front, 0°": score(np.inf)})
-    assert angles.curves([perfect, row]) == {"PSNR, dB ↑": {"may": {0: [34.0], 20: [30.0, 28.0]}}}
+    far = Row("Nearest pose", {"front, 0°": score(12.0)})
+    assert angles.curves([perfect, far, row]) == {"PSNR, dB ↑": {"may": {0: [34.0], 20: [30.0, 28.0]}}}
     (path,) = angles.write_plot(Table("", [row], {}), tmp_path / "angles")
     assert path.stat().st_size > 5000
     assert angles.write_plot(Table("", [perfect], {}), tmp_path / "angles") == []
+
+
+def test_cameras_about_as_far_away_share_a_point_of_the_line():
+    at = {30: [31.0], 0: [34.0], 29: [22.0], 32: [28.0, 27.0], 44: [20.0]}
+    assert angles.line(at) == ([0, 30.75, 44], [34, 27, 20])
+    assert angles.line({}) == ([], [])
 
 
 def test_regions_are_the_masks(film):

@@ -30,6 +30,18 @@ def test_every_tenth_frame_truth_above_render(tmp_path):
     np.testing.assert_array_equal(sheet[12, ::6], [155, 145, 135] + [255] * 7)
 
 
+def test_what_nobody_filmed_is_shown_once():
+    sampler = figures.Sampler()
+    for first in range(0, 112, BATCH):
+        made = np.zeros((BATCH, 4, 6, 3), np.uint8)
+        made += np.arange(first, first + BATCH, dtype=np.uint8)[:, None, None, None]
+        sampler.add(Pair(made, made, BATCH))
+    sheet = figures.alternating(sampler.kept)[..., 0]
+    assert sheet.shape == (2 * 4, 10 * 6)
+    np.testing.assert_array_equal(sheet[0, ::6], np.arange(0, 100, 10))
+    np.testing.assert_array_equal(sheet[4, ::6], [100, 110] + [255] * 8)
+
+
 def test_a_long_video_does_not_fill_the_memory():
     assert len(sampled(250).kept) == 25
     kept = figures.Sampler()

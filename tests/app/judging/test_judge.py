@@ -70,6 +70,25 @@ def test_identical_pictures(setting):
     assert found["jitter"].value > 0  # what the recording itself has
 
 
+def test_the_truth_against_itself_is_one_array(setting):
+    """By which networks' meters know that there is nothing to compute twice."""
+
+    class Told:
+        needs_faces, pairs = False, ()
+
+        def add(self, pair):
+            self.pairs += (pair,)
+
+        def scores(self):
+            return []
+
+    for pair_of, same in ((videos.of_truth(setting), True), (setting, False)):
+        told = Told()
+        judging.judge(pair_of, ["psnr"], also=[told])
+        assert len(told.pairs) == -(-FRAMES // judging.BATCH)
+        assert all((pair.pred is pair.truth) == same for pair in told.pairs)
+
+
 def test_a_late_render(setting):
     """More frames than one batch, and a last batch that is not full."""
     found = by_name(judging.judge(setting, ["psnr", *catalogue.OF_FACES]))

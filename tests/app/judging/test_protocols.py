@@ -152,13 +152,25 @@ def test_novel_views_have_the_papers_columns(head, monkeypatch):
         return original(clip, indices, camera)
 
     monkeypatch.setattr(talking, "script_of_clip", script_of_clip)
-    found = run("novel_view", [head("off_4")], ["psnr", "fid"])
+    found = run("novel_view", [head("off_4")], ["jaw", "fid"])
     assert list(found["off_4"]) == ["(+30°, +30°)", "(+20°, +20°)", "(-20°, -20°)", "(-30°, -30°)", "spiral"]
     wanted = {"yaw=30,pitch=30", "yaw=20,pitch=20", "yaw=-20,pitch=-20", "yaw=-30,pitch=-30", "spiral"}
     assert wanted == set(cameras) - {"clip"}
-    assert all(isinstance(results[1], Missing) for results in found["off_4"].values())
+    columns = ["jaw_correlation", "jaw_lag", "fid"]
+    assert all([r.name for r in results] == columns for results in found["off_4"].values())
+    assert all(isinstance(result, Missing) for results in found["off_4"].values() for result in results)
     assert list(found) == [protocols.TRUTH, ceilings.ENCODED, "Still anchor of off_4", "off_4"]
     assert list(found["Still anchor of off_4"]) == list(found["off_4"])
+
+
+def test_from_novel_views_nothing_is_compared_by_its_place_in_the_picture(head):
+    """The truth was seen from another camera."""
+    found = run("novel_view", [head("off_4")], ["jitter"])
+    assert {r.name for results in found["off_4"].values() for r in results} == {"jitter"}
+    assert {r.name for r in run("self", [head("off_4")], ["jitter"])["off_4"][""]} == {"jitter", "jitter_error"}
+    for name in ("psnr", "lpips_vgg", "lmd"):
+        with pytest.raises(UserError, match=f"{name} needs what the same camera filmed"):
+            run("novel_view", [head("off_4")], ["jitter", name])
 
 
 def test_generalization(head, tmp_path):
@@ -196,3 +208,13 @@ def test_differences_name_the_best():
     assert any(line.startswith(f"PSNR: b − {best} = -") and "told apart" not in line for line in lines)
     assert any(line.startswith(f"PSNR: {other} − {best}") and line.endswith("not told apart") for line in lines)
     assert comparison.differences(tables.Table("", rows, {}), ["a"]) == []
+
+
+def test_too_few_frames_for_an_interval_are_said():
+    score = lambda frames: [Score("psnr", "PSNR", np.nanmean(frames), "dB", "higher", frames)]  # noqa: E731
+    base = np.arange(60.0)
+    base[:20] = np.nan
+    rows = [tables.Row(name, {"front": score(base + k), "left": score(np.arange(60.0))}) for k, name in enumerate("ab")]
+    lines = comparison.differences(tables.Table("", rows, {}), ["a", "b"])
+    assert lines[1].startswith("left: PSNR: ")
+    assert lines[-1] == "Without intervals, which need 50 frames that both know: front: PSNR (40)"
