@@ -73,7 +73,7 @@ MAY_IMPORT = {
 }
 # Those that film the test person; nothing that works on a user's clip, or for a user's sound, may know it.
 FILMING = {
-    *("jax_talker.demo", "jax_talker.prepare", "jax_talker.app.casting"),
+    *("jax_talker.demo", "jax_talker.prepare", "jax_talker.benchmark", "jax_talker.app.casting"),
     *(f"jax_talker.app.{what}_training" for what in ("prior", "people", "encoder")),
 }
 MADE_UP = {"jax_talker.procedural", "jax_talker.people"}  # the rooms of people who were never born
