@@ -36,10 +36,10 @@ METHODS: dict[str, dict[str, object]] = {
 }
 
 
-def get_config() -> ConfigDict:
-    """Of a run at the full size."""
+def get_config(kind: str = "procedural") -> ConfigDict:
+    """Of a run at the full size, of a person of that kind (PEOPLE)."""
     c = quickstart.get_config()
-    c.prior.path = PRIORS["procedural"]
+    c.prior.path = PRIORS[kind]
     c.personalize.detail = 0.001  # labels and masks are exact here: no errors that detail could learn
     c.train.sound.room = 0.0  # nobody speaks in a room here
     c.train.lower = 2.0

@@ -78,8 +78,7 @@ def main() -> None:
 def learn(out: Path, method: str, seed: int) -> None:
     """Film a person, unless that was done, train a method's head and score it."""
     person = film(out / "people" / str(seed), seed)
-    config: Any = settings.get_config()
-    config.prior.path = settings.PRIORS[_kind()]
+    config: Any = settings.get_config(_kind())
     config.data.clip = str(person.train.root)
     config.data.test_fraction = 1e-6  # one frame: what is held out is another clip
     config.update_from_flattened_dict((settings.REDUCED if REDUCED.value else {}) | settings.METHODS[method])

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 PAINTED = 60.0  # s in which a busy machine must have painted something
 SEEN = 0.0003  # of the pixels; a lip of the tiny head moves a thousandth of them, and nothing else moves any
-IN_STEP = 0.25  # s, in the median, of what is drawn here; such a browser paints it 0.1 to 0.2 s later (docs/view.md)
+IN_STEP = 0.15  # s, in the median, of what is drawn here; such a browser paints it 0.1 to 0.2 s later (docs/view.md)
 
 
 @pytest.fixture(scope="module")
